@@ -1,0 +1,174 @@
+//! A batch of keys as borrowed columns, and the sink that answers are written to.
+//!
+//! Callers differ (a frame from the network, a list of [`Key`](crate::key::Key)s in process), the engine does not: it
+//! reads columns where they lie and writes hits one after the other.
+
+use std::ops::ControlFlow;
+
+use zerocopy::little_endian::U32;
+
+use crate::{
+    key::{DigestKind, Ipv4Block, KeyKind, Scope},
+    record::RecordType,
+    timestamp::Timestamp,
+};
+
+/// Keys of one kind, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Column<'a> {
+    /// Whole digests of one kind, [`DigestKind::width`] bytes each, without gaps.
+    Digests {
+        /// Their kind.
+        kind: DigestKind,
+        /// Their bytes: a multiple of the width.
+        bytes: &'a [u8],
+    },
+    /// Canonical web addresses.
+    Web(Texts<'a>),
+    /// IPv4 addresses in network byte order.
+    Ipv4(&'a [[u8; 4]]),
+}
+
+impl Column<'_> {
+    /// How many keys.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Digests { kind, bytes } => bytes.len() / kind.width(),
+            Self::Web(texts) => texts.len(),
+            Self::Ipv4(addresses) => addresses.len(),
+        }
+    }
+
+    /// Their kind.
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            Self::Digests { kind, .. } => KeyKind::Digest(*kind),
+            Self::Web(_) => KeyKind::Web,
+            Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+}
+
+/// Texts of varying length: where each ends, and all of them one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'a> {
+    ends: &'a [U32],
+    bytes: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// From the end of each text, ascending, and the bytes; `None` when the ends descend or the last is not the number
+    /// of bytes.
+    pub fn new(ends: &'a [U32], bytes: &'a [u8]) -> Option<Self> {
+        let ascending = ends.windows(2).all(|w| w[0].get() <= w[1].get());
+        let last = ends.last().map_or(0, |end| end.get() as usize);
+        (ascending && last == bytes.len()).then_some(Self { ends, bytes })
+    }
+
+    /// How many texts.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The text at a position.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is not below [`len`](Self::len).
+    pub fn get(&self, at: usize) -> &'a [u8] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1].get() as usize };
+        &self.bytes[start..self.ends[at].get() as usize]
+    }
+}
+
+/// Which key of a batch: the column, and the row in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The column, from 0 in the order of the request.
+    pub column: u16,
+    /// The row, from 0.
+    pub row: u32,
+}
+
+/// One record that matches one key, borrowed from the index.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit<'a> {
+    /// Unique within its source.
+    pub id: u64,
+    /// What the record says.
+    pub record_type: RecordType,
+    /// The detection name; empty when there is none.
+    pub name: &'a str,
+    /// The number of the name in its view: equal numbers are equal names, so that a frame carries each once.
+    pub name_number: u32,
+    /// Which feed said so.
+    pub source: &'a str,
+    /// The number of the source in its view.
+    pub source_number: u16,
+    /// When the record was made or last changed.
+    pub timestamp: Option<Timestamp>,
+    /// When it stops counting.
+    pub expiry: Option<Timestamp>,
+    /// The port that the feed gave.
+    pub port: Option<u16>,
+    /// What of the record matched.
+    pub matched: Matched<'a>,
+}
+
+/// What of a record matched a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matched<'a> {
+    /// The whole digest.
+    Digest,
+    /// This expression, with the scope of its record.
+    Web(Scope, &'a [u8]),
+    /// This block.
+    Block(Ipv4Block),
+}
+
+/// Why a key has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Exception {
+    /// No record of its kind can exist here.
+    Unsupported = 1,
+    /// The key is malformed.
+    Malformed = 2,
+}
+
+impl Exception {
+    /// The exception of a number of a frame.
+    pub fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Unsupported),
+            2 => Some(Self::Malformed),
+            _ => None,
+        }
+    }
+}
+
+/// Takes answers. A key of which it hears nothing is unknown.
+///
+/// `Break` means that there is no room: the engine stops, and the key whose hit was refused counts as not answered.
+pub trait Sink {
+    /// Takes one record of the key at that position. Hits of one key come together, the winner first.
+    fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()>;
+
+    /// Takes the exception of the key at that position.
+    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()>;
+}
+
+/// How much of what is known of a key is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// The record that wins.
+    #[default]
+    Winner,
+    /// Every record that matches, in order of precedence.
+    All,
+}

@@ -1,0 +1,338 @@
+//! Canonical web addresses and the expressions that they are matched by.
+//!
+//! A canonical address is `host/path[?query]` in ASCII, without scheme, user info, port and fragment. Every expression
+//! that matching tries (a host suffix with a path prefix, a host, a domain) is a contiguous slice of that text, so
+//! trying thirty of them copies nothing:
+//!
+//! ```text
+//! a.b.example/1/2.html?x=1      the text
+//!   b.example/1/                one of its expressions
+//!   b.example                   one of its domains
+//! ```
+//!
+//! The rules are those of Safe Browsing's *URLs and hashing* page: at most five hosts and six paths.
+
+use std::{fmt, net::Ipv4Addr};
+
+use super::canonical::{self, WebAddressError};
+
+/// Which addresses an expression matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Scope {
+    /// That host and path; with the query if the expression has one, else with any query.
+    Exact = 1,
+    /// That host, every path.
+    Host = 2,
+    /// That name and all its subdomains, every path.
+    Domain = 3,
+    /// Host suffix and path prefix, as Safe Browsing matches.
+    Expression = 4,
+}
+
+impl Scope {
+    /// Every scope, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Host, Self::Domain, Self::Expression];
+
+    /// The scope of a number of a frame or snapshot.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Host => "host",
+            Self::Domain => "domain",
+            Self::Expression => "expression",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of scopes: those of which there are records, so that the others cost nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScopeSet(u8);
+
+impl ScopeSet {
+    /// All of them.
+    pub const ALL: Self = Self(0b1_1110);
+
+    /// The set and one more.
+    pub fn with(self, scope: Scope) -> Self {
+        Self(self.0 | 1 << scope as u8)
+    }
+
+    /// Whether the scope is in the set.
+    pub fn contains(self, scope: Scope) -> bool {
+        self.0 & 1 << scope as u8 != 0
+    }
+
+    /// The set's bits: bit n for the scope of number n.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set of some bits; `None` when a bit stands for no scope.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        (bits & !Self::ALL.0 == 0).then_some(Self(bits))
+    }
+}
+
+/// A web address in canonical form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebAddress {
+    text: Box<str>,
+}
+
+impl WebAddress {
+    /// Canonicalises an address as Safe Browsing does (not as browsers do: see the rules in
+    /// [`canonical_url`](super::canonical_url)). A missing scheme means http.
+    ///
+    /// ```
+    /// # use ksn::WebAddress;
+    /// let address = WebAddress::parse("HTTP://user@Evil.Example:8080/a/../b?x#y").unwrap();
+    /// assert_eq!(address.as_str(), "evil.example/b?x");
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, WebAddressError> {
+        canonical::canonicalise(text.as_bytes()).map(|text| Self { text: text.into() })
+    }
+
+    /// The canonical text: `host/path[?query]`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The address taken apart.
+    pub fn parts(&self) -> AddressParts<'_> {
+        AddressParts::split(self.text.as_bytes()).expect("a canonical address has a host and a path")
+    }
+}
+
+impl fmt::Display for WebAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for WebAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "url:{self}")
+    }
+}
+
+/// A borrowed canonical address with its seams found.
+///
+/// It is made from text that a client has canonicalised; text that is not canonical is not detected, it simply matches
+/// less.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressParts<'a> {
+    text: &'a [u8],
+    /// Where the path starts, which is where the host ends.
+    path_start: usize,
+    /// Where the path ends: at `?`, or at the end of the text.
+    path_end: usize,
+    /// The host, when it is an IPv4 address.
+    ipv4: Option<Ipv4Addr>,
+}
+
+impl<'a> AddressParts<'a> {
+    /// Finds host, path and query. `None` when the text has no host or no path.
+    #[inline]
+    pub fn split(text: &'a [u8]) -> Option<Self> {
+        let path_start = text.iter().position(|&b| b == b'/').filter(|&at| at > 0)?;
+        let path_end = text[path_start..].iter().position(|&b| b == b'?').map_or(text.len(), |at| path_start + at);
+        Some(Self { text, path_start, path_end, ipv4: dotted_quad(&text[..path_start]) })
+    }
+
+    /// The host.
+    pub fn host(&self) -> &'a [u8] {
+        &self.text[..self.path_start]
+    }
+
+    /// The path, with its leading slash.
+    pub fn path(&self) -> &'a [u8] {
+        &self.text[self.path_start..self.path_end]
+    }
+
+    /// The query, without its question mark.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        self.text.get(self.path_end + 1..)
+    }
+
+    /// The host, when it is an IPv4 address.
+    pub fn ipv4(&self) -> Option<Ipv4Addr> {
+        self.ipv4
+    }
+
+    /// Whether the host is a literal address of either family, which has no parent domains.
+    pub fn is_literal(&self) -> bool {
+        self.ipv4.is_some() || self.text[0] == b'['
+    }
+
+    /// Calls `try_one` with everything that this address can match in the scopes given, the most specific host first.
+    ///
+    /// At most 2 + 1 + 30 expressions, and one domain for every label of the host.
+    #[inline]
+    pub fn for_each_expression(&self, scopes: ScopeSet, mut try_one: impl FnMut(Scope, &'a [u8])) {
+        if scopes.contains(Scope::Exact) {
+            if self.path_end < self.text.len() {
+                try_one(Scope::Exact, self.text);
+            }
+            try_one(Scope::Exact, &self.text[..self.path_end]);
+        }
+        if scopes.contains(Scope::Host) {
+            try_one(Scope::Host, self.host());
+        }
+        if scopes.contains(Scope::Domain) {
+            try_one(Scope::Domain, self.host());
+            if !self.is_literal() {
+                let host = self.host();
+                for start in (1..host.len()).filter(|&at| host[at - 1] == b'.') {
+                    try_one(Scope::Domain, &host[start..]);
+                }
+            }
+        }
+        if scopes.contains(Scope::Expression) {
+            let (host_starts, hosts) = self.host_starts();
+            let (path_ends, paths) = self.path_ends();
+            for &start in &host_starts[..hosts] {
+                for &end in &path_ends[..paths] {
+                    try_one(Scope::Expression, &self.text[start..end]);
+                }
+            }
+        }
+    }
+
+    /// Where the hosts to try start: the exact host, then up to four made of its last five labels, never the last
+    /// label alone.
+    fn host_starts(&self) -> ([usize; 5], usize) {
+        let mut starts = [0; 5];
+        let mut count = 1;
+        if self.is_literal() {
+            return (starts, count);
+        }
+        let host = self.host();
+        // Starts of the last five labels, the last label first.
+        let mut labels = [0; 5];
+        let mut found = 0;
+        for at in (0..host.len()).rev() {
+            if found < 5 && (at == 0 || host[at - 1] == b'.') {
+                labels[found] = at;
+                found += 1;
+            }
+        }
+        for &start in labels[..found].iter().skip(1).rev() {
+            if start > 0 && count < 5 {
+                starts[count] = start;
+                count += 1;
+            }
+        }
+        (starts, count)
+    }
+
+    /// Where the paths to try end: with query, without, `/`, then up to three deeper directories.
+    fn path_ends(&self) -> ([usize; 6], usize) {
+        let mut ends = [0; 6];
+        let mut count = 0;
+        let mut push = |end: usize| {
+            if !ends[..count].contains(&end) {
+                ends[count] = end;
+                count += 1;
+            }
+        };
+        push(self.text.len());
+        push(self.path_end);
+        let directories = (self.path_start..self.path_end).filter(|&at| self.text[at] == b'/').map(|at| at + 1).take(4);
+        directories.for_each(&mut push);
+        (ends, count)
+    }
+}
+
+/// A host that is a dotted quad in canonical form: four decimal numbers up to 255 without leading zeros.
+fn dotted_quad(host: &[u8]) -> Option<Ipv4Addr> {
+    if host.len() > 15 || !host.last()?.is_ascii_digit() || !host[0].is_ascii_digit() {
+        return None;
+    }
+    std::str::from_utf8(host).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expressions(text: &str, scope: Scope) -> Vec<String> {
+        let mut found = Vec::new();
+        AddressParts::split(text.as_bytes())
+            .unwrap()
+            .for_each_expression(ScopeSet::default().with(scope), |_, e| found.push(String::from_utf8_lossy(e).into()));
+        found
+    }
+
+    #[test]
+    fn expressions_of_the_urls_and_hashing_page() {
+        assert_eq!(
+            expressions("a.b.c/1/2.html?param=1", Scope::Expression),
+            [
+                "a.b.c/1/2.html?param=1",
+                "a.b.c/1/2.html",
+                "a.b.c/",
+                "a.b.c/1/",
+                "b.c/1/2.html?param=1",
+                "b.c/1/2.html",
+                "b.c/",
+                "b.c/1/",
+            ]
+        );
+        assert_eq!(
+            expressions("a.b.c.d.e.f.g/1.html", Scope::Expression),
+            [
+                "a.b.c.d.e.f.g/1.html",
+                "a.b.c.d.e.f.g/",
+                "c.d.e.f.g/1.html",
+                "c.d.e.f.g/",
+                "d.e.f.g/1.html",
+                "d.e.f.g/",
+                "e.f.g/1.html",
+                "e.f.g/",
+                "f.g/1.html",
+                "f.g/",
+            ]
+        );
+        assert_eq!(expressions("1.2.3.4/1/", Scope::Expression), ["1.2.3.4/1/", "1.2.3.4/"]);
+    }
+
+    #[test]
+    fn at_most_thirty_expressions() {
+        let found = expressions("a.b.c.d.e.f.g.h/1/2/3/4/5/6.html?q", Scope::Expression);
+        assert_eq!(found.len(), 30);
+        assert!(found.contains(&"g.h/1/2/3/".into()) && !found.contains(&"g.h/1/2/3/4/".into()));
+    }
+
+    #[test]
+    fn domains_are_all_suffixes_and_literals_have_none() {
+        assert_eq!(expressions("a.b.c/x", Scope::Domain), ["a.b.c", "b.c", "c"]);
+        assert_eq!(expressions("1.2.3.4/x", Scope::Domain), ["1.2.3.4"]);
+        assert_eq!(expressions("[::1]/x", Scope::Domain), ["[::1]"]);
+        assert_eq!(expressions("a.b/x?y", Scope::Exact), ["a.b/x?y", "a.b/x"]);
+        assert_eq!(expressions("a.b/x?y", Scope::Host), ["a.b"]);
+    }
+
+    #[test]
+    fn parts() {
+        let parts = AddressParts::split(b"192.0.2.7/a?b?c").unwrap();
+        assert_eq!(parts.ipv4(), Some(Ipv4Addr::new(192, 0, 2, 7)));
+        assert_eq!((parts.path(), parts.query()), (&b"/a"[..], Some(&b"b?c"[..])));
+        assert_eq!(AddressParts::split(b"a/").unwrap().query(), None);
+        assert!(AddressParts::split(b"/a").is_none());
+        assert!(AddressParts::split(b"a").is_none());
+        assert!(AddressParts::split(b"").is_none());
+        assert_eq!(AddressParts::split(b"1.2.3.04/").unwrap().ipv4(), None);
+    }
+}

@@ -1,0 +1,253 @@
+//! Digests of files, certificates and public keys, with the algorithm that made them.
+
+use std::{fmt, str};
+
+/// What was digested, and with which algorithm. The discriminant is the number of the kind in frames and snapshots
+/// (see [`KeyKind`](super::KeyKind)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DigestKind {
+    /// MD5 of a whole file.
+    Md5 = 1,
+    /// SHA-1 of a whole file.
+    Sha1 = 2,
+    /// SHA-256 of a whole file.
+    Sha256 = 3,
+    /// BLAKE3 of a whole file, 32 bytes.
+    Blake3 = 4,
+    /// MD5 of a DER certificate (old feeds only).
+    CertMd5 = 5,
+    /// SHA-1 of a DER certificate.
+    CertSha1 = 6,
+    /// SHA-256 of a DER certificate.
+    CertSha256 = 7,
+    /// SHA-1 of a DER SubjectPublicKeyInfo.
+    SpkiSha1 = 8,
+    /// SHA-256 of a DER SubjectPublicKeyInfo.
+    SpkiSha256 = 9,
+}
+
+impl DigestKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Md5,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Blake3,
+        Self::CertMd5,
+        Self::CertSha1,
+        Self::CertSha256,
+        Self::SpkiSha1,
+        Self::SpkiSha256,
+    ];
+
+    /// The kind of a number of the wire or a snapshot.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// The word before the colon in the text form.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Blake3 => "blake3",
+            Self::CertMd5 => "cert-md5",
+            Self::CertSha1 => "cert-sha1",
+            Self::CertSha256 => "cert-sha256",
+            Self::SpkiSha1 => "spki-sha1",
+            Self::SpkiSha256 => "spki-sha256",
+        }
+    }
+
+    /// Length of a digest of this kind in bytes: 16, 20 or 32.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Md5 | Self::CertMd5 => 16,
+            Self::Sha1 | Self::CertSha1 | Self::SpkiSha1 => 20,
+            Self::Sha256 | Self::Blake3 | Self::CertSha256 | Self::SpkiSha256 => 32,
+        }
+    }
+
+    /// The object hash of a width in bytes, as bare hex means it: 16 is MD5, 20 SHA-1, 32 SHA-256.
+    pub fn of_object(width: usize) -> Option<Self> {
+        match width {
+            16 => Some(Self::Md5),
+            20 => Some(Self::Sha1),
+            32 => Some(Self::Sha256),
+            _ => None,
+        }
+    }
+
+    /// The certificate fingerprint of a width in bytes.
+    pub fn of_certificate(width: usize) -> Option<Self> {
+        match width {
+            16 => Some(Self::CertMd5),
+            20 => Some(Self::CertSha1),
+            32 => Some(Self::CertSha256),
+            _ => None,
+        }
+    }
+
+    /// Whether collisions of the algorithm are practical, so that trust resting on it alone is weak: MD5 and SHA-1.
+    pub fn is_weak(self) -> bool {
+        self.width() < 32
+    }
+}
+
+/// A digest with its kind.
+///
+/// Ordered by kind, then by bytes, which is the order of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    kind: DigestKind,
+    /// The digest, then zeros up to 32 bytes.
+    bytes: [u8; 32],
+}
+
+/// Why bytes or text are no digest of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DigestError {
+    /// The wrong number of hexadecimal digits.
+    #[error("expected {expected} hexadecimal digits for {kind}, found {found}", kind = kind.prefix())]
+    Length {
+        /// The kind that was asked for.
+        kind: DigestKind,
+        /// The digits it has.
+        expected: usize,
+        /// The digits there were.
+        found: usize,
+    },
+    /// A character that is no hexadecimal digit.
+    #[error("expected a hexadecimal digit, found {found:?} at position {at}")]
+    Digit {
+        /// The character.
+        found: char,
+        /// Its position in bytes, from 0.
+        at: usize,
+    },
+}
+
+impl Digest {
+    /// From raw bytes; `None` when their number is not [`DigestKind::width`].
+    pub fn new(kind: DigestKind, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != kind.width() {
+            return None;
+        }
+        let mut padded = [0; 32];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        Some(Self { kind, bytes: padded })
+    }
+
+    /// From hexadecimal text of either case; colons between the bytes (`AA:BB:…`) are skipped.
+    pub fn from_hex(kind: DigestKind, text: &str) -> Result<Self, DigestError> {
+        let mut bytes = [0u8; 32];
+        let mut digits = 0;
+        for (at, b) in text.bytes().enumerate() {
+            // A colon stands only between two whole bytes.
+            if b == b':' && digits % 2 == 0 && digits > 0 && at + 1 < text.len() && text.as_bytes()[at - 1] != b':' {
+                continue;
+            }
+            let Some(value) = hex_value(b) else {
+                let found = text[at..].chars().next().unwrap_or('\u{fffd}');
+                return Err(DigestError::Digit { found, at });
+            };
+            if let Some(byte) = bytes.get_mut(digits / 2) {
+                *byte = *byte << 4 | value;
+            }
+            digits += 1;
+        }
+        if digits != kind.width() * 2 {
+            return Err(DigestError::Length { kind, expected: kind.width() * 2, found: digits });
+        }
+        Ok(Self { kind, bytes })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> DigestKind {
+        self.kind
+    }
+
+    /// Its bytes, [`DigestKind::width`] of them.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.kind.width()]
+    }
+}
+
+/// Lower-case hexadecimal behind the kind's prefix: `sha256:ba78…`.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.prefix(), Hex(self.bytes()))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes displayed as lower-case hexadecimal.
+#[derive(Clone, Copy)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for chunk in self.0.chunks(32) {
+            let mut text = [0u8; 64];
+            for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
+                pair[0] = DIGITS[usize::from(byte >> 4)];
+                pair[1] = DIGITS[usize::from(byte & 15)];
+            }
+            f.write_str(str::from_utf8(&text[..chunk.len() * 2]).map_err(|_| fmt::Error)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_stable() {
+        for (i, kind) in DigestKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, i + 1);
+            assert_eq!(DigestKind::from_number(kind as u8), Some(kind));
+        }
+        assert_eq!(DigestKind::from_number(0), None);
+        assert_eq!(DigestKind::from_number(10), None);
+    }
+
+    #[test]
+    fn hex_with_and_without_colons() {
+        let plain = Digest::from_hex(DigestKind::CertSha1, "00112233445566778899aabbccddeeff01234567").unwrap();
+        let colons = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:01:23:45:67";
+        assert_eq!(Digest::from_hex(DigestKind::CertSha1, colons), Ok(plain));
+        assert_eq!(plain.to_string(), "cert-sha1:00112233445566778899aabbccddeeff01234567");
+        for bad in [":0011", "00::11", "0:011", "00:11:"] {
+            assert!(matches!(Digest::from_hex(DigestKind::Md5, bad), Err(DigestError::Digit { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_lengths_say_so() {
+        let error = Digest::from_hex(DigestKind::Sha256, "abcd").unwrap_err();
+        assert_eq!(error.to_string(), "expected 64 hexadecimal digits for sha256, found 4");
+        let error = Digest::from_hex(DigestKind::Md5, "zz").unwrap_err();
+        assert_eq!(error.to_string(), "expected a hexadecimal digit, found 'z' at position 0");
+        assert!(Digest::from_hex(DigestKind::Md5, &"a".repeat(1000)).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! Keys: what a scanner asks about, and what a record is listed under.
+//!
+//! [`Key`] is one thing a scanner has in hand, [`Indicator`] is what a feed lists. They differ where matching does: a
+//! key is one IPv4 address, an indicator a block of them; a key is a whole web address, an indicator a host, a domain
+//! or an expression with a [`Scope`].
+//!
+//! Nothing here touches files, sockets or clocks.
+
+mod address;
+mod canonical;
+mod digest;
+mod ipv4;
+mod text;
+
+use std::{fmt, net::Ipv4Addr};
+
+pub use self::{
+    address::{AddressParts, Scope, ScopeSet, WebAddress},
+    canonical::{WebAddressError, canonical_url},
+    digest::{Digest, DigestError, DigestKind, Hex},
+    ipv4::{Ipv4Block, Ipv4BlockError},
+    text::{KeyError, refang},
+};
+use crate::limits::WEB_ADDRESS_COST;
+
+/// The kinds of key, with their numbers in frames and snapshots. Numbers are only ever added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// A digest: numbers 1 to 9, those of [`DigestKind`].
+    Digest(DigestKind),
+    /// A web address: number 10.
+    Web,
+    /// An IPv4 address: number 11.
+    Ipv4,
+}
+
+impl KeyKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 11] = {
+        let mut all = [Self::Web; 11];
+        let mut i = 0;
+        while i < DigestKind::ALL.len() {
+            all[i] = Self::Digest(DigestKind::ALL[i]);
+            i += 1;
+        }
+        all[10] = Self::Ipv4;
+        all
+    };
+
+    /// The kind of a number; `None` for numbers that this version does not know.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// Its number in frames and snapshots, from 1.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Digest(kind) => kind as u8,
+            Self::Web => 10,
+            Self::Ipv4 => 11,
+        }
+    }
+
+    /// The word before the colon in the text form, which is also the kind's name in reports.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Digest(kind) => kind.prefix(),
+            Self::Web => "url",
+            Self::Ipv4 => "ipv4",
+        }
+    }
+
+    /// What one key of this kind counts for against [limits](crate::limits::BATCH_COST_MAX).
+    pub fn cost(self) -> u64 {
+        match self {
+            Self::Digest(_) | Self::Ipv4 => 1,
+            Self::Web => WEB_ADDRESS_COST,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix())
+    }
+}
+
+/// One key, in canonical form.
+///
+/// Its text (`sha256:…`, `url:host/path`, `ipv4:192.0.2.1`) parses back to the same key. What else is accepted is told
+/// at [`Key::from_str`](struct@Key#impl-FromStr-for-Key).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A digest of an object, a certificate or a public key.
+    Digest(Digest),
+    /// A web address.
+    Web(WebAddress),
+    /// An IPv4 address.
+    Ipv4(Ipv4Addr),
+}
+
+impl Key {
+    /// Its kind.
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            Self::Digest(digest) => KeyKind::Digest(digest.kind()),
+            Self::Web(_) => KeyKind::Web,
+            Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Web(address) => write!(f, "url:{address}"),
+            Self::Ipv4(address) => write!(f, "ipv4:{address}"),
+        }
+    }
+}
+
+impl From<Digest> for Key {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+impl From<WebAddress> for Key {
+    fn from(address: WebAddress) -> Self {
+        Self::Web(address)
+    }
+}
+
+impl From<Ipv4Addr> for Key {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::Ipv4(address)
+    }
+}
+
+/// What a record is listed under.
+///
+/// Ordered as a snapshot is: by kind, then by bytes, expression or block.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Indicator {
+    /// A digest, matched exactly.
+    Digest(Digest),
+    /// A web expression whose text is known.
+    Web {
+        /// Which addresses it matches.
+        scope: Scope,
+        /// `host` for the scopes host and domain, `host/path[?query]` for the others; canonical, without scheme.
+        expression: Box<str>,
+    },
+    /// A web expression of which a feed gives only the SHA-256 (scope [`Scope::Expression`]).
+    WebSha256([u8; 32]),
+    /// A block of IPv4 addresses.
+    Ipv4(Ipv4Block),
+}
+
+impl Indicator {
+    /// The kind of key that it answers.
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            Self::Digest(digest) => KeyKind::Digest(digest.kind()),
+            Self::Web { .. } | Self::WebSha256(_) => KeyKind::Web,
+            Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+}
+
+/// `sha256:…`, `domain:evil.example`, `exact:evil.example/a`, `expression-sha256:…`, `ipv4:192.0.2.0/24`.
+impl fmt::Display for Indicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Web { scope, expression } => write!(f, "{scope}:{expression}"),
+            Self::WebSha256(digest) => write!(f, "expression-sha256:{}", Hex(digest)),
+            Self::Ipv4(block) => write!(f, "ipv4:{block}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_numbered_densely() {
+        for (i, kind) in KeyKind::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(kind.number()), i + 1);
+            assert_eq!(KeyKind::from_number(kind.number()), Some(kind));
+        }
+        assert_eq!(KeyKind::from_number(0), None);
+        assert_eq!(KeyKind::from_number(12), None);
+    }
+}

@@ -1,0 +1,350 @@
+//! Reading keys from what people and programs write.
+
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use super::{Digest, DigestError, DigestKind, Ipv4Block, Key, WebAddress, WebAddressError};
+
+/// Why a text is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Nothing but spaces.
+    #[error("the key is empty")]
+    Empty,
+    /// Something real that no record can exist for.
+    #[error("{what} cannot be looked up; asked for can be {KINDS}")]
+    Unsupported {
+        /// What it is.
+        what: &'static str,
+    },
+    /// Bare hexadecimal whose length is that of no object hash.
+    #[error(
+        "{found} hexadecimal digits are no object hash: expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256); other digests \
+         need their prefix, such as `cert-sha1:` or `blake3:`"
+    )]
+    HexLength {
+        /// The digits there were.
+        found: usize,
+    },
+    /// The text behind a digest's prefix is none.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// A block of addresses: what is asked is one address.
+    #[error("{text} is a block of addresses; ask for one address (or write `url:{text}` if it is a path)")]
+    Block {
+        /// The block.
+        text: String,
+    },
+    /// The text behind `ipv4:` is no address.
+    #[error("expected an IPv4 address of four decimal numbers up to 255, found {found:?}")]
+    Ipv4 {
+        /// The text.
+        found: String,
+    },
+    /// It looks like a mail address.
+    #[error("{text} looks like a mail address; write `url:…` if it is a web address")]
+    Mail {
+        /// The text.
+        text: String,
+    },
+    /// Not a web address.
+    #[error(transparent)]
+    Web(#[from] WebAddressError),
+    /// None of the forms.
+    #[error("{text:?} is no key; expected {KINDS}")]
+    Unrecognised {
+        /// The text, cut to 80 characters.
+        text: String,
+    },
+}
+
+impl KeyError {
+    /// Whether the key is understood but no record of its kind can exist (the status `unsupported`), as opposed to
+    /// being no key at all.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Unsupported { .. })
+    }
+}
+
+/// Reads a key.
+///
+/// - `sha256:`, `sha1:`, `md5:`, `blake3:`, `cert-sha256:`, `cert-sha1:`, `cert-md5:`, `spki-sha256:`, `spki-sha1:`
+///   with hexadecimal of either case, also as `AA:BB:…`; `url:`, `ipv4:`.
+/// - Bare hexadecimal of 32, 40 or 64 digits is an object's MD5, SHA-1 or SHA-256. Bare `AA:BB:…` of those lengths is
+///   a certificate fingerprint, as certificate tools print it.
+/// - A bare dotted quad is an IPv4 address.
+/// - What has a scheme, or a dot in its host, and parses is a web address.
+/// - Defanged forms (`hxxp://`, `evil[.]example`, `1[.]2[.]3[.]4`) are accepted.
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        match prefixed(text) {
+            Some(key) => key,
+            None => bare(text),
+        }
+    }
+}
+
+/// A key behind one of the prefixes; `None` when there is no known prefix.
+fn prefixed(text: &str) -> Option<Result<Key, KeyError>> {
+    let (prefix, rest) = text.split_once(':')?;
+    // `sha256://…` is a scheme, not a prefix.
+    if rest.starts_with("//") {
+        return None;
+    }
+    let prefix = prefix.to_ascii_lowercase();
+    let rest = rest.trim();
+    if let Some(kind) = DigestKind::ALL.into_iter().find(|kind| kind.prefix() == prefix) {
+        return Some(Digest::from_hex(kind, rest).map(Key::Digest).map_err(KeyError::from));
+    }
+    if let Some(&(_, what)) = UNSUPPORTED_PREFIXES.iter().find(|(name, _)| *name == prefix) {
+        return Some(Err(KeyError::Unsupported { what }));
+    }
+    match prefix.as_str() {
+        "url" => Some(web(rest)),
+        "ipv4" => Some(ipv4(&refang(rest))),
+        _ => None,
+    }
+}
+
+fn bare(text: &str) -> Result<Key, KeyError> {
+    if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return bare_hex(text);
+    }
+    if let Some(fingerprint) = colon_fingerprint(text) {
+        return fingerprint;
+    }
+    let text = refang(text);
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return ipv4(&text);
+    }
+    if is_block(&text) {
+        return Err(KeyError::Block { text: text.into_owned() });
+    }
+    let address = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
+    if address.split(['/', '%']).next().is_some_and(|a| a.parse::<Ipv6Addr>().is_ok()) {
+        return Err(KeyError::Unsupported { what: "an IPv6 address" });
+    }
+    if has_scheme(&text) {
+        return web(&text);
+    }
+    let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some((user, host)) = authority.split_once('@')
+        && !user.contains(':')
+        && host.contains('.')
+        && authority.len() == text.len()
+    {
+        return Err(KeyError::Mail { text: text.into_owned() });
+    }
+    // A dot in the host, the raw text's or the canonical one's (`evil%2Eexample`).
+    match WebAddress::parse(&text) {
+        Ok(address) if address.parts().host().contains(&b'.') => Ok(Key::Web(address)),
+        Err(error) if authority.contains('.') => Err(error.into()),
+        _ => Err(KeyError::Unrecognised { text: text.chars().take(80).collect() }),
+    }
+}
+
+fn bare_hex(text: &str) -> Result<Key, KeyError> {
+    match DigestKind::of_object(text.len() / 2).filter(|_| text.len() % 2 == 0) {
+        Some(kind) => Ok(Key::Digest(Digest::from_hex(kind, text)?)),
+        None if text.len() == 128 => Err(KeyError::Unsupported { what: "a SHA-512 digest" }),
+        None => Err(KeyError::HexLength { found: text.len() }),
+    }
+}
+
+/// `AA:BB:…` with the length of a digest: a certificate fingerprint.
+fn colon_fingerprint(text: &str) -> Option<Result<Key, KeyError>> {
+    let mut bytes = text.split(':');
+    if !bytes.all(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())) {
+        return None;
+    }
+    let kind = DigestKind::of_certificate(text.len().div_ceil(3))?;
+    Some(Digest::from_hex(kind, text).map(Key::Digest).map_err(KeyError::from))
+}
+
+fn web(text: &str) -> Result<Key, KeyError> {
+    Ok(Key::Web(WebAddress::parse(&refang(text))?))
+}
+
+fn ipv4(text: &str) -> Result<Key, KeyError> {
+    if is_block(text) {
+        return Err(KeyError::Block { text: text.into() });
+    }
+    text.parse().map(Key::Ipv4).map_err(|_| KeyError::Ipv4 { found: text.chars().take(80).collect() })
+}
+
+/// Whether the text is a block of addresses: `a.b.c.d/len` or `a.b.c.d-e.f.g.h`.
+fn is_block(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((address, bits)) => {
+            address.parse::<Ipv4Addr>().is_ok() && bits.len() <= 2 && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
+        }
+        None => text.contains('-') && text.parse::<Ipv4Block>().is_ok(),
+    }
+}
+
+/// Whether the text starts with `scheme://` (RFC 3986, section 3.1).
+fn has_scheme(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
+    })
+}
+
+/// Undoes what reports do to addresses so that nobody clicks them: `hxxp://`, `[.]`, `(.)`, `{.}`, `[dot]`, `[:]`,
+/// `[://]`, `\.`.
+///
+/// Only the part up to the path is touched, and the path only when the host or the scheme was defanged: brackets in
+/// the path of a real address stay.
+///
+/// ```
+/// assert_eq!(ksn::refang("hxxps://evil[.]example/a[.]php"), "https://evil.example/a.php");
+/// assert_eq!(ksn::refang("http://good.example/a[.]php"), "http://good.example/a[.]php");
+/// ```
+pub fn refang(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    let mut defanged = false;
+    for (form, plain) in [("[://]", "://"), ("[:]//", "://"), (":\\\\", "://")] {
+        if let Some(at) = text.find(form).filter(|&at| at <= 8) {
+            text = Cow::Owned(format!("{}{plain}{}", &text[..at], &text[at + form.len()..]));
+            defanged = true;
+        }
+    }
+    if let Some((scheme, rest)) = text.split_once("://")
+        && let Some(plain) = defanged_scheme(scheme)
+    {
+        text = Cow::Owned(format!("{plain}://{rest}"));
+        defanged = true;
+    }
+    let host_start = text.find("://").filter(|_| has_scheme(&text)).map_or(0, |at| at + 3);
+    let host_end = text[host_start..].find(['/', '?', '#']).map_or(text.len(), |at| host_start + at);
+    if DEFANGED_DOTS.iter().any(|form| text[host_start..host_end].contains(form)) {
+        defanged = true;
+    }
+    if !defanged {
+        return text;
+    }
+    let mut plain = text.into_owned();
+    for form in DEFANGED_DOTS {
+        if plain.contains(form) {
+            plain = plain.replace(form, ".");
+        }
+    }
+    if plain[host_start..].contains("[:]") {
+        plain = plain.replace("[:]", ":");
+    }
+    Cow::Owned(plain)
+}
+
+/// The plain form of `hxxp`, `hXXps`, `h**p`, `meow`, `fxp` and their like.
+fn defanged_scheme(scheme: &str) -> Option<&'static str> {
+    let scheme = scheme.to_ascii_lowercase();
+    Some(match scheme.as_str() {
+        "hxxp" | "hxtp" | "htxp" | "h**p" | "hxxxp" | "meow" | "ttp" => "http",
+        "hxxps" | "hxtps" | "htxps" | "h**ps" | "hxxxps" | "meows" | "ttps" => "https",
+        "fxp" => "ftp",
+        _ => return None,
+    })
+}
+
+/// Forms of a dot in a defanged host. `[.` and `.]` alone are half-defanged ones.
+const DEFANGED_DOTS: [&str; 10] = ["[.]", "(.)", "{.}", "[dot]", "(dot)", "[DOT]", "[.", ".]", "\\.", "[,]"];
+
+const UNSUPPORTED_PREFIXES: [(&str, &str); 10] = [
+    ("sha512", "a SHA-512 digest"),
+    ("sha384", "a SHA-384 digest"),
+    ("sha224", "a SHA-224 digest"),
+    ("ssdeep", "a fuzzy hash"),
+    ("tlsh", "a fuzzy hash"),
+    ("imphash", "an import hash"),
+    ("authentihash", "an Authenticode hash"),
+    ("ja3", "a JA3 fingerprint"),
+    ("ja4", "a JA4 fingerprint"),
+    ("ipv6", "an IPv6 address"),
+];
+
+const KINDS: &str = "an MD5, SHA-1, SHA-256 or `blake3:` digest, a `cert-…:` fingerprint, a `spki-…:` digest, a web \
+                     address or an IPv4 address";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    fn error(text: &str) -> KeyError {
+        text.parse::<Key>().expect_err(text)
+    }
+
+    const MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+    #[test]
+    fn accepted_spellings() {
+        for (text, canonical) in [
+            (MD5, "md5:d41d8cd98f00b204e9800998ecf8427e"),
+            ("D41D8CD98F00B204E9800998ECF8427E", "md5:d41d8cd98f00b204e9800998ecf8427e"),
+            (" MD5: d41d8cd98f00b204e9800998ecf8427e\n", "md5:d41d8cd98f00b204e9800998ecf8427e"),
+            ("da39a3ee5e6b4b0d3255bfef95601890afd80709", "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+            (
+                "DA:39:A3:EE:5E:6B:4B:0D:32:55:BF:EF:95:60:18:90:AF:D8:07:09",
+                "cert-sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            ),
+            (
+                "spki-sha1:DA:39:A3:EE:5E:6B:4B:0D:32:55:BF:EF:95:60:18:90:AF:D8:07:09",
+                "spki-sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            ),
+            ("192.0.2.1", "ipv4:192.0.2.1"),
+            ("192[.]0[.]2[.]1", "ipv4:192.0.2.1"),
+            ("ipv4:192.0.2.1", "ipv4:192.0.2.1"),
+            ("evil[.]example", "url:evil.example/"),
+            ("hxxp://evil[.]example/a[.]php", "url:evil.example/a.php"),
+            ("hxxps[:]//evil.example", "url:evil.example/"),
+            ("http://localhost/x", "url:localhost/x"),
+            ("url:localhost/x", "url:localhost/x"),
+        ] {
+            assert_eq!(key(text).to_string(), canonical, "{text}");
+            assert_eq!(key(canonical), key(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn unsupported_is_not_an_error_in_form() {
+        for text in ["2001:db8::1", "[2001:db8::1]", "::ffff:1.2.3.4", "sha512:00", "ipv6:::1", &"a".repeat(128)] {
+            assert!(error(text).is_unsupported(), "{text}");
+        }
+    }
+
+    #[test]
+    fn not_guessed() {
+        assert_eq!(error(""), KeyError::Empty);
+        assert_eq!(error(&"a".repeat(31)), KeyError::HexLength { found: 31 });
+        assert_eq!(error(&"0".repeat(24)), KeyError::HexLength { found: 24 });
+        assert!(matches!(error("192.0.2.0/24"), KeyError::Block { .. }));
+        assert!(matches!(error("ipv4:192.0.2.0/24"), KeyError::Block { .. }));
+        assert!(matches!(error("192.0.2.1-192.0.2.9"), KeyError::Block { .. }));
+        assert!(matches!(error("someone@mail.example"), KeyError::Mail { .. }));
+        assert!(matches!(error("word"), KeyError::Unrecognised { .. }));
+        assert!(matches!(error("deadbeef"), KeyError::Unrecognised { .. }));
+        assert!(matches!(error("ipv4:1.2.3"), KeyError::Ipv4 { .. }));
+        assert!(matches!(error("sha256:12"), KeyError::Digest(_)));
+    }
+
+    #[test]
+    fn refanging_leaves_real_addresses_alone() {
+        assert_eq!(refang("http://a.example/x[.]y"), "http://a.example/x[.]y");
+        assert_eq!(refang("http://a.example/?u=hxxp://b"), "http://a.example/?u=hxxp://b");
+        assert_eq!(refang("a[dot]example"), "a.example");
+        assert_eq!(refang("hxxp://1.2.3[.]4:80/"), "http://1.2.3.4:80/");
+    }
+}

@@ -1,0 +1,105 @@
+//! Points in time as records carry them: whole seconds UTC.
+
+use std::{fmt, num::NonZeroU32, str::FromStr};
+
+use jiff::civil::{Date, DateTime};
+
+/// Seconds since 1970-01-01T00:00:00Z, from second 1 up to the year 2106.
+///
+/// Four bytes, because there is one in every record; zero is left for "no time" in files and frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU32);
+
+/// The text is none of the forms that [`Timestamp`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a time such as `2026-11-22 10:00:00` (UTC), `2026-11-22T10:00:00Z`, `2026-11-22` or seconds since 1970, \
+     between 1970 and 2106"
+)]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// From seconds since 1970. `None` for zero, the "no time" of files and frames.
+    pub fn from_seconds(seconds: u32) -> Option<Self> {
+        NonZeroU32::new(seconds).map(Self)
+    }
+
+    /// From a count of seconds of any size: `None` outside 1970 to 2106.
+    pub fn from_unix(seconds: i64) -> Option<Self> {
+        u32::try_from(seconds).ok().and_then(Self::from_seconds)
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(self) -> u32 {
+        self.0.get()
+    }
+
+    /// What files and frames hold for an optional time: its seconds, or zero.
+    pub fn to_field(time: Option<Self>) -> u32 {
+        time.map_or(0, Self::seconds)
+    }
+}
+
+/// Reads `YYYY-MM-DD HH:MM:SS` (UTC, with or without the letters), RFC 3339 with an offset, `YYYY-MM-DD` (midnight),
+/// and bare seconds since 1970.
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let text = text.trim();
+        let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().ok().and_then(Self::from_unix).ok_or(TimestampError);
+        }
+        let instant = if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+            instant.as_second()
+        } else if let Ok(time) = text.parse::<DateTime>() {
+            seconds_utc(time)
+        } else if let Ok(date) = text.parse::<Date>() {
+            seconds_utc(date.at(0, 0, 0, 0))
+        } else {
+            return Err(TimestampError);
+        };
+        Self::from_unix(instant).ok_or(TimestampError)
+    }
+}
+
+/// RFC 3339 in UTC: `2026-11-22T10:00:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instant = jiff::Timestamp::from_second(i64::from(self.seconds())).map_err(|_| fmt::Error)?;
+        write!(f, "{instant}")
+    }
+}
+
+fn seconds_utc(time: DateTime) -> i64 {
+    jiff::tz::Offset::UTC.to_timestamp(time).map_or(-1, |t| t.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_forms_of_feeds() {
+        let expected = Timestamp::from_unix(1_795_341_600);
+        for text in [
+            "2026-11-22 10:00:00",
+            "2026-11-22 10:00:00 UTC",
+            "2026-11-22T10:00:00Z",
+            "2026-11-22T12:00:00+02:00",
+            "2026-11-22T10:00:00.250Z",
+            " 1795341600 ",
+        ] {
+            assert_eq!(text.parse::<Timestamp>().ok(), expected, "{text}");
+        }
+        assert_eq!("2026-11-22".parse::<Timestamp>().unwrap().to_string(), "2026-11-22T00:00:00Z");
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for text in ["", "n/a", "22/11/2026", "0", "1970-01-01 00:00:00", "2106-12-31", "2026-13-01", "99999999999"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+}
