@@ -1,0 +1,1 @@
+//! Bytes of a feed, unpacked and cut into lines, in bounded memory.
