@@ -1,9 +1,12 @@
 //! Reputation lookups of hashes, certificates, web addresses and IPv4 addresses, in process or over QUIC.
 
 pub mod batch;
+pub mod engine;
+mod index;
 pub mod key;
 pub mod limits;
 pub mod record;
+pub mod snapshot;
 pub mod timestamp;
 
 pub use key::{Key, WebAddress, refang};
