@@ -3,14 +3,14 @@
 use std::{env, fs, path::Path};
 
 /// One vector: what goes in, what comes out, whether it must fail.
-pub struct Vector {
-    pub input: Vec<u8>,
-    pub output: Vec<String>,
-    pub fail: bool,
+pub(crate) struct Vector {
+    pub(crate) input: Vec<u8>,
+    pub(crate) output: Vec<String>,
+    pub(crate) fail: bool,
 }
 
 /// A file of `$KSN_FEEDS/conformance`, unpacked; `None`, and a line saying so, when there is no such variable.
-pub fn read(name: &str) -> Option<String> {
+pub(crate) fn read(name: &str) -> Option<String> {
     let Some(feeds) = env::var_os("KSN_FEEDS") else {
         println!("skipped: KSN_FEEDS names no directory, so there is no {name}");
         return None;
@@ -40,7 +40,7 @@ enum Token {
 }
 
 /// The vectors of a function `TestNAME`: the groups of the list behind `vectors := []struct {…}`.
-pub fn vectors(source: &str, name: &str) -> Vec<Vector> {
+pub(crate) fn vectors(source: &str, name: &str) -> Vec<Vector> {
     let start = source.find(&format!("func Test{name}(")).unwrap_or_else(|| panic!("no Test{name}"));
     let source = &source[start..];
     let source = &source[..source.find("range vectors").expect("vectors are ranged over")];
@@ -81,7 +81,7 @@ fn into_string(text: Vec<u8>) -> String {
 }
 
 /// The expression and the digest of `TestHashFromPattern`.
-pub fn hash_from_pattern(source: &str) -> (String, String) {
+pub(crate) fn hash_from_pattern(source: &str) -> (String, String) {
     let start = source.find("func TestHashFromPattern(").expect("TestHashFromPattern");
     let mut texts = tokens(&source[start..start + 300]).into_iter().filter_map(|token| match token {
         Token::Text(text) => Some(into_string(text)),
@@ -166,7 +166,7 @@ fn string(rest: &str) -> (Vec<u8>, &str) {
 }
 
 /// Undoes `\uXXXX` and `\x{XXXX}` (UTS 46's file); lone surrogates become U+FFFD; `""` is the empty text.
-pub fn unescape_unicode(text: &str) -> String {
+pub(crate) fn unescape_unicode(text: &str) -> String {
     if text == "\"\"" {
         return String::new();
     }

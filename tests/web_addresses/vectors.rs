@@ -1,7 +1,7 @@
 //! The published examples.
 
 /// The table of the *URLs and Hashing* pages.
-pub const PAGE: [(&[u8], &str); 33] = [
+pub(crate) const PAGE: [(&[u8], &str); 33] = [
     (b"http://host/%25%32%35", "http://host/%25"),
     (b"http://host/%25%32%35%25%32%35", "http://host/%25%25"),
     (b"http://host/%2525252525252525", "http://host/%25"),
@@ -46,8 +46,8 @@ pub const PAGE: [(&[u8], &str); 33] = [
     (b"http://host.com//twoslashes?more//slashes", "http://host.com/twoslashes?more//slashes"),
 ];
 
-/// Address, host, path, query: what Chromium's unit test has beyond the page.
-pub const CHROMIUM: [(&str, &str, &str, &str); 18] = [
+/// Address, host, path, query: Chromium's unit test, where it takes the address apart or adds to the page.
+pub(crate) const CHROMIUM: [(&str, &str, &str, &str); 18] = [
     ("http://www.google.com/q?", "www.google.com", "/q", ""),
     ("http://www.google.com/q?r?", "www.google.com", "/q", "r?"),
     ("http://www.google.com/q?r?s", "www.google.com", "/q", "r?s"),
@@ -74,11 +74,11 @@ pub const CHROMIUM: [(&str, &str, &str, &str); 18] = [
 ];
 
 /// Of these Chromium's unit test expects nothing; we say why.
-pub const CHROMIUM_OPAQUE: [&str; 3] =
+pub(crate) const CHROMIUM_OPAQUE: [&str; 3] =
     ["data:text/html;charset=utf-8,%0D%0A", "javascript:alert()", "mailto:abc@example.com"];
 
 /// The page's and Chromium's examples of expressions.
-pub const EXPRESSIONS: [(&str, &[&str]); 4] = [
+pub(crate) const EXPRESSIONS: [(&str, &[&str]); 4] = [
     (
         "http://a.b.c/1/2.html?param=1",
         &[

@@ -1,3 +1,5 @@
+//! Prevents canonical text that reads back as another address, and two paths that disagree about one.
+
 use super::*;
 use crate::key::{Key, WebAddress, refang};
 use proptest::prelude::*;
