@@ -154,7 +154,7 @@ fn bare(text: &str) -> Result<Key, KeyError> {
 }
 
 fn bare_hex(text: &str) -> Result<Key, KeyError> {
-    match DigestKind::of_object(text.len() / 2).filter(|_| text.len() % 2 == 0) {
+    match DigestKind::of_object(text.len() / 2).filter(|_| text.len().is_multiple_of(2)) {
         Some(kind) => Ok(Key::Digest(Digest::from_hex(kind, text)?)),
         None if text.len() == 128 => Err(KeyError::Unsupported { what: "a SHA-512 digest" }),
         None => Err(KeyError::HexLength { found: text.len() }),
