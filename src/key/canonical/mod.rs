@@ -115,6 +115,11 @@ fn canonicalise_any(text: &[u8]) -> Result<String, WebAddressError> {
 /// The canonical URL, `scheme://host/path[?query]`, in ASCII, without user info, port and fragment. This is the form
 /// of Safe Browsing's published examples; an empty query keeps its question mark.
 ///
+/// Outer spaces, raw TAB, CR and LF go, then all from the first `#` on; escapes are undone until none is left; a missing
+/// scheme is http. Hosts are put in lower case and Punycode, without outer dots and runs of dots, all spellings of IPv4
+/// as a dotted quad, IPv6 compressed. Dot segments and runs of slashes are resolved in the path, never in the query; up
+/// to the query a backslash is a slash. Bytes up to 0x20, from 0x7F on, `#` and `%` are escaped in upper case.
+///
 /// ```
 /// use ksn::key::canonical_url;
 /// assert_eq!(canonical_url(b"http://3279880203/a/%2e./b#c").unwrap(), "http://195.127.0.11/b");
