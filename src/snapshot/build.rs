@@ -132,6 +132,9 @@ impl SnapshotBuilder {
     /// Sorts everything and lays out the snapshot, ready to be written.
     pub fn finish(mut self, info: &SnapshotInfo) -> Result<super::BuiltSnapshot, BuildError> {
         check_dataset(&info.dataset)?;
+        if let Some(draft) = self.web.iter().find(|d| !d.key.1.is_ascii()) {
+            return Err(BuildError::Expression { found: draft.key.1.clone().into() });
+        }
         let mut summary = BuildSummary::default();
 
         let (sources, source_ranks) = mem::take(&mut self.sources).into_sorted();

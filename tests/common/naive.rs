@@ -65,7 +65,7 @@ pub(crate) enum Matched {
 /// The records, in no table at all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Naive {
-    rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Naive {
@@ -83,11 +83,6 @@ impl Naive {
             row
         });
         Self { rows: merge(unique) }
-    }
-
-    /// How many records there are.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
     }
 
     /// Everything that is known of a key, the winner first.
