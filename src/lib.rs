@@ -2,10 +2,25 @@
 
 pub mod answer;
 pub mod batch;
+#[cfg(feature = "net")]
+mod client;
+mod engine;
 pub mod key;
 pub mod limits;
+#[cfg(feature = "net")]
+mod net;
 pub mod record;
+#[cfg(feature = "net")]
+mod server;
 pub mod timestamp;
 pub mod wire;
 
+pub use answer::{Answer, Origin, Record, Status};
+#[cfg(feature = "net")]
+pub use client::{BlockingClient, Client, ClientConfig, ConnectError, LookupError, LookupOptions, RawAnswer, Trust};
+pub use engine::{Index, View};
 pub use key::{Key, WebAddress, refang};
+#[cfg(feature = "net")]
+pub use net::{Pin, PinError, TlsError};
+#[cfg(feature = "net")]
+pub use server::{Certificate, Server, ServerConfig, ServerError};
