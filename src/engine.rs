@@ -1,142 +1,106 @@
-//! Stand-in for the engine until it is merged: a sorted list, probed one key at a time.
+//! The engine: a batch and a view in, answers out, for every caller alike.
+//!
+//! A [`View`] is everything that a lookup sees: one generation of one dataset. It is immutable and swapped as a whole,
+//! so that no batch sees half a change; a caller loads it once per batch.
 
 use std::{
     ops::{ControlFlow, Range},
+    path::Path,
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
+
 use crate::{
-    batch::{Column, Detail, Exception, Hit, Matched, Position, Sink},
-    key::{AddressParts, Digest, Indicator, KeyKind, ScopeSet},
-    record::Listing,
+    batch::{Column, Detail, Sink},
+    index::Base,
+    key::KeyKind,
+    snapshot::{OpenError, Snapshot},
     timestamp::Timestamp,
 };
 
-/// Stand-in.
+/// The records that lookups are answered from, replaceable while it is in use.
 #[derive(Debug)]
-pub struct Index(Arc<View>);
-
-/// Stand-in.
-#[derive(Debug)]
-pub struct View {
-    listings: Vec<Owned>,
+pub struct Index {
+    view: ArcSwap<View>,
 }
 
+/// One generation, as a batch sees it.
 #[derive(Debug)]
-struct Owned {
-    indicator: Indicator,
-    id: u64,
-    record_type: crate::record::RecordType,
-    name: String,
-    source: String,
+pub struct View {
+    base: Arc<Base>,
 }
 
 impl Index {
-    /// Stand-in.
-    pub fn of(listings: &[Listing<'_>]) -> Self {
-        let listings = listings
-            .iter()
-            .map(|l| Owned {
-                indicator: l.indicator.clone(),
-                id: l.id,
-                record_type: l.record_type,
-                name: l.name.into(),
-                source: l.source.into(),
-            })
-            .collect();
-        Self(Arc::new(View { listings }))
+    /// Opens the snapshot in a file, reading it into memory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Snapshot::open(path).map(Self::new)
     }
 
-    /// Stand-in.
+    /// An index over an opened snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { view: ArcSwap::from_pointee(View::new(snapshot)) }
+    }
+
+    /// Answers from another snapshot from now on. Batches that are being answered finish on the one they began with.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.view.store(Arc::new(View::new(snapshot)));
+    }
+
+    /// What lookups see now. Load it once per batch.
     pub fn view(&self) -> Arc<View> {
-        self.0.clone()
+        self.view.load_full()
     }
 }
 
-#[allow(missing_docs)]
 impl View {
+    fn new(snapshot: Snapshot) -> Self {
+        Self { base: Arc::new(Base::new(Arc::new(snapshot))) }
+    }
+
+    /// The dataset.
     pub fn dataset(&self) -> &str {
-        "stand-in"
+        self.base.snapshot().dataset()
     }
 
+    /// The number of its generation.
     pub fn generation(&self) -> u64 {
-        1
+        self.base.snapshot().generation()
     }
 
+    /// How many changes were applied on top of the generation: none, until there are live updates.
     pub fn sequence(&self) -> u64 {
         0
     }
 
+    /// When the generation was made.
     pub fn created(&self) -> Timestamp {
-        Timestamp::from_seconds(1).unwrap()
+        self.base.snapshot().created()
     }
 
+    /// The snapshot under it.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.base.snapshot()
+    }
+
+    /// Records that answer a kind of key.
     pub fn records(&self, kind: KeyKind) -> u64 {
-        self.listings.iter().filter(|l| l.indicator.kind() == kind).count() as u64
+        self.base.snapshot().records(kind)
     }
 
+    /// Answers the rows `rows` of a column into a sink. `now` decides which records have expired.
+    ///
+    /// `number` is the column's place in its batch, for the positions that the sink is told. `Break` holds the first
+    /// row that was not answered because the sink had no room.
     pub fn answer(
         &self,
         number: u16,
         column: &Column<'_>,
         rows: Range<u32>,
         detail: Detail,
-        _now: Timestamp,
+        now: Timestamp,
         sink: &mut impl Sink,
     ) -> ControlFlow<u32> {
-        for row in rows {
-            let at = Position { column: number, row };
-            let mut found = 0;
-            for (i, l) in self.listings.iter().enumerate() {
-                let matched = match (column, &l.indicator) {
-                    (Column::Digests { kind, bytes }, Indicator::Digest(digest)) => {
-                        let width = kind.width();
-                        let key = Digest::new(*kind, &bytes[row as usize * width..][..width]);
-                        (key == Some(*digest)).then_some(Matched::Digest)
-                    }
-                    (Column::Ipv4(addresses), Indicator::Ipv4(block)) => {
-                        block.contains(addresses[row as usize].into()).then_some(Matched::Block(*block))
-                    }
-                    (Column::Web(texts), Indicator::Web { scope, expression }) => {
-                        let Some(parts) = AddressParts::split(texts.get(row as usize)) else { continue };
-                        let mut matched = None;
-                        parts.for_each_expression(ScopeSet::ALL, |s, e| {
-                            if s == *scope && e == expression.as_bytes() {
-                                matched = Some(Matched::Web(s, e));
-                            }
-                        });
-                        matched
-                    }
-                    _ => None,
-                };
-                let Some(matched) = matched else { continue };
-                if found > 0 && detail == Detail::Winner {
-                    continue;
-                }
-                found += 1;
-                let hit = Hit {
-                    id: l.id,
-                    record_type: l.record_type,
-                    name: &l.name,
-                    name_number: i as u32,
-                    source: &l.source,
-                    source_number: 0,
-                    timestamp: None,
-                    expiry: None,
-                    port: None,
-                    matched,
-                };
-                if sink.hit(at, &hit).is_break() {
-                    return ControlFlow::Break(row);
-                }
-            }
-            if let Column::Web(texts) = column
-                && AddressParts::split(texts.get(row as usize)).is_none()
-                && sink.exception(at, Exception::Malformed).is_break()
-            {
-                return ControlFlow::Break(row);
-            }
-        }
-        ControlFlow::Continue(())
+        self.base.answer(number, column, rows, detail, now, sink)
     }
 }

@@ -4,7 +4,8 @@ pub mod answer;
 pub mod batch;
 #[cfg(feature = "net")]
 mod client;
-mod engine;
+pub mod engine;
+mod index;
 pub mod key;
 pub mod limits;
 #[cfg(feature = "net")]
@@ -12,6 +13,7 @@ mod net;
 pub mod record;
 #[cfg(feature = "net")]
 mod server;
+pub mod snapshot;
 pub mod timestamp;
 pub mod wire;
 

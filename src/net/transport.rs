@@ -10,7 +10,7 @@ use std::{
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, REQUEST_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, REQUEST_BYTES_MAX};
 
 /// What the server lets a client send before its hello is accepted, over all streams.
 pub(crate) const EARLY_WINDOW_BYTES: u32 = 256 << 10;
