@@ -13,7 +13,7 @@ use ksn::{
     Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Origin, Status, Trust,
     batch::Detail,
     key::{KeyKind, Scope},
-    wire::{self, ServerLimits, Welcome},
+    wire::{self, Notice, ServerLimits, Welcome},
 };
 
 fn numbered(count: u32) -> Vec<Key> {
@@ -181,7 +181,9 @@ async fn silent(endpoint: quinn::Endpoint) {
         kinds: Vec::new(),
         software: "test".into(),
     };
-    send.write_all(&welcome.to_frame()).await.unwrap();
+    // In one packet: what follows a frame on the control stream is left for the next.
+    let notices = [Notice::NewGeneration(5), Notice::Unknown(99), Notice::NewGeneration(6)].map(Notice::to_frame);
+    send.write_all(&[welcome.to_frame(), notices.concat()].concat()).await.unwrap();
     connection.closed().await;
 }
 
@@ -196,6 +198,7 @@ async fn a_server_that_never_answers_is_a_timeout() {
     let error = bounded(client.lookup_with(&[key(MD5_KNOWN)], &options)).await.unwrap_err();
     assert!(matches!(error, LookupError::Timeout { after } if Some(after) == options.timeout), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(client.welcome().generation, 6);
     drop(client);
     bounded(server).await.unwrap();
 }
