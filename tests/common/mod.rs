@@ -1,0 +1,168 @@
+//! A server on a free port of this machine, and the records that it knows.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use ksn::{
+    Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
+    key::{Digest, DigestKind, Indicator, Scope},
+    record::{Listing, RecordSink, RecordType},
+    snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
+    timestamp::Timestamp,
+    wire,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{sync::oneshot, task::JoinHandle, time};
+
+/// A server that runs until it is stopped or dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) pin: Pin,
+    pub(crate) state: tempfile::TempDir,
+    pub(crate) index: Arc<Index>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let certificate = Certificate::SelfSigned { state: state.path().into() };
+        let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap(), certificate);
+        config.grace = Duration::from_secs(5);
+        change(&mut config);
+        let index = Arc::new(Index::new(snapshot(1)));
+        let server = Server::bind(config, index.clone()).unwrap();
+        let (address, pin) = (server.local_addr(), server.pin());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, pin, state, index, stop: Some(stop), task }
+    }
+
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        ClientConfig::new(self.address.to_string(), Trust::Pin(self.pin))
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.client_config()).await.unwrap()
+    }
+
+    /// A connection of a client of our own making, which may do as it likes.
+    pub(crate) async fn raw(&self) -> quinn::Connection {
+        let endpoint = raw_endpoint(&self.state.path().join("server.crt"));
+        bounded(endpoint.connect(self.address, "localhost").unwrap()).await.unwrap()
+    }
+
+    /// Begins the shutdown.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Shuts down and waits for it.
+    pub(crate) async fn stop(mut self) {
+        self.begin_stop();
+        bounded(&mut self.task).await.unwrap();
+    }
+
+    pub(crate) async fn stopped(mut self) {
+        bounded(&mut self.task).await.unwrap();
+    }
+}
+
+/// Fails the test rather than hang it.
+pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
+    time::timeout(Duration::from_secs(30), future).await.expect("an end within 30 seconds")
+}
+
+/// Known if the number is divisible by 10.
+pub(crate) fn sha256(number: u32) -> Digest {
+    let mut bytes = [7; 32];
+    bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
+    bytes[4..8].copy_from_slice(&number.to_be_bytes());
+    Digest::new(DigestKind::Sha256, &bytes).unwrap()
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+pub(crate) const MD5_KNOWN: &str = "md5:00112233445566778899aabbccddeeff";
+
+/// Records under every kind of indicator, and digests for numbers below 1,000.
+fn listings(names: &[String]) -> Vec<Listing<'_>> {
+    let mut listings = vec![
+        listing(Indicator::Digest(digest(MD5_KNOWN)), 1, RecordType::Malware, "Eicar"),
+        listing(Indicator::Ipv4("192.0.2.0/24".parse().unwrap()), 2, RecordType::BotnetCc, "Block"),
+        listing(Indicator::Ipv4("192.0.2.7".parse().unwrap()), 3, RecordType::Malware, "Address"),
+        listing(web(Scope::Domain, "evil.example"), 4, RecordType::Phishing, "Domain"),
+        listing(web(Scope::Exact, "good.example/bad?x=1"), 5, RecordType::MaliciousAddress, "Exact"),
+    ];
+    listings.extend((0..1_000).step_by(10).map(|number| {
+        let id = 1_000 + u64::from(number);
+        listing(Indicator::Digest(sha256(number)), id, RecordType::Malware, &names[number as usize / 10])
+    }));
+    listings
+}
+
+pub(crate) fn snapshot(generation: u64) -> Snapshot {
+    let mut builder = SnapshotBuilder::new();
+    let names: Vec<String> = (0..100).map(|i| format!("Trojan.Numbered.{i}")).collect();
+    listings(&names).into_iter().for_each(|listing| builder.add(0, listing));
+    let created = Timestamp::from_seconds(1_700_000_000).unwrap();
+    let info = SnapshotInfo { dataset: "test".into(), generation, created, compiled_with: BTreeMap::new() };
+    Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap()
+}
+
+fn listing<'a>(indicator: Indicator, id: u64, record_type: RecordType, name: &'a str) -> Listing<'a> {
+    Listing { indicator, id, record_type, name, source: "test", timestamp: None, expiry: None, port: None }
+}
+
+fn web(scope: Scope, expression: &str) -> Indicator {
+    Indicator::Web { scope, expression: expression.into() }
+}
+
+fn digest(text: &str) -> Digest {
+    match key(text) {
+        Key::Digest(digest) => digest,
+        other => panic!("{other} is no digest"),
+    }
+}
+
+/// An endpoint that trusts a certificate.
+fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+    let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
+    endpoint
+}
+
+/// A server of our own making, and the pin of its certificate.
+pub(crate) fn raw_server(alpn: &[u8]) -> (quinn::Endpoint, Pin) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pin = Pin::of_certificate(made.cert.der());
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let quic = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+    (quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap(), pin)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
