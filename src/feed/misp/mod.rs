@@ -1,0 +1,4 @@
+//! MISP: events of a feed, and warninglists.
+
+pub(super) mod event;
+pub(super) mod warninglist;

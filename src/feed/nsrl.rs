@@ -1,0 +1,20 @@
+//! NSRL.
+
+use super::{
+    FeedError,
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Refusal, Sample},
+};
+
+pub(super) fn recognise(_sample: &Sample<'_>) -> Option<Likeness> {
+    None
+}
+
+pub(super) fn read(_input: &mut Input<'_>, _intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    Ok(())
+}
+
+pub(super) fn refuse(_sample: &Sample<'_>) -> Option<Refusal> {
+    None
+}
