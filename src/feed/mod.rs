@@ -15,7 +15,9 @@ mod input;
 mod intake;
 mod recognise;
 mod report;
+mod rows;
 pub mod screen;
+mod table;
 
 mod adblock;
 mod clamav;

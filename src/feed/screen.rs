@@ -4,7 +4,7 @@
 //! something else on every network, names that are no site of anybody: a record of these would condemn the innocent.
 //! Trusted records pass: trust in such a thing clears nothing that is more specific.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::LazyLock};
 
 use super::Guards;
 use crate::{
@@ -58,10 +58,8 @@ fn never_digest(digest: &Digest) -> Option<&'static str> {
         DigestKind::CertSha256 | DigestKind::SpkiSha256 => DigestKind::Sha256,
         kind => kind,
     };
-    let found = NEVER_DIGESTS.iter().find(|(of, hex, _)| {
-        *of == kind && Digest::from_hex(kind, hex).is_ok_and(|never| never.bytes() == digest.bytes())
-    });
-    found.map(|&(_, _, reason)| reason)
+    let known = NEVER_DIGESTS.iter().find(|(never, _)| never.kind() == kind && never.bytes() == digest.bytes());
+    known.map(|&(_, reason)| reason)
 }
 
 fn never_block(block: Ipv4Block) -> Option<&'static str> {
@@ -91,7 +89,7 @@ fn never_web(scope: Scope, expression: &str) -> Option<&'static str> {
     if !host.contains('.') {
         return Some("a host of a single label");
     }
-    if host.ends_with(".localdomain") || host.ends_with(".localhost") || host.ends_with(".in-addr.arpa") {
+    if host.ends_with(".localdomain") || host.ends_with(".localhost") {
         return Some("a name of a hosts file's own");
     }
     if scope == Scope::Domain && public_suffix(host) == Some(Suffix::Icann) {
@@ -118,15 +116,29 @@ fn public_suffix(name: &str) -> Option<Suffix> {
     }
 }
 
-/// Digests of the empty file and of a lone newline.
-const NEVER_DIGESTS: &[(DigestKind, &str, &str)] = &[
+/// Digests of the empty file and of a lone newline, by every algorithm.
+static NEVER_DIGESTS: LazyLock<Vec<(Digest, &str)>> = LazyLock::new(|| {
+    let known = NEVER_HEX.iter().filter_map(|&(kind, hex, reason)| Some((Digest::from_hex(kind, hex).ok()?, reason)));
+    let blake3 = [(&b""[..], EMPTY), (b"\n", NEWLINE), (b"\r\n", NEWLINE)]
+        .into_iter()
+        .filter_map(|(bytes, reason)| Some((Digest::new(DigestKind::Blake3, blake3::hash(bytes).as_bytes())?, reason)));
+    known.chain(blake3).collect()
+});
+
+const EMPTY: &str = "the digest of an empty file";
+const NEWLINE: &str = "the digest of a lone newline";
+
+const NEVER_HEX: [(DigestKind, &str, &str); 9] = [
     (DigestKind::Md5, "d41d8cd98f00b204e9800998ecf8427e", EMPTY),
     (DigestKind::Sha1, "da39a3ee5e6b4b0d3255bfef95601890afd80709", EMPTY),
     (DigestKind::Sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", EMPTY),
-    (DigestKind::Blake3, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262", EMPTY),
+    (DigestKind::Md5, "68b329da9893e34099c7d8ad5cb9c940", NEWLINE),
+    (DigestKind::Sha1, "adc83b19e793491b1c6ea0fd8b46cd9f32e592fc", NEWLINE),
+    (DigestKind::Sha256, "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b", NEWLINE),
+    (DigestKind::Md5, "81051bcc2cf1bedf378224b0a93e2877", NEWLINE),
+    (DigestKind::Sha1, "ba8ab5a0280b953aa97435ff8946cbcbb2755a27", NEWLINE),
+    (DigestKind::Sha256, "7eb70257593da06f682a3ddda54a9d260d4fc514f645237f5ca74b08f8da61a6", NEWLINE),
 ];
-
-const EMPTY: &str = "the digest of an empty file";
 
 /// The registry of RFC 6890 as IANA keeps it, with multicast (RFC 5771).
 const SPECIAL_PURPOSE: &[(u8, u8, u8, u8, u8, &str)] = &[
