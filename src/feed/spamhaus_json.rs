@@ -71,7 +71,6 @@ fn is_autonomous_system(row: &Json<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::feed::testing;
 
     #[test]
