@@ -92,7 +92,7 @@ formats! {
 }
 
 /// Who is asked, before any reader, whether a file is something else.
-pub(super) const REFUSERS: &[fn(&Sample<'_>) -> Option<Refusal>] = &[sslbl::refuse, nsrl::refuse, refuse::refuse];
+pub(super) const REFUSERS: &[fn(&Sample<'_>) -> Option<Refusal>] = &[sslbl::refuse, refuse::refuse];
 
 impl Format {
     /// Its name, for `--format` and as the default source.
