@@ -124,7 +124,7 @@ fn real_feeds_are_read_as_known() {
         let path = path.strip_suffix(".zst").unwrap_or(&path);
         let Some((group, _)) = path.rsplit_once('/') else { continue };
         let mut counter = Counter::default();
-        let outcome = read(file, &mut counter);
+        let outcome = read(file, &Guards::default(), &mut counter);
         if let Err(why) = check(path, &outcome, &counter) {
             wrong.push(format!("{path}: {why}"));
         }
@@ -159,10 +159,35 @@ fn real_feeds_are_read_as_known() {
     assert!(wrong.is_empty(), "{} of {} files:\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }
 
-fn read(file: &Path, sink: &mut Counter) -> Result<feed::Report, FeedError> {
+#[test]
+fn real_warninglists_guard() {
+    let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
+        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
+        return;
+    };
+    let mut files = Vec::new();
+    list(&folder.join("allow/misp-warninglists"), &mut files);
+    let mut guards = Guards::default();
+    for file in &files {
+        let report = guards.read(fs::File::open(file).unwrap(), "list.json");
+        let report = report.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        assert!(report.entries + report.unsupported + report.rejected > 0, "{}", file.display());
+    }
+    for feed in ["urls/threatfox/full_urls.csv.zst", "ipv4/feodo/ipblocklist.csv.zst", "ipv4/ipsum/ipsum.txt.zst"] {
+        let file = folder.join(feed);
+        let (mut free, mut guarded) = (Counter::default(), Counter::default());
+        let before = read(&file, &Guards::default(), &mut free).unwrap();
+        let after = read(&file, &guards, &mut guarded).unwrap();
+        println!("{feed}: {} of {} records guarded", free.records - guarded.records, free.records);
+        assert_eq!(before.records - after.records, after.withheld - before.withheld);
+        assert!(guarded.records > 0 && guarded.records <= free.records);
+    }
+}
+
+fn read(file: &Path, guards: &Guards, sink: &mut Counter) -> Result<feed::Report, FeedError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let options = Options::new("2026-11-22".parse().unwrap());
-    feed::read(fs::File::open(file)?, &name, None, &options, &Guards::default(), 0, sink)
+    feed::read(fs::File::open(file)?, &name, None, &options, guards, 0, sink)
 }
 
 fn check(path: &str, outcome: &Result<feed::Report, FeedError>, counter: &Counter) -> Result<(), String> {
