@@ -73,7 +73,7 @@ fn is_ipv4(line: &str) -> bool {
     line.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
-/// Rows that have to have the shape. Real lists reach 0.99; a generic list of names and ports stays far below.
+/// Rows that have to have the shape; a list with ports and paths is one for the generic reader.
 const SHARE_MIN: f64 = 0.95;
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn is_nowhere(address: &str) -> bool {
         || ["127.", "fe80::", "fe00::", "ff00::", "ff02::"].iter().any(|prefix| address.starts_with(prefix))
 }
 
-/// Rows that have to have the shape: real files have all of them.
+/// Rows that have to have the shape.
 const SHARE_MIN: f64 = 0.9;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The `ip4set` zones of rbldnsd, as DNS block lists are published ([rbldnsd(8)](https://rbldnsd.io/)).
+//! The `ip4set` zones of rbldnsd, as DNS block lists are published (rbldnsd(8)).
 //!
 //! ```text
 //! :127.0.0.2:Blacklisted, see http://list.example/?$     default values for what follows
@@ -10,8 +10,8 @@
 //!
 //! The TXT value, a template, is the name as it stands; the A value only means something to who asks that zone and is
 //! dropped. Exclusions may stand behind what they exclude from and hold for the whole file, so that entries are kept
-//! until its end; the exclusion itself counts as withheld. As in rbldnsd, a block with bits set behind its prefix is
-//! no entry.
+//! until its end; the exclusion itself counts as withheld. A block with bits set behind its prefix is rejected, as in
+//! plain lists.
 
 use std::net::Ipv4Addr;
 
@@ -245,8 +245,7 @@ fn octets(text: &str) -> Option<([u8; 4], usize)> {
 /// Entries that have to have the shape.
 const SHARE_PERCENT_MIN: u32 = 95;
 
-/// Entries, exclusions and pieces that one zone may have: the largest public zones hold some ten million entries, and
-/// each is held until the file's end.
+/// Entries, exclusions and pieces that one zone may have: each is held until the file's end, at 32 bytes an entry.
 const ENTRIES_MAX: usize = 1 << 25;
 
 /// Bytes of the texts of one zone.

@@ -5,9 +5,8 @@
 //! call them servers of command and control or of phishing. An SBL number is the name; a bare number behind an address
 //! (ipsum: on how many lists it stands) is the score, for `--min-score`.
 //!
-//! A block with bits set behind its prefix (`192.0.2.7/24`) is rejected, as rbldnsd and Linux's ipset by default
-//! disagree on it: it may be meant as the address or as the network, and a guess would list 255 neighbours. IPv6 rows
-//! are unsupported.
+//! A block with bits set behind its prefix (`192.0.2.7/24`) is rejected: it may be meant as the address or as the
+//! network, and a guess would list 255 neighbours. IPv6 rows are unsupported.
 
 use super::{
     FeedError,
@@ -97,7 +96,7 @@ fn is_name(line: &str) -> bool {
     name.contains('.') && name.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
-/// Rows that have to have the shape; real lists have all, or all but a typing error or two.
+/// Rows that have to have the shape; the rest is room for typing errors.
 const SHARE_PERCENT_MIN: u32 = 95;
 
 #[cfg(test)]

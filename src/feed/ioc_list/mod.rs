@@ -18,9 +18,9 @@
 //!   of phishing, of command and control, or URLhaus (which lists what spreads malware).
 //!
 //! A text is taken for a list when at least a third of its rows, comments and blank lines aside, hold an indicator or
-//! something that is known and unsupported. The appendices of articles reach 0.45 and more, reports and readmes stay
-//! below 0.2 (headings, sentences and file names outnumber what they tell of); those are refused as prose. A file of
-//! comments alone, or of nothing, is an empty list.
+//! something that is known and unsupported; in reports and readmes headings, sentences and file names outnumber what
+//! they tell of, and those are refused as prose. The third is a first choice, to be measured over published lists. A
+//! file of comments alone, or of nothing, is an empty list.
 
 mod label;
 mod row;
