@@ -5,6 +5,8 @@ pub mod batch;
 #[cfg(feature = "net")]
 mod client;
 pub mod engine;
+#[cfg(feature = "feed")]
+pub mod feed;
 mod index;
 pub mod key;
 pub mod limits;
