@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod engine;
+#[cfg(feature = "feed")]
+pub mod feed;
 mod index;
 pub mod key;
 pub mod limits;

@@ -8,5 +8,176 @@
 //! or why it holds nothing. What may never become a bad record is decided in one place for all of them
 //! ([`screen`]), and every row is accounted for in one place ([`intake`]).
 
-pub(crate) mod input;
-pub(crate) mod intake;
+mod cell;
+mod format;
+mod guard;
+mod input;
+mod intake;
+mod recognise;
+mod report;
+mod rows;
+pub mod screen;
+mod table;
+
+mod adblock;
+mod clamav;
+mod cscb;
+mod csv_columns;
+mod domains;
+mod feodo;
+mod hosts;
+mod ioc_list;
+mod ip4set;
+mod ipv4_list;
+mod malwarebazaar;
+mod misp;
+mod nsrl;
+mod phishtank;
+mod refuse;
+mod spamhaus_json;
+mod sslbl;
+mod stix;
+mod threatfox_csv;
+mod threatfox_json;
+mod tweetfeed;
+mod urlhaus;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::io::{self, Read};
+
+pub use self::{
+    csv_columns::{Column, ColumnError},
+    format::{Format, FormatError},
+    guard::{GuardReport, Guards},
+    recognise::Refusal,
+    report::{FeedError, Outcome, REFUSALS_MAX, Report, RowRefusal},
+};
+use self::{
+    input::{Input, Unpacked},
+    intake::Intake,
+    recognise::Sample,
+};
+use crate::{record::RecordSink, timestamp::Timestamp};
+
+/// How feeds are read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The source of the records; `None` means the format's name.
+    pub source: Option<String>,
+    /// Whether the list is one of known good things, whatever its format.
+    pub trusted: bool,
+    /// When the snapshot is made: what has expired by then is withheld.
+    pub created: Timestamp,
+    /// How old a record may be, in seconds before `created`; one without a time has no age.
+    pub max_age: Option<u32>,
+    /// The least confidence in percent; a record without one is taken.
+    pub min_confidence: Option<u8>,
+    /// The least score; a record without one is taken.
+    pub min_score: Option<u32>,
+    /// Whether the first row that is rejected ends the reading.
+    pub strict: bool,
+    /// What the columns of a generic CSV hold, for [`Format::Csv`].
+    pub columns: Option<Vec<Column>>,
+}
+
+impl Options {
+    /// Everything else left open.
+    pub fn new(created: Timestamp) -> Self {
+        Self {
+            source: None,
+            trusted: false,
+            created,
+            max_age: None,
+            min_confidence: None,
+            min_score: None,
+            strict: false,
+            columns: None,
+        }
+    }
+}
+
+/// Reads one feed, packed (gzip, zstd, zip) or not, and hands its records to the sink as those of input `number`.
+///
+/// `name` is the file's name: a hint where contents are identical, and never more. Without `format` the content
+/// decides. Every member of a zip archive is read as a feed of its own; members that are none are skipped and reported.
+pub fn read(
+    input: impl Read,
+    name: &str,
+    format: Option<Format>,
+    options: &Options,
+    guards: &Guards,
+    number: u32,
+    sink: &mut dyn RecordSink,
+) -> Result<Report, FeedError> {
+    let (mut archive, size) = match input::unpack(input)? {
+        Unpacked::Feed(input) => return read_one(input, name, format, options, guards, number, sink),
+        Unpacked::Archive(archive, size) => (archive, size),
+    };
+    let mut report: Option<Report> = None;
+    let mut skipped = Vec::new();
+    let mut first_error = None;
+    for at in 0..archive.len() {
+        let member = archive.by_index(at).map_err(io::Error::from)?;
+        if member.is_dir() {
+            continue;
+        }
+        let member_name = String::from_utf8_lossy(member.name_raw()).into_owned();
+        let input = Input::member(member, size)?;
+        match read_one(input, &member_name, format, options, guards, number, sink) {
+            Ok(member_report) => match &mut report {
+                Some(report) => report.merge(member_report),
+                None => report = Some(member_report),
+            },
+            Err(e @ (FeedError::Unrecognised { .. } | FeedError::Refused(_))) => {
+                if skipped.len() < REFUSALS_MAX {
+                    skipped.push((member_name, e.to_string()));
+                }
+                first_error.get_or_insert(e);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    match (report, first_error) {
+        (Some(mut report), _) => {
+            report.skipped = skipped;
+            Ok(report)
+        }
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(FeedError::Unrecognised { looks: "an archive without files".into() }),
+    }
+}
+
+fn read_one(
+    mut input: Input<'_>,
+    name: &str,
+    format: Option<Format>,
+    options: &Options,
+    guards: &Guards,
+    number: u32,
+    sink: &mut dyn RecordSink,
+) -> Result<Report, FeedError> {
+    let format = match format {
+        Some(format) => format,
+        None if options.columns.is_some() => Format::Csv,
+        None => recognise(&input, name)?,
+    };
+    let mut intake = Intake::new(format, options, guards, number, sink, input.stop_flag());
+    (format.reader().read)(&mut input, &mut intake)?;
+    intake.finish(input.overlong())
+}
+
+fn recognise(input: &Input<'_>, name: &str) -> Result<Format, FeedError> {
+    let (head, whole) = input.head();
+    let text = input::decode(head);
+    let name = hint(name);
+    recognise::format(&Sample::new(head, &text, whole, &name))
+}
+
+/// A file's name as [`Sample::name`] has it.
+fn hint(name: &str) -> String {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
+    let bare = [".gz", ".zst", ".zip"].iter().find_map(|ending| name.strip_suffix(ending));
+    bare.unwrap_or(&name).into()
+}

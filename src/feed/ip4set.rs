@@ -1,0 +1,16 @@
+//! rbldnsd ip4set.
+
+use super::{
+    FeedError,
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Sample},
+};
+
+pub(super) fn recognise(_sample: &Sample<'_>) -> Option<Likeness> {
+    None
+}
+
+pub(super) fn read(_input: &mut Input<'_>, _intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    Ok(())
+}
