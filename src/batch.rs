@@ -75,6 +75,16 @@ impl<'a> Texts<'a> {
         self.ends.is_empty()
     }
 
+    /// Where each text ends.
+    pub fn ends(&self) -> &'a [U32] {
+        self.ends
+    }
+
+    /// The bytes of all of them.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The text at a position.
     ///
     /// # Panics

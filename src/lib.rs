@@ -1,5 +1,6 @@
 //! Reputation lookups of hashes, certificates, web addresses and IPv4 addresses, in process or over QUIC.
 
+pub mod answer;
 pub mod batch;
 pub mod engine;
 #[cfg(feature = "feed")]
@@ -10,5 +11,6 @@ pub mod limits;
 pub mod record;
 pub mod snapshot;
 pub mod timestamp;
+pub mod wire;
 
 pub use key::{Key, WebAddress, refang};

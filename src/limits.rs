@@ -30,6 +30,12 @@ pub const ANSWER_TEXT_BYTES_MAX: usize = 4 << 20;
 /// Body of a frame on the control stream (hello, welcome, notice, error) in bytes.
 pub const CONTROL_BYTES_MAX: usize = 16 << 10;
 
+/// Length of one text of a hello or welcome (name and version of a program, a platform) in bytes.
+pub const HELLO_TEXT_BYTES_MAX: usize = 256;
+
+/// Length of the message of an error frame in bytes. Longer ones are cut at a character boundary.
+pub const ERROR_TEXT_BYTES_MAX: usize = 1_024;
+
 /// Length of a web address in bytes, both as given and canonical. Browsers and servers stop near 8,000
 /// (RFC 9110, section 4.1, asks for at least 8,000 to be supported).
 pub const WEB_ADDRESS_BYTES_MAX: usize = 8_192;

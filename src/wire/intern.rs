@@ -1,0 +1,140 @@
+//! The texts of one answer, each once, in tables that are kept from frame to frame.
+
+use xxhash_rust::xxh3::xxh3_64;
+use zerocopy::little_endian::U32;
+
+/// Texts with numbers. Text 0 is empty.
+#[derive(Debug)]
+pub(super) struct Interner {
+    /// Open addressing, a power of two long: a tag, and the number of its text; 0 where free, as nothing is interned
+    /// under the empty text.
+    slots: Vec<(u64, u32)>,
+    /// The slots in use, to free them without passing over all.
+    used: Vec<u32>,
+    ends: Vec<U32>,
+    bytes: Vec<u8>,
+}
+
+impl Interner {
+    pub(super) fn new() -> Self {
+        let mut interner =
+            Self { slots: vec![(0, 0); SLOTS_MIN], used: Vec::new(), ends: Vec::new(), bytes: Vec::new() };
+        interner.clear();
+        interner
+    }
+
+    /// Forgets all but text 0.
+    pub(super) fn clear(&mut self) {
+        for &at in &self.used {
+            self.slots[at as usize] = (0, 0);
+        }
+        self.used.clear();
+        self.bytes.clear();
+        self.ends.clear();
+        self.ends.push(U32::new(0));
+    }
+
+    /// The number of a text that is known by a number of its own within a class.
+    pub(super) fn by_number(&mut self, class: NumberClass, number: u32, text: &str) -> u32 {
+        let tag = (class as u64) << 32 | u64::from(number);
+        self.intern(tag, text.as_bytes(), false)
+    }
+
+    /// The number of a text that is known by its bytes only.
+    pub(super) fn by_text(&mut self, text: &[u8]) -> u32 {
+        self.intern(xxh3_64(text) | BY_TEXT, text, true)
+    }
+
+    pub(super) fn ends(&self) -> &[U32] {
+        &self.ends
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn intern(&mut self, tag: u64, text: &[u8], compare: bool) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        if self.used.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = mix(tag) & mask;
+        loop {
+            match self.slots[at] {
+                (_, 0) => break,
+                (found, number) if found == tag && (!compare || self.text(number) == text) => return number,
+                _ => at = (at + 1) & mask,
+            }
+        }
+        let number = self.ends.len() as u32;
+        self.bytes.extend_from_slice(text);
+        self.ends.push(U32::new(self.bytes.len() as u32));
+        self.slots[at] = (tag, number);
+        self.used.push(at as u32);
+        number
+    }
+
+    fn text(&self, number: u32) -> &[u8] {
+        let at = number as usize;
+        &self.bytes[self.ends[at - 1].get() as usize..self.ends[at].get() as usize]
+    }
+
+    fn grow(&mut self) {
+        let mut slots = vec![(0, 0); self.slots.len() * 2];
+        let mask = slots.len() - 1;
+        for used in &mut self.used {
+            let slot = self.slots[*used as usize];
+            let mut at = mix(slot.0) & mask;
+            while slots[at].1 != 0 {
+                at = (at + 1) & mask;
+            }
+            slots[at] = slot;
+            *used = at as u32;
+        }
+        self.slots = slots;
+    }
+}
+
+/// What the numbers of texts number.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum NumberClass {
+    Name = 0,
+    Source = 1,
+}
+
+/// Tells tags made of text from those made of numbers.
+const BY_TEXT: u64 = 1 << 63;
+
+/// Most batches name a few dozen texts.
+const SLOTS_MIN: usize = 256;
+
+/// Consecutive numbers land far apart (Fibonacci hashing).
+fn mix(tag: u64) -> usize {
+    (tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_once_through_growth_and_reuse() {
+        let mut interner = Interner::new();
+        for _ in 0..2 {
+            for i in 0..2_000u32 {
+                let text = format!("text {i}");
+                assert_eq!(interner.by_number(NumberClass::Name, i, &text), 2 * i + 1);
+                assert_eq!(interner.by_text(text.as_bytes()), 2 * i + 2);
+            }
+            assert_eq!(interner.by_number(NumberClass::Name, 7, "text 7"), 15);
+            assert_eq!(interner.by_text(b"text 7"), 16);
+            assert_eq!(interner.by_number(NumberClass::Source, 7, "other"), 4_001);
+            assert_eq!((interner.by_text(b""), interner.ends().len()), (0, 4_002));
+            interner.clear();
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A batch of keys as one frame.
+
+use rend::unaligned::{u16_ule, u32_ule, u64_ule};
+use zerocopy::{FromBytes, IntoBytes, little_endian::U32};
+
+use super::{FrameKind, HEADER_BYTES, Header, WireError, raw};
+use crate::{
+    batch::{Column, Detail, Texts},
+    key::KeyKind,
+    limits,
+};
+
+raw::layout! {
+    struct RequestHead: 40 {
+        detail: u8,
+        reserved: u8,
+        columns: u16_ule,
+        deadline_ms: u32_ule,
+        generation_min: u64_ule,
+        sequence_min: u64_ule,
+        reserved_too: [u8; 16],
+    }
+}
+
+raw::layout! {
+    struct ColumnRow: 16 {
+        kind: u8,
+        width: u8,
+        flags: u16_ule,
+        count: u32_ule,
+        offset: u32_ule,
+        length: u32_ule,
+    }
+}
+
+/// How a batch is to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// The record that wins, or all of them.
+    pub detail: Detail,
+    /// Milliseconds after which nobody waits for the answer; 0 leaves it to the server.
+    pub deadline_ms: u32,
+    /// The oldest generation that may answer; 0 for any.
+    pub generation_min: u64,
+    /// The oldest sequence of that generation.
+    pub sequence_min: u64,
+}
+
+/// What is accepted of one request; the length of its body is judged with the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Columns.
+    pub columns: usize,
+    /// Keys in all columns.
+    pub keys: u64,
+    /// Their cost.
+    pub cost: u64,
+    /// Bytes of one web address.
+    pub address_bytes: usize,
+}
+
+/// Those of [`limits`].
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            columns: limits::BATCH_COLUMNS_MAX,
+            keys: limits::BATCH_KEYS_MAX as u64,
+            cost: limits::BATCH_COST_MAX,
+            address_bytes: limits::WEB_ADDRESS_BYTES_MAX,
+        }
+    }
+}
+
+/// A column of a request where it arrived.
+#[derive(Clone, Copy, Debug)]
+pub enum RequestColumn<'a> {
+    /// Keys of a kind that this version knows.
+    Known(Column<'a>),
+    /// Keys of another kind, or under a flag that this version does not know: unsupported as a whole.
+    Unknown {
+        /// The number of the kind.
+        kind: u8,
+        /// How many keys.
+        count: u32,
+    },
+}
+
+impl RequestColumn<'_> {
+    /// How many keys.
+    pub fn rows(&self) -> u32 {
+        match self {
+            Self::Known(column) => column.rows() as u32,
+            Self::Unknown { count, .. } => *count,
+        }
+    }
+}
+
+/// A request that has been checked.
+#[derive(Clone, Debug)]
+pub struct RequestView<'a> {
+    options: RequestOptions,
+    columns: Vec<RequestColumn<'a>>,
+    keys: u64,
+    cost: u64,
+}
+
+impl<'a> RequestView<'a> {
+    /// Reads the body of a frame: every length, offset and limit is checked here, once.
+    pub fn parse(header: &Header, body: &'a [u8], limits: &RequestLimits) -> Result<Self, WireError> {
+        let head: &RequestHead = header.head(FrameKind::Request, body, "request head")?;
+        let detail = match head.detail {
+            0 => Detail::Winner,
+            1 => Detail::All,
+            found => {
+                return Err(WireError::Number { field: "detail", expected: "0 or 1", found: u64::from(found) });
+            }
+        };
+        let mut rest = header.behind_head(body)?;
+        let count = usize::from(head.columns.to_native());
+        at_most(COLUMNS, limits.columns as u64, count as u64)?;
+        let rows: &[ColumnRow] = raw::rows(&mut rest, count, "columns")?;
+        let mut request = Self {
+            options: RequestOptions {
+                detail,
+                deadline_ms: head.deadline_ms.to_native(),
+                generation_min: head.generation_min.to_native(),
+                sequence_min: head.sequence_min.to_native(),
+            },
+            columns: Vec::with_capacity(count),
+            keys: 0,
+            cost: 0,
+        };
+        for row in rows {
+            let offset = (body.len() - rest.len()) as u64;
+            exactly("offset of a column", offset, u64::from(row.offset.to_native()))?;
+            let bytes: &[u8] = raw::rows(&mut rest, row.length.to_native() as usize, "keys of a column")?;
+            let kind = KeyKind::from_number(row.kind).filter(|_| row.flags == 0);
+            let count = row.count.to_native();
+            request.keys += u64::from(count);
+            request.cost += u64::from(count) * kind.map_or(1, KeyKind::cost);
+            at_most(KEYS, limits.keys, request.keys)?;
+            at_most(COST, limits.cost, request.cost)?;
+            request.columns.push(column(kind, row, bytes, limits)?);
+        }
+        raw::end(rest)?;
+        Ok(request)
+    }
+
+    /// How it is to be answered.
+    pub fn options(&self) -> &RequestOptions {
+        &self.options
+    }
+
+    /// The columns, in order.
+    pub fn columns(&self) -> &[RequestColumn<'a>] {
+        &self.columns
+    }
+
+    /// Keys in all columns.
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// Their cost.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+}
+
+/// The bytes of a request's body with such columns.
+pub fn request_bytes(columns: &[Column<'_>]) -> usize {
+    let keys: usize = columns.iter().map(column_bytes).sum();
+    size_of::<RequestHead>() + columns.len() * size_of::<ColumnRow>() + keys
+}
+
+/// Writes a whole frame. The caller keeps to the limits of the server; those of 32-bit fields are far above them.
+pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8> {
+    let body_bytes = request_bytes(columns);
+    let mut frame = Vec::with_capacity(HEADER_BYTES + body_bytes);
+    frame.resize(HEADER_BYTES, 0);
+    raw::push(
+        &mut frame,
+        &RequestHead {
+            detail: match options.detail {
+                Detail::Winner => 0,
+                Detail::All => 1,
+            },
+            reserved: 0,
+            columns: (columns.len() as u16).into(),
+            deadline_ms: options.deadline_ms.into(),
+            generation_min: options.generation_min.into(),
+            sequence_min: options.sequence_min.into(),
+            reserved_too: [0; 16],
+        },
+    );
+    let mut offset = size_of::<RequestHead>() + columns.len() * size_of::<ColumnRow>();
+    for column in columns {
+        let length = column_bytes(column);
+        let row = ColumnRow {
+            kind: column.kind().number(),
+            width: width(column.kind()),
+            flags: 0.into(),
+            count: (column.rows() as u32).into(),
+            offset: (offset as u32).into(),
+            length: (length as u32).into(),
+        };
+        raw::push(&mut frame, &row);
+        offset += length;
+    }
+    for column in columns {
+        match column {
+            Column::Digests { bytes, .. } => frame.extend_from_slice(bytes),
+            Column::Ipv4(addresses) => frame.extend_from_slice(addresses.as_flattened()),
+            Column::Web(texts) => {
+                frame.extend_from_slice(texts.ends().as_bytes());
+                frame.extend_from_slice(texts.bytes());
+            }
+        }
+    }
+    Header::fill(&mut frame, FrameKind::Request, size_of::<RequestHead>());
+    frame
+}
+
+fn column<'a>(
+    kind: Option<KeyKind>,
+    row: &ColumnRow,
+    bytes: &'a [u8],
+    limits: &RequestLimits,
+) -> Result<RequestColumn<'a>, WireError> {
+    let count = row.count.to_native();
+    let length = u64::from(row.length.to_native());
+    // What is known of every column, whatever its kind.
+    if row.width > 0 {
+        exactly("length of a column", u64::from(count) * u64::from(row.width), length)?;
+    }
+    let Some(kind) = kind else {
+        return Ok(RequestColumn::Unknown { kind: row.kind, count });
+    };
+    let expected = width(kind);
+    if row.width != expected {
+        return Err(match kind {
+            KeyKind::Digest(_) if row.width > 0 && row.width < expected => {
+                WireError::Width { kind: row.kind, expected, found: row.width }
+            }
+            _ => WireError::Mismatch {
+                field: "width of a column",
+                expected: u64::from(expected),
+                found: u64::from(row.width),
+            },
+        });
+    }
+    Ok(RequestColumn::Known(match kind {
+        KeyKind::Digest(kind) => Column::Digests { kind, bytes },
+        KeyKind::Ipv4 => {
+            let addresses = <[[u8; 4]]>::ref_from_bytes(bytes);
+            let too_short = WireError::TooShort { field: "IPv4 addresses", expected: 4, found: length % 4 };
+            Column::Ipv4(addresses.map_err(|_| too_short)?)
+        }
+        KeyKind::Web => {
+            let mut rest = bytes;
+            let ends: &[U32] = raw::rows(&mut rest, count as usize, ADDRESSES)?;
+            let texts = Texts::new(ends, rest).ok_or(WireError::TextEnds { field: ADDRESSES })?;
+            let longest = (0..texts.len()).map(|at| texts.get(at).len()).max().unwrap_or(0);
+            at_most(ADDRESS, limits.address_bytes as u64, longest as u64)?;
+            Column::Web(texts)
+        }
+    }))
+}
+
+fn width(kind: KeyKind) -> u8 {
+    match kind {
+        KeyKind::Digest(kind) => kind.width() as u8,
+        KeyKind::Web => 0,
+        KeyKind::Ipv4 => 4,
+    }
+}
+
+fn column_bytes(column: &Column<'_>) -> usize {
+    match column {
+        Column::Digests { bytes, .. } => bytes.len(),
+        Column::Ipv4(addresses) => addresses.len() * 4,
+        Column::Web(texts) => texts.len() * 4 + texts.bytes().len(),
+    }
+}
+
+fn at_most(field: &'static str, max: u64, found: u64) -> Result<(), WireError> {
+    if found > max { Err(WireError::TooMuch { field, max, found }) } else { Ok(()) }
+}
+
+fn exactly(field: &'static str, expected: u64, found: u64) -> Result<(), WireError> {
+    if found == expected { Ok(()) } else { Err(WireError::Mismatch { field, expected, found }) }
+}
+
+// The fields of which the limits have codes of their own.
+pub(super) const COLUMNS: &str = "columns of a batch";
+pub(super) const KEYS: &str = "keys of a batch";
+pub(super) const COST: &str = "cost of a batch";
+pub(super) const ADDRESS: &str = "bytes of a web address";
+
+const ADDRESSES: &str = "web addresses";
