@@ -2,15 +2,20 @@
 
 pub mod answer;
 pub mod batch;
+#[cfg(feature = "feed")]
+pub mod compile;
 pub mod engine;
 #[cfg(feature = "feed")]
 pub mod feed;
 mod index;
 pub mod key;
 pub mod limits;
+mod local;
 pub mod record;
 pub mod snapshot;
 pub mod timestamp;
 pub mod wire;
 
+pub use answer::{Answer, Origin, Record, Status};
+pub use engine::{Index, View};
 pub use key::{Key, WebAddress, refang};
