@@ -43,6 +43,7 @@ pub(crate) struct Forgery {
     pub(crate) manifest: Manifest,
 }
 
+#[allow(dead_code, reason = "each test file uses a part")]
 impl Forgery {
     pub(crate) fn of(snapshot: &[u8]) -> Self {
         let at = u64::from_le_bytes(snapshot[24..32].try_into().unwrap()) as usize;

@@ -187,7 +187,7 @@ fn is_literal(host: &str) -> bool {
     host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
 }
 
-fn web_matches(scope: Scope, expression: &str, address: &str) -> bool {
+pub(crate) fn web_matches(scope: Scope, expression: &str, address: &str) -> bool {
     let (host, path, query) = take_apart(address);
     match scope {
         Scope::Exact => {
@@ -201,7 +201,7 @@ fn web_matches(scope: Scope, expression: &str, address: &str) -> bool {
 }
 
 /// The expressions of Safe Browsing's *URLs and hashing* page: at most five hosts times six paths.
-fn safe_browsing(address: &str) -> Vec<String> {
+pub(crate) fn safe_browsing(address: &str) -> Vec<String> {
     let (host, path, query) = take_apart(address);
     let mut hosts = vec![host.to_owned()];
     if !is_literal(host) {
