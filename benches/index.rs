@@ -56,7 +56,7 @@ fn web_indicator(number: u64) -> Indicator {
 /// Records lie in 64.0.0.0/3, each in a place of its own.
 fn ipv4_block(number: u64) -> Ipv4Block {
     let first = 0x4000_0000 + number as u32 * 0x1400;
-    Ipv4Block::containing(Ipv4Addr::from(first), if number % 10 == 0 { 28 } else { 32 })
+    Ipv4Block::containing(Ipv4Addr::from(first), if number.is_multiple_of(10) { 28 } else { 32 })
 }
 
 fn index() -> Index {
@@ -112,7 +112,7 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, view: &View, colum
 /// Numbers of keys of which one in `one_in` is listed, if any.
 fn numbers(records: u64, one_in: Option<u64>) -> impl Iterator<Item = u64> {
     (0..BATCH_KEYS).map(move |n| match one_in {
-        Some(one_in) if n % one_in == 0 => random(n) % records,
+        Some(one_in) if n.is_multiple_of(one_in) => random(n) % records,
         _ => records + n,
     })
 }

@@ -58,7 +58,7 @@ fn benchmark(c: &mut Criterion) {
 
     let digests = Column::Digests { kind: DigestKind::Sha256, bytes: &vec![7; BATCH_KEYS as usize * 32] };
     let request = write_request(&options, &[digests]);
-    assert_eq!(parse(&request), BATCH_KEYS.into());
+    assert_eq!(parse(&request), u64::from(BATCH_KEYS));
     group.bench_function("write request/sha256", |b| b.iter(|| write_request(&options, &[digests])));
     group.bench_function("read request/sha256", |b| b.iter(|| parse(&request)));
 
@@ -68,7 +68,7 @@ fn benchmark(c: &mut Criterion) {
     let ends: Vec<U32> = (1..=BATCH_KEYS).map(|n| U32::new(n * length)).collect();
     let web = Column::Web(Texts::new(&ends, text.as_bytes()).expect("ends ascend"));
     let request = write_request(&options, &[web]);
-    assert_eq!(parse(&request), BATCH_KEYS.into());
+    assert_eq!(parse(&request), u64::from(BATCH_KEYS));
     group.bench_function("read request/web", |b| b.iter(|| parse(&request)));
 
     let names: Vec<String> = (0..64).map(|n| format!("Trojan.Example.Family{n}")).collect();

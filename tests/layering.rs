@@ -123,11 +123,8 @@ fn code_lines(text: &str) -> Vec<String> {
             ('"', _) => {
                 while let Some(c) = chars.next() {
                     match c {
-                        '\\' => {
-                            if chars.next() == Some('\n') {
-                                push(&mut lines, '\n');
-                            }
-                        }
+                        // The character behind it is taken in any case.
+                        '\\' if chars.next() == Some('\n') => push(&mut lines, '\n'),
                         '"' => break,
                         '\n' => push(&mut lines, '\n'),
                         _ => {}
