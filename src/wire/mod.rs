@@ -153,13 +153,15 @@ mod raw;
 mod request;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use self::{
-    answer::{AnswerCaps, AnswerMeta, AnswerView, AnswerWriter, ExceptionRow, HitRow},
+    answer::{AnswerMeta, AnswerView, ExceptionRow, HitRow},
     error::{ErrorCode, ErrorFrame, WireError},
     header::{FrameKind, HEADER_BYTES, Header},
     hello::{Hello, Notice, ServerLimits, Welcome},
     request::{RequestColumn, RequestLimits, RequestOptions, RequestView, request_bytes, write_request},
+    writer::{AnswerCaps, AnswerWriter},
 };
 #[cfg(doc)]
 use crate::limits::{ANSWER_BYTES_MAX, CONTROL_BYTES_MAX, REQUEST_BYTES_MAX};
