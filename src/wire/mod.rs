@@ -11,6 +11,9 @@
 //! frame, or one error frame, and finishes. Every kind of frame starts with the same header. All integers are little
 //! endian, nothing is aligned, texts are UTF-8, and bytes behind the last field of a frame are an error.
 //!
+//! What goes wrong has a number, see [`ErrorCode`]: in an error frame while the stream can still carry one, else as the
+//! code with which the stream is reset or stopped, or the connection closed. 0 there means that nothing went wrong.
+//!
 //! # Header, 16 bytes
 //!
 //! | at | field | bytes | |
