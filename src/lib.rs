@@ -4,12 +4,17 @@ pub mod answer;
 pub mod batch;
 #[cfg(feature = "net")]
 mod client;
+#[cfg(feature = "feed")]
+pub mod compile;
 pub mod engine;
+#[cfg(feature = "feed")]
+pub mod feed;
 mod index;
 pub mod key;
 pub mod limits;
 #[cfg(feature = "net")]
 mod net;
+mod local;
 pub mod record;
 #[cfg(feature = "net")]
 mod server;

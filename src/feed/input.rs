@@ -1,1 +1,432 @@
 //! Bytes of a feed, unpacked and cut into lines, in bounded memory.
+
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    fs::File,
+    io::{self, BufReader, Cursor, Read, Seek},
+    rc::Rc,
+};
+
+use zip::ZipArchive;
+
+use super::{FeedError, recognise::SAMPLE_BYTES, report::REFUSALS_MAX};
+use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
+
+/// One line without its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// From 1.
+    pub(crate) number: u64,
+    /// UTF-8, or else read as Latin-1, which never fails.
+    pub(crate) text: &'a str,
+}
+
+/// A feed, unpacked.
+pub(crate) struct Input<'a> {
+    reader: Box<dyn Read + 'a>,
+    /// Bytes that were read of the packed form.
+    packed: Rc<Cell<u64>>,
+    /// Bytes that were unpacked, by all members of an archive together; `None` when nothing is packed.
+    unpacked: Option<Rc<Cell<u64>>>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    finished: bool,
+    line: u64,
+    decoded: String,
+    overlong: Overlong,
+    stop: Rc<Cell<bool>>,
+}
+
+/// Lines that were too long to be held.
+#[derive(Debug, Default)]
+pub(super) struct Overlong {
+    /// How many.
+    pub(super) count: u64,
+    /// The first of them.
+    pub(super) lines: Vec<u64>,
+}
+
+/// What a file turns out to be once its wrapping is known.
+pub(super) enum Unpacked<'a> {
+    /// One feed.
+    Feed(Input<'a>),
+    /// An archive of several, and its size.
+    Archive(ZipArchive<File>, u64),
+}
+
+/// Finds out by the first bytes whether a feed is packed.
+pub(super) fn unpack<'a>(mut reader: impl Read + 'a) -> Result<Unpacked<'a>, FeedError> {
+    let mut magic = [0; 4];
+    let length = read_full(&mut reader, &mut magic)?;
+    let whole = Cursor::new(magic).take(length as u64).chain(reader);
+    if &magic != b"PK\x03\x04" && &magic != b"PK\x05\x06" {
+        return Ok(Unpacked::Feed(Input::unpacking(whole, magic)?));
+    }
+    // Its directory stands at the end, so that it has to be somewhere where one can seek.
+    let mut file = tempfile::tempfile()?;
+    let size = io::copy(&mut whole.take(ARCHIVE_BYTES_MAX + 1), &mut file)?;
+    if size > ARCHIVE_BYTES_MAX {
+        return Err(FeedError::TooLarge { what: "the zip archive in bytes", limit: ARCHIVE_BYTES_MAX });
+    }
+    file.rewind()?;
+    let archive = ZipArchive::new(file).map_err(io::Error::from)?;
+    Ok(Unpacked::Archive(archive, size))
+}
+
+impl<'a> Input<'a> {
+    /// A member of an archive of that size, which has unpacked to so much before: members may share their packed bytes.
+    pub(super) fn member(
+        reader: impl Read + 'a,
+        archive_bytes: u64,
+        unpacked: &Rc<Cell<u64>>,
+    ) -> Result<Self, FeedError> {
+        let mut input = Self::new(Box::new(reader));
+        input.packed.set(archive_bytes);
+        input.unpacked = Some(Rc::clone(unpacked));
+        input.begin()?;
+        Ok(input)
+    }
+
+    fn unpacking(reader: impl Read + 'a, magic: [u8; 4]) -> Result<Self, FeedError> {
+        let packed = Rc::new(Cell::new(0));
+        let counted = Counted { reader, count: Rc::clone(&packed) };
+        let mut input = if magic.starts_with(&[0x1f, 0x8b]) {
+            Self::new(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, counted))))
+        } else if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+            let packed = BufReader::with_capacity(CHUNK_BYTES, counted);
+            Self::new(Box::new(zstd::stream::read::Decoder::with_buffer(packed)?))
+        } else {
+            let mut input = Self::new(Box::new(counted));
+            input.begin()?;
+            return Ok(input);
+        };
+        input.packed = packed;
+        input.unpacked = Some(Rc::default());
+        input.begin()?;
+        Ok(input)
+    }
+
+    fn new(reader: Box<dyn Read + 'a>) -> Self {
+        Self {
+            reader,
+            packed: Rc::default(),
+            unpacked: None,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            finished: false,
+            line: 0,
+            decoded: String::new(),
+            overlong: Overlong::default(),
+            stop: Rc::default(),
+        }
+    }
+
+    /// Reads the sample and drops the byte order mark.
+    fn begin(&mut self) -> Result<(), FeedError> {
+        while self.end < SAMPLE_BYTES && !self.finished {
+            self.fill()?;
+        }
+        if self.buffer[..self.end].starts_with(b"\xef\xbb\xbf") {
+            self.start = 3;
+        }
+        Ok(())
+    }
+
+    /// The first bytes, and whether they are all; before anything is read.
+    pub(super) fn head(&self) -> (&[u8], bool) {
+        let available = &self.buffer[self.start..self.end];
+        let whole = self.finished && available.len() <= SAMPLE_BYTES;
+        (&available[..available.len().min(SAMPLE_BYTES)], whole)
+    }
+
+    /// Shares the flag that ends the lines early.
+    pub(super) fn stop_flag(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.stop)
+    }
+
+    /// What was too long to be read, so far.
+    pub(super) fn overlong(&mut self) -> Overlong {
+        std::mem::take(&mut self.overlong)
+    }
+
+    /// The next line: without LF or CRLF, and without byte order mark. Lines over
+    /// [`FEED_LINE_BYTES_MAX`] are passed over and counted as rejected.
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, FeedError> {
+        let Some((start, end)) = self.advance()? else { return Ok(None) };
+        let bytes = &self.buffer[start..end];
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => {
+                self.decoded.clear();
+                self.decoded.extend(bytes.iter().map(|&b| char::from(b)));
+                &self.decoded
+            }
+        };
+        Ok(Some(Line { number: self.line, text }))
+    }
+
+    /// Everything that is left, for formats that have to be read whole; at most
+    /// [`FEED_DOCUMENT_BYTES_MAX`].
+    pub(crate) fn document(&mut self) -> Result<Vec<u8>, FeedError> {
+        loop {
+            if (self.end - self.start) as u64 > FEED_DOCUMENT_BYTES_MAX {
+                let what = "a document that has to be read whole, in bytes,";
+                return Err(FeedError::TooLarge { what, limit: FEED_DOCUMENT_BYTES_MAX });
+            }
+            if self.finished {
+                break;
+            }
+            self.fill()?;
+        }
+        let mut document = std::mem::take(&mut self.buffer);
+        document.truncate(self.end);
+        document.drain(..self.start);
+        (self.start, self.end) = (0, 0);
+        Ok(document)
+    }
+
+    /// Where the next line stands in the buffer.
+    fn advance(&mut self) -> Result<Option<(usize, usize)>, FeedError> {
+        let mut scanned = 0;
+        let mut skipping = false;
+        loop {
+            if self.stop.get() {
+                return Ok(None);
+            }
+            let found = memchr::memchr(b'\n', &self.buffer[self.start + scanned..self.end]);
+            let held = self.end - self.start;
+            let length = match found {
+                Some(at) => scanned + at,
+                None if self.finished && held == 0 && !skipping => return Ok(None),
+                None if self.finished => held,
+                None if held > FEED_LINE_BYTES_MAX => {
+                    skipping = true;
+                    scanned = 0;
+                    self.start = self.end;
+                    self.fill()?;
+                    continue;
+                }
+                None => {
+                    scanned = held;
+                    self.fill()?;
+                    continue;
+                }
+            };
+            let line_start = self.start;
+            self.start = (line_start + length + 1).min(self.end);
+            self.line += 1;
+            if skipping || length > FEED_LINE_BYTES_MAX {
+                self.overlong.count += 1;
+                if self.overlong.lines.len() < REFUSALS_MAX {
+                    self.overlong.lines.push(self.line);
+                }
+                (scanned, skipping) = (0, false);
+                continue;
+            }
+            let line = &self.buffer[line_start..line_start + length];
+            return Ok(Some((line_start, line_start + length - usize::from(line.ends_with(b"\r")))));
+        }
+    }
+
+    /// Reads one chunk more, behind what is held.
+    fn fill(&mut self) -> Result<(), FeedError> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() < self.end + CHUNK_BYTES {
+            let grown = (self.buffer.len() * 2).max(self.end + CHUNK_BYTES);
+            self.buffer.resize(grown, 0);
+        }
+        let count = loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.end += count;
+        self.finished = count == 0;
+        if let Some(unpacked) = &self.unpacked {
+            let bytes = unpacked.get() + count as u64;
+            unpacked.set(bytes);
+            if bytes > FEED_BYTES_MAX {
+                return Err(FeedError::TooLarge { what: "the unpacked feed in bytes", limit: FEED_BYTES_MAX });
+            }
+            if bytes > RATIO_FREE_BYTES && bytes / FEED_RATIO_MAX > self.packed.get() {
+                let what = "the ratio of unpacked to packed bytes (a decompression bomb?)";
+                return Err(FeedError::TooLarge { what, limit: FEED_RATIO_MAX });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as text: UTF-8 as far as the last whole character, else Latin-1.
+pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(e) if e.error_len().is_none() => {
+            Cow::Borrowed(std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default())
+        }
+        Err(_) => Cow::Owned(
+            bytes
+                .split_inclusive(|&b| b == b'\n')
+                .map(|line| match std::str::from_utf8(line) {
+                    Ok(text) => Cow::Borrowed(text),
+                    Err(_) => Cow::Owned(line.iter().map(|&b| char::from(b)).collect()),
+                })
+                .collect(),
+        ),
+    }
+}
+
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match reader.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(length)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    reader: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// One read: large enough to make its cost vanish.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A zip archive is copied to a temporary file: this bounds the file. The largest archive of a list known (NSRL, all
+/// platforms) takes 9 GB.
+const ARCHIVE_BYTES_MAX: u64 = 16 << 30;
+
+/// Below this a feed is too small for its ratio to matter: a file of equal lines packs better than any limit.
+const RATIO_FREE_BYTES: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn input(bytes: &[u8]) -> Input<'_> {
+        match unpack(bytes) {
+            Ok(Unpacked::Feed(input)) => input,
+            _ => panic!("a feed"),
+        }
+    }
+
+    fn lines(mut input: Input<'_>) -> Vec<(u64, String)> {
+        let mut lines = Vec::new();
+        while let Some(line) = input.next_line().unwrap() {
+            lines.push((line.number, line.text.to_owned()));
+        }
+        lines
+    }
+
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        lines(input(bytes)).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Gives one byte at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn lines_of_every_kind() {
+        assert_eq!(texts(b"\xef\xbb\xbfa\r\n\r\nb\nc"), ["a", "", "b", "c"]);
+        assert_eq!(texts(b"\xe4\n\xc3\xa4\n"), ["\u{e4}", "\u{e4}"]);
+        assert_eq!(texts(b""), [""; 0]);
+        assert_eq!(texts(b"\n"), [""]);
+        let Ok(Unpacked::Feed(slow)) = unpack(Slow(b"ab\ncd\n")) else { panic!() };
+        assert_eq!(lines(slow), [(1, "ab".into()), (2, "cd".into())]);
+    }
+
+    #[test]
+    fn long_lines_are_passed_over() {
+        let long = "x".repeat(FEED_LINE_BYTES_MAX);
+        let longer = "x".repeat(3 * FEED_LINE_BYTES_MAX);
+        let text = format!("a\n{long}\n{long}y\nb\n{longer}\nc\n{longer}");
+        let mut input = input(text.as_bytes());
+        let mut found = Vec::new();
+        while let Some(line) = input.next_line().unwrap() {
+            found.push((line.number, line.text.len()));
+        }
+        assert_eq!(found, [(1, 1), (2, FEED_LINE_BYTES_MAX), (4, 1), (6, 1)]);
+        assert!(input.buffer.len() <= 4 * FEED_LINE_BYTES_MAX);
+        let overlong = input.overlong();
+        assert_eq!((overlong.count, overlong.lines), (3, vec![3, 5, 7]));
+    }
+
+    #[test]
+    fn packed_feeds() {
+        let text = "a.example\n".repeat(50_000);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
+        for packed in [&gzip, &zstd, &[&gzip[..], &gzip].concat()] {
+            assert!([50_000, 100_000].contains(&texts(packed).len()));
+            assert_eq!(texts(packed)[0], "a.example");
+        }
+        let mut broken = input(&gzip[..gzip.len() / 2]);
+        let failed = loop {
+            match broken.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        assert!(failed, "half a feed is no feed");
+    }
+
+    #[test]
+    fn bombs_are_found_by_what_they_unpack_to() {
+        let bomb = zstd::stream::encode_all(io::repeat(b'\n').take(256 << 20), 1).unwrap();
+        let mut input = input(&bomb);
+        let failed = loop {
+            match input.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{} bytes unpacked", bomb.len()),
+                Err(e) => break e,
+            }
+        };
+        assert!(matches!(failed, FeedError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn documents_are_whole() {
+        let text = "\u{feff}{}".to_owned() + &" ".repeat(200_000);
+        assert_eq!(input(text.as_bytes()).document().unwrap().len(), 200_002);
+    }
+
+    #[test]
+    fn decoding_stops_before_a_cut_character() {
+        assert_eq!(decode(b"a\xc3"), "a");
+        assert_eq!(decode(b"\xe4\n\xc3\xa4\n"), "\u{e4}\n\u{e4}\n");
+    }
+}

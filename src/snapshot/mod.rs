@@ -30,6 +30,7 @@ pub(crate) mod layout;
 mod manifest;
 mod memory;
 mod open;
+mod walk;
 mod write;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;

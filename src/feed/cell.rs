@@ -1,0 +1,293 @@
+//! What stands in one cell of a row, for all readers: nulls, times, digests, addresses.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::{
+    key::{Digest, DigestKind, Indicator, Ipv4Block, Scope, WebAddress, refang},
+    timestamp::Timestamp,
+};
+
+/// Why a cell gives no indicator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// No record can exist for it here; what it is, with its article.
+    Unsupported(&'static str),
+    /// It could not be read.
+    Rejected(String),
+}
+
+impl Why {
+    fn rejected(why: impl ToString) -> Self {
+        Self::Rejected(why.to_string())
+    }
+}
+
+/// An indicator and the port that stood with it.
+pub(crate) type WithPort = (Indicator, Option<u16>);
+
+/// The trimmed text, unless it stands for nothing: empty, `n/a`, `None`, `null`, `-`.
+pub(crate) fn null(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let nothing = ["", "n/a", "none", "null", "nan", "-"];
+    (!nothing.iter().any(|none| text.eq_ignore_ascii_case(none))).then_some(text)
+}
+
+/// A time; `None` when there is none or it cannot be read: no time is better than a wrong one.
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
+    null(text)?.parse().ok()
+}
+
+/// The hash of a file: 32, 40 or 64 hexadecimal digits of either case.
+pub(crate) fn object_hash(text: &str) -> Result<Indicator, Why> {
+    digest(text, DigestKind::of_object, "a file's hash")
+}
+
+/// The fingerprint of a certificate: 32, 40 or 64 hexadecimal digits of either case, also as `AA:BB:…`.
+pub(crate) fn certificate(text: &str) -> Result<Indicator, Why> {
+    digest(text, DigestKind::of_certificate, "a certificate's fingerprint")
+}
+
+fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) -> Result<Indicator, Why> {
+    let text = text.trim();
+    let digits = text.bytes().filter(|&b| b != b':').count();
+    if digits == 0 {
+        return Err(Why::Rejected(format!("{what} is missing")));
+    }
+    if digits == 128 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Why::Unsupported("a SHA-512 digest"));
+    }
+    let kind = kind(digits / 2).filter(|_| digits % 2 == 0);
+    let Some(kind) = kind else {
+        return Err(Why::Rejected(format!("expected {what} of 32, 40 or 64 hexadecimal digits, found {digits}")));
+    };
+    match Digest::from_hex(kind, text) {
+        Ok(digest) => Ok(Indicator::Digest(digest)),
+        Err(_) => Err(Why::Rejected(format!("expected {what} in hexadecimal"))),
+    }
+}
+
+/// A URL, defanged or not: that host and path. The port is dropped from the key and returned.
+pub(crate) fn web_exact(text: &str) -> Result<WithPort, Why> {
+    let text = refang(text.trim());
+    let address = WebAddress::parse(&text).map_err(Why::rejected)?;
+    Ok((Indicator::Web { scope: Scope::Exact, expression: address.as_str().into() }, port_of(&text)))
+}
+
+/// A name. With or without a leading `*.`, which means [`Scope::Domain`]; a bare IPv4 address becomes one.
+pub(crate) fn domain(text: &str, scope: Scope) -> Result<Indicator, Why> {
+    let text = refang(text.trim());
+    let (name, scope) = match text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
+        Some(name) => (name, Scope::Domain),
+        None => (&*text, scope),
+    };
+    if name.is_empty() {
+        return Err(Why::Rejected("the name is missing".into()));
+    }
+    if name.contains('*') {
+        return Err(Why::Unsupported("a name with wildcards"));
+    }
+    if is_ipv6(name) {
+        return Err(Why::Unsupported("an IPv6 address"));
+    }
+    if name.contains('@') {
+        return Err(Why::Unsupported("a mail address"));
+    }
+    if let Some(odd) = name.chars().find(|&c| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+        return Err(Why::Rejected(format!("expected a name, found one with {odd:?}")));
+    }
+    let address = WebAddress::parse(name).map_err(Why::rejected)?;
+    let parts = address.parts();
+    if let Some(address) = parts.ipv4() {
+        return Ok(Indicator::Ipv4(address.into()));
+    }
+    let host = std::str::from_utf8(parts.host()).map_err(Why::rejected)?;
+    if host.len() > 253 || host.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        return Err(Why::Rejected("expected a name of up to 253 characters, with labels of 1 to 63".into()));
+    }
+    Ok(Indicator::Web { scope, expression: host.into() })
+}
+
+/// `a.b.c.d`, `a.b.c.d:port`, a CIDR block or a range; defanged or not.
+pub(crate) fn ipv4_port(text: &str) -> Result<WithPort, Why> {
+    let text = refang(text.trim());
+    if let Some((address, port)) = text.split_once(':')
+        && let Ok(address) = address.parse::<Ipv4Addr>()
+    {
+        return match port.parse::<u16>() {
+            Ok(port) => Ok((Indicator::Ipv4(address.into()), (port != 0).then_some(port))),
+            Err(_) => Err(Why::Rejected("expected a port from 0 to 65535 behind the address".into())),
+        };
+    }
+    if is_ipv6(&text) {
+        return Err(Why::Unsupported("an IPv6 address"));
+    }
+    let block: Ipv4Block = text.parse().map_err(Why::rejected)?;
+    Ok((Indicator::Ipv4(block), None))
+}
+
+/// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain).
+pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
+    let text = refang(text.trim());
+    if text.is_empty() {
+        return Err(Why::Rejected("the indicator is missing".into()));
+    }
+    if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return object_hash(&text).map(|hash| (hash, None));
+    }
+    if text.contains("://") {
+        return web_exact(&text);
+    }
+    if is_ipv6(&text) {
+        return Err(Why::Unsupported("an IPv6 address"));
+    }
+    if text.chars().any(char::is_whitespace) {
+        return Err(Why::Rejected("expected one indicator, found words".into()));
+    }
+    let host_end = text.find(['/', '?', '#']).unwrap_or(text.len());
+    let (host, port) = text[..host_end].split_once(':').unwrap_or((&text[..host_end], "0"));
+    if text[..host_end].contains('@') {
+        return Err(Why::Unsupported("a mail address"));
+    }
+    if host.contains(['\\', '^', '$', '|', '(', ')', '{', '}', '[', ']', '+']) {
+        return Err(Why::Unsupported("a regular expression"));
+    }
+    let first = host.split('-').next().unwrap_or_default();
+    if first.parse::<Ipv4Addr>().is_ok() {
+        return match is_path(&text[host_end..]) {
+            false => ipv4_port(&text),
+            true => web_exact(&text),
+        };
+    }
+    if !host.contains('.') {
+        return Err(Why::Rejected("expected a hash, an address, a URL or a name".into()));
+    }
+    if host_end < text.len() && text.len() > host_end + 1 {
+        return web_exact(&text);
+    }
+    let port: u16 =
+        port.parse().map_err(|_| Why::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
+    domain(host, Scope::Domain).map(|name| (name, (port != 0).then_some(port)))
+}
+
+/// Whether what follows an address is a path rather than the length of a prefix.
+fn is_path(rest: &str) -> bool {
+    let digits = rest.strip_prefix('/').unwrap_or(rest);
+    !rest.is_empty() && !(1..=2).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_ipv6(text: &str) -> bool {
+    if text.bytes().filter(|&b| b == b':').count() < 2 {
+        return false;
+    }
+    let bare = text.trim_start_matches('[').split([']', '/', '%']).next().unwrap_or_default();
+    bare.parse::<Ipv6Addr>().is_ok()
+}
+
+/// The port of a URL.
+fn port_of(url: &str) -> Option<u16> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).trim_start_matches('/');
+    let authority = authority.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let (host, port) = authority.rsplit_once('@').map_or(authority, |(_, host)| host).rsplit_once(':')?;
+    if host.is_empty() || host.contains(':') && !host.ends_with(']') {
+        return None;
+    }
+    port.parse().ok().filter(|&port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(found: Result<WithPort, Why>) -> String {
+        match found {
+            Ok((indicator, None)) => indicator.to_string(),
+            Ok((indicator, Some(port))) => format!("{indicator} {port}"),
+            Err(Why::Unsupported(what)) => what.into(),
+            Err(Why::Rejected(_)) => "rejected".into(),
+        }
+    }
+
+    #[test]
+    fn nulls_and_times() {
+        for nothing in ["", " ", "n/a", "N/A", "None", "null", "-"] {
+            assert_eq!(null(nothing), None, "{nothing:?}");
+        }
+        assert_eq!(null(" x "), Some("x"));
+        assert_eq!(time("None"), None);
+        assert_eq!(time("yesterday"), None);
+        assert!(time("2026-01-02 03:04:05").is_some());
+    }
+
+    #[test]
+    fn any_token() {
+        let (md5, sha512) = ("AB".repeat(16), "ab".repeat(64));
+        for (token, expected) in [
+            (md5.as_str(), format!("md5:{}", md5.to_lowercase())),
+            (&sha512, "a SHA-512 digest".into()),
+            (&md5[1..], "rejected".into()),
+            ("hxxp://evil[.]example:8080/a", "exact:evil.example/a 8080".into()),
+            ("evil.example/a?b", "exact:evil.example/a?b".into()),
+            ("evil[.]example", "domain:evil.example".into()),
+            ("*.evil.example", "domain:evil.example".into()),
+            ("evil.*.example", "a name with wildcards".into()),
+            ("evil.example:8080", "domain:evil.example 8080".into()),
+            ("evil.example:x", "rejected".into()),
+            ("evil.example/", "domain:evil.example".into()),
+            ("1.2.3.4", "ipv4:1.2.3.4".into()),
+            ("1[.]2[.]3[.]4:80", "ipv4:1.2.3.4 80".into()),
+            ("1.2.3.4:99999", "rejected".into()),
+            ("1.2.3.0/24", "ipv4:1.2.3.0/24".into()),
+            ("1.2.3.4-1.2.3.9", "ipv4:1.2.3.4-1.2.3.9".into()),
+            ("1.2.3.4/x.exe", "exact:1.2.3.4/x.exe".into()),
+            ("1.2.3.4:80/x", "exact:1.2.3.4/x 80".into()),
+            ("2001:db8::1", "an IPv6 address".into()),
+            ("2001:db8::/32", "an IPv6 address".into()),
+            ("a@evil.example", "a mail address".into()),
+            ("^evil[0-9]+\\.example$", "a regular expression".into()),
+            ("word", "rejected".into()),
+            ("two words.example", "rejected".into()),
+            ("", "rejected".into()),
+        ] {
+            assert_eq!(text(any(token)), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let name = |text_of: &str| text(domain(text_of, Scope::Host).map(|name| (name, None)));
+        assert_eq!(name("Evil.Example."), "host:evil.example");
+        assert_eq!(name("bücher.example"), "host:xn--bcher-kva.example");
+        assert_eq!(name("1.2.3.4"), "ipv4:1.2.3.4");
+        assert_eq!(name("_dmarc.evil.example"), "host:_dmarc.evil.example");
+        for bad in ["", "a b", "a/b", "a,b.example", "a..", &format!("{}.example", "a".repeat(64))] {
+            assert!(matches!(domain(bad, Scope::Host), Err(Why::Rejected(_)) | Ok(Indicator::Web { .. })), "{bad}");
+        }
+        assert_eq!(name(&format!("{}.example", "a".repeat(64))), "rejected");
+        assert_eq!(name("a b.example"), "rejected");
+    }
+
+    #[test]
+    fn digests() {
+        assert!(matches!(object_hash("xy"), Err(Why::Rejected(_))));
+        assert!(matches!(object_hash(&"zz".repeat(16)), Err(Why::Rejected(_))));
+        let fingerprint = vec!["AB"; 20].join(":");
+        assert_eq!(certificate(&fingerprint).unwrap().to_string(), format!("cert-sha1:{}", "ab".repeat(20)));
+    }
+
+    #[test]
+    fn ports_of_addresses() {
+        for (url, port) in [
+            ("http://a.example:81/", Some(81)),
+            ("http://u:82@a.example/", None),
+            ("http://u:p@a.example:83?x", Some(83)),
+            ("a.example:84/x", Some(84)),
+            ("http://a.example/x:85", None),
+            ("http://[2001:db8::1]/", None),
+            ("http://[2001:db8::1]:86/", Some(86)),
+            ("http://a.example:0/", None),
+            ("http://a.example:99999/", None),
+        ] {
+            assert_eq!(port_of(url), port, "{url}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! MalwareBazaar's code-signing certificate blocklist (<https://bazaar.abuse.ch/export/#cscb>).
+//!
+//! The key is `thumbprint` by `thumbprint_algorithm`; serial numbers are unique within one issuer only and are no key.
+//! Named by `cscb_reason`. The end of the validity is no expiry: signatures with a time stamp outlive it. Names of
+//! subjects may hold commas, quoted or not; what is used stands before them, or last.
+
+use super::{
+    FeedError,
+    cell::{self, Why},
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Sample},
+    table::{self, Table, Wanted},
+};
+use crate::{
+    key::{Digest, DigestKind, Indicator},
+    record::RecordType,
+};
+
+const COLUMNS: [Wanted; 4] = [
+    (&["time_stamp_utc", "time_stamp"], Some(0)),
+    (&["thumbprint"], Some(2)),
+    (&["thumbprint_algorithm"], Some(3)),
+    (&["cscb_reason", "reason"], Some(8)),
+];
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    if table::has_header(sample, &["thumbprint", "thumbprint_algorithm"]) {
+        return Some(Likeness::Certain);
+    }
+    let rows = table::rows_are(sample, |cells| {
+        cells.len() >= 9 && thumbprint(cells.get(2), Some(cells.get(3))).is_ok() && algorithm(cells.get(3)).is_some()
+    });
+    rows.then_some(Likeness::Likely)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let mut table = Table::new(input, &COLUMNS);
+    while let Some(row) = table.next(intake)? {
+        match thumbprint(row.get(1).unwrap_or_default(), row.get(2)) {
+            Ok(indicator) => {
+                let shifted = row.excess() > 0;
+                let reason = if shifted { cell::null(row.at(row.len() - 1)) } else { row.get(3) };
+                let mut draft = intake.draft(indicator, RecordType::BadCertificate, reason.unwrap_or_default());
+                draft.timestamp = row.get(0).and_then(cell::time);
+                intake.list(draft);
+            }
+            Err(why) => intake.say(why),
+        }
+    }
+    Ok(())
+}
+
+/// A fingerprint by the algorithm named; without one its length tells.
+fn thumbprint(text: &str, named: Option<&str>) -> Result<Indicator, Why> {
+    let Some(named) = named else { return cell::certificate(text) };
+    let kind = algorithm(named).ok_or(Why::Unsupported("a certificate fingerprint by another algorithm"))?;
+    Digest::from_hex(kind, text).map(Indicator::Digest).map_err(|e| Why::Rejected(e.to_string()))
+}
+
+fn algorithm(name: &str) -> Option<DigestKind> {
+    match name.to_ascii_lowercase().as_str() {
+        "md5" => Some(DigestKind::CertMd5),
+        "sha1" | "sha-1" => Some(DigestKind::CertSha1),
+        "sha256" | "sha-256" => Some(DigestKind::CertSha256),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::{Format, testing::collect};
+
+    #[test]
+    fn the_algorithm_names_the_kind() {
+        let (long, short) = ("0b".repeat(32), "0C".repeat(20));
+        let feed = format!(
+            "# \"time_stamp_utc\",\"serial_number\",\"thumbprint\",\"thumbprint_algorithm\",\"subject_cn\",\
+             \"issuer_cn\",\"valid_from\",\"valid_to\",\"cscb_reason\"\r\n\
+             \"2021-07-03 00:00:00\", \"00e1\", \"{long}\", \"SHA256\", \"Some, Inc.\", \"An \"\"Issuer\"\", Ltd.\", \
+             \"2021-01-01 00:00:00\", \"2022-01-01 00:00:00\", \"Family\"\r\n\
+             2021-07-03 00:00:00, 00e1, {short}, SHA1, Some, Inc., Issuer, 2021-01-01, 2022-01-01, Other\r\n\
+             2021-07-03 00:00:00, 00e1, {short}, SHA256, Some, Issuer, 2021-01-01, 2022-01-01, Other\r\n\
+             2021-07-03 00:00:00, 00e1, {short}, SHA384, Some, Issuer, 2021-01-01, 2022-01-01, Other\r\n"
+        );
+        let (listings, report) = collect(feed.as_bytes(), "", None);
+        assert_eq!(report.format, Format::Cscb);
+        let at = "at 2021-07-03T00:00:00Z";
+        assert_eq!(
+            listings,
+            [
+                format!("cert-sha256:{long} bad-certificate \"Family\" {at}"),
+                format!("cert-sha1:{} bad-certificate \"Other\" {at}", short.to_lowercase()),
+            ]
+        );
+        assert_eq!((report.rows, report.rejected, report.unsupported), (4, 1, 1));
+    }
+}

@@ -1,0 +1,344 @@
+//! CSV and TSV of any columns: named on the command line, or by a header whose words are well known.
+//!
+//! A row lists every indicator that its columns hold, with its name, time and port. Where a column of types stands, it
+//! says what the key is; without one the key's own shape does. Hashes of files are malware, certificates bad
+//! certificates, addresses malicious addresses. Of a header every other column is left alone: import hashes, fuzzy
+//! hashes and serial numbers look like keys and are none.
+
+use std::str::FromStr;
+
+use super::{
+    FeedError,
+    cell::{self, Why, WithPort, null},
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Sample},
+    rows::{Cells, Found, Rows},
+};
+use crate::{
+    key::{Indicator, Scope},
+    record::RecordType,
+    timestamp::Timestamp,
+};
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal [$($header:literal),*];)*) => {
+        /// What a column of a generic CSV holds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Column { $($(#[$doc])* $variant,)* }
+
+        /// Each column: its name on the command line, and its words in headers.
+        const COLUMNS: &[(Column, &str, &[&str])] = &[$((Column::$variant, $name, &[$($header),*]),)*];
+    };
+}
+
+columns! {
+    /// Nothing that is used.
+    Ignored = "-" [];
+    /// An indicator: of the type that the column [`Type`](Self::Type) says, else of the type it looks like.
+    Key = "key" ["indicator", "indicators", "indicator value", "indicator_value", "ioc", "iocs", "ioc_value", "value", "c2", "c2 server"];
+    /// What kind of indicator the key is.
+    Type = "type" ["type", "indicator type", "indicator_type", "ioc type", "ioc_type"];
+    /// A hash of a file, by its length.
+    Hash = "hash" [
+        "sha256", "sha-256", "sha256 hash", "sha256_hash", "sha1", "sha-1", "sha1 hash", "sha1_hash", "md5", "md5 hash",
+        "md5_hash", "hash", "file hash", "file_hash", "filehash"
+    ];
+    /// A certificate's fingerprint, by its length.
+    Certificate = "certificate" [
+        "certificate", "cert", "thumbprint", "fingerprint", "certificate fingerprint", "cert_sha1", "cert_sha256"
+    ];
+    /// An address: exactly that one.
+    Url = "url" ["url", "urls", "uri"];
+    /// A name with its subdomains.
+    Domain = "domain" ["domain", "domains", "domain name", "domain_name", "fqdn"];
+    /// A name without its subdomains.
+    Host = "host" ["host", "hostname"];
+    /// An IPv4 address, block or range, with or without a port.
+    Ip = "ip" ["ip", "ips", "ipv4", "ip address", "ip_address", "dst_ip", "dst ip", "cidr"];
+    /// The port.
+    Port = "port" ["port", "dst_port"];
+    /// The detection name.
+    Name = "name" [
+        "signature", "malware", "malware family", "malware_family", "family", "threat name", "threat_name", "detection",
+        "yara hit", "name", "app", "threat", "malware name"
+    ];
+    /// When it was made or last changed.
+    Time = "time" [
+        "first_seen", "first seen", "first_seen_utc", "timestamp", "time", "date", "date added", "dateadded", "created"
+    ];
+    /// When it stops counting.
+    Expiry = "expiry" ["expiry", "expires", "valid_until"];
+    /// The feed's own number of the record.
+    Id = "id" [];
+    /// How sure the feed is, in percent.
+    Confidence = "confidence" ["confidence", "confidence_level"];
+    /// How often or how badly it is listed.
+    Score = "score" ["score"];
+    /// The record type: `malware`, `phishing`, …
+    RecordType = "record-type" ["record_type", "record type", "record-type"];
+}
+
+/// The text names no column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}, found {found:?}", COLUMNS.iter().map(|(_, name, _)| *name).collect::<Vec<_>>().join(", "))]
+pub struct ColumnError {
+    found: String,
+}
+
+/// Reads the name of a column, or a word for it in headers (`sha256`); nothing and `-` for one that is not used.
+impl FromStr for Column {
+    type Err = ColumnError;
+
+    fn from_str(text: &str) -> Result<Self, ColumnError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Self::Ignored);
+        }
+        let named = COLUMNS.iter().find(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(|(column, ..)| *column);
+        let named = named.or(Some(Self::of_header(text)).filter(|&column| column != Self::Ignored));
+        named.ok_or_else(|| ColumnError { found: text.into() })
+    }
+}
+
+impl Column {
+    /// The column of a word in a header.
+    fn of_header(word: &str) -> Self {
+        let known = COLUMNS.iter().find(|(_, _, words)| words.iter().any(|known| word.eq_ignore_ascii_case(known)));
+        known.map_or(Self::Ignored, |(column, ..)| *column)
+    }
+
+    /// Whether it holds an indicator.
+    fn is_key(self) -> bool {
+        matches!(self, Self::Key | Self::Hash | Self::Certificate | Self::Url | Self::Domain | Self::Host | Self::Ip)
+    }
+}
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    let first = sample.data_lines().next()?;
+    let cells = Cells::of(first, separator(first));
+    // A single word above a list is a heading, which need not hold for all of it.
+    (cells.len() > 1 && header(&cells).is_some()).then_some(Likeness::Likely)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let given = intake.options().columns.as_deref();
+    if let Some(columns) = given
+        && !columns.iter().any(|column| column.is_key())
+    {
+        let why = "none of the columns holds an indicator: name one key, hash, certificate, url, domain, host or ip";
+        return Err(FeedError::Options { why: why.into() });
+    }
+    let first = first_row(input);
+    let mut rows = Rows::new(input, separator(&first));
+    let mut columns: Option<Vec<Column>> = given.map(<[_]>::to_vec);
+    let mut header_possible = true;
+    while let Some(found) = rows.next()? {
+        match found {
+            Found::Comment => continue,
+            Found::Unclosed => {
+                intake.row_with(rows.number(), rows.line_text());
+                intake.reject("a quote that is never closed");
+                continue;
+            }
+            Found::Row => {}
+        }
+        if std::mem::take(&mut header_possible)
+            && let Some(named) = header(rows.cells())
+        {
+            columns.get_or_insert(named);
+            continue;
+        }
+        let Some(columns) = &columns else {
+            let why = "the first row names no column that is known; name the columns with `--columns`";
+            return Err(FeedError::Options { why: why.into() });
+        };
+        if rows.cells().iter().all(str::is_empty) {
+            // Spreadsheets write their empty rows too, as separators only.
+            continue;
+        }
+        intake.row_with(rows.number(), rows.line_text());
+        read_row(rows.cells(), columns, intake);
+    }
+    Ok(())
+}
+
+/// The columns that a header names; `None` when the cells are none, or name nothing that is listed.
+fn header(cells: &Cells) -> Option<Vec<Column>> {
+    let columns: Vec<_> = cells.iter().map(Column::of_header).collect();
+    if !columns.iter().any(|column| column.is_key()) {
+        return None;
+    }
+    // `url` and `domain` stand in columns of types too: then an indicator stands beside them.
+    let is_data = |cell: &str| cell.contains("://") || cell.parse::<f64>().is_err() && cell::any(cell).is_ok();
+    (!cells.iter().any(is_data)).then_some(columns)
+}
+
+fn read_row(cells: &Cells, columns: &[Column], intake: &mut Intake<'_>) {
+    let first = |wanted: Column| {
+        columns.iter().enumerate().filter(|&(_, &c)| c == wanted).find_map(|(at, _)| null(cells.get(at)))
+    };
+    let kind = first(Column::Type);
+    let number = |column| first(column).and_then(|text| text.parse().ok());
+    let record_type: Option<RecordType> = first(Column::RecordType).and_then(|text| text.parse().ok());
+    for (at, &column) in columns.iter().enumerate().filter(|(_, column)| column.is_key()) {
+        let Some(value) = null(cells.get(at)) else { continue };
+        match indicator(column, kind, value) {
+            Ok((indicator, port)) => {
+                let record_type = record_type.unwrap_or_else(|| default_type(&indicator));
+                let mut draft = intake.draft(indicator, record_type, first(Column::Name).unwrap_or_default());
+                draft.id = number(Column::Id);
+                draft.timestamp = first(Column::Time).and_then(time);
+                draft.expiry = first(Column::Expiry).and_then(time);
+                draft.port = first(Column::Port).and_then(|text| text.parse().ok()).filter(|&port| port != 0).or(port);
+                draft.confidence = number(Column::Confidence).and_then(|confidence| u8::try_from(confidence).ok());
+                draft.score = number(Column::Score).and_then(|score| u32::try_from(score).ok());
+                intake.list(draft);
+            }
+            Err(why) => intake.say(why),
+        }
+    }
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    cell::time(text)
+}
+
+fn indicator(column: Column, kind: Option<&str>, value: &str) -> Result<WithPort, Why> {
+    let plain = |indicator| (indicator, None);
+    match column {
+        Column::Hash => cell::object_hash(value).map(plain),
+        Column::Certificate => cell::certificate(value).map(plain),
+        Column::Url => cell::web_exact(value),
+        Column::Domain => cell::domain(value, Scope::Domain).map(plain),
+        Column::Host => cell::domain(value, Scope::Host).map(plain),
+        Column::Ip => cell::ipv4_port(value),
+        _ => match kind {
+            Some(kind) => typed(&kind.to_ascii_lowercase(), value),
+            None => cell::any(value),
+        },
+    }
+}
+
+/// The indicator of a value whose type is named, in lower case, in the words of feeds.
+fn typed(kind: &str, value: &str) -> Result<WithPort, Why> {
+    let column = match kind {
+        "hash" | "file" | "filehash" | "file hash" | "md5" | "sha1" | "sha-1" | "sha256" | "sha-256" | "md5_hash"
+        | "sha1_hash" | "sha256_hash" | "filehash-md5" | "filehash-sha1" | "filehash-sha256" => Column::Hash,
+        "certificate"
+        | "cert"
+        | "cert-sha1"
+        | "cert-sha256"
+        | "x509-fingerprint-sha1"
+        | "x509-fingerprint-sha256"
+        | "x509-fingerprint-md5" => Column::Certificate,
+        "url" | "uri" => Column::Url,
+        "domain" | "domains" | "domain-name" | "fqdn" => Column::Domain,
+        "host" | "hostname" => Column::Host,
+        "ip" | "ips" | "ipv4" | "ipv4-addr" | "ip address" | "ip-dst" | "ip-src" | "ip:port" | "cidr" => Column::Ip,
+        "ipv6" | "ipv6-addr" => return Err(Why::Unsupported("an IPv6 address")),
+        "filename" | "file name" | "filepath" | "file path" => return Err(Why::Unsupported("a file name")),
+        "email" | "mail" | "email-src" | "email address" => return Err(Why::Unsupported("a mail address")),
+        "imphash" | "ssdeep" | "tlsh" | "sha512" | "ja3" => return Err(Why::Unsupported("a hash of another kind")),
+        _ => return Err(Why::Unsupported("an indicator of another type")),
+    };
+    indicator(column, None, value)
+}
+
+fn default_type(indicator: &Indicator) -> RecordType {
+    match indicator {
+        Indicator::Digest(digest) if digest.kind().prefix().starts_with("cert-") => RecordType::BadCertificate,
+        Indicator::Digest(_) => RecordType::Malware,
+        _ => RecordType::MaliciousAddress,
+    }
+}
+
+/// What separates the cells of a row: of comma, tab, semicolon and bar that which makes the most cells.
+fn separator(row: &str) -> u8 {
+    // Of equals the last counts, so that the comma is last.
+    b"|;\t,".iter().copied().max_by_key(|&separator| Cells::of(row, separator).len()).unwrap_or(b',')
+}
+
+/// The first row of the sample, which is where the separator shows.
+fn first_row(input: &Input<'_>) -> String {
+    let text = super::input::decode(input.head().0).into_owned();
+    let mut rows = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    rows.next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Format, testing::*};
+
+    fn with_columns(feed: &str, columns: &str) -> Result<(Vec<String>, super::super::Report), FeedError> {
+        let mut options = options();
+        options.columns = Some(columns.split(',').map(|name| name.parse().unwrap()).collect());
+        try_collect(feed.as_bytes(), "", None, &options)
+    }
+
+    #[test]
+    fn certificates_beside_hashes() {
+        let (hash, cert) = ("0a".repeat(32), "0B".repeat(20));
+        let feed = format!(
+            "SHA256,Package Name,Certificate,Version,App\n{hash},com.example.app,{cert},9,Some App\n{hash},,,,Other\n"
+        );
+        let (listings, report) = collect(feed.as_bytes(), "samples.csv", None);
+        assert_eq!(report.format, Format::Csv);
+        assert_eq!(
+            listings,
+            [
+                format!("sha256:{hash} malware \"Some App\""),
+                format!("cert-sha1:{} bad-certificate \"Some App\"", cert.to_lowercase()),
+                format!("sha256:{hash} malware \"Other\""),
+            ]
+        );
+        assert_eq!((report.rows, report.rejected), (2, 0));
+    }
+
+    #[test]
+    fn the_type_column_says_what_the_key_is() {
+        let feed = "Type,Indicator,Name\nDomain,a[.]example[.]com,\nFilename,b.exe,\nIPv4,9.9.9.9,X\nURL,c.example.com,\n\
+                    sha1,abc,\n,,\n";
+        let (listings, report) = collect(feed.as_bytes(), "", None);
+        assert_eq!(
+            listings,
+            [
+                "domain:a.example.com malicious-address",
+                "ipv4:9.9.9.9 malicious-address \"X\"",
+                "exact:c.example.com/ malicious-address"
+            ]
+        );
+        assert_eq!((report.rows, report.unsupported, report.rejected), (5, 1, 1));
+    }
+
+    #[test]
+    fn look_alikes_are_no_keys() {
+        let feed =
+            format!("md5,imphash,ssdeep,serial\n{},{},3:a:b,{}\n", "0a".repeat(16), "0b".repeat(16), "0c".repeat(16));
+        let (listings, _) = collect(feed.as_bytes(), "", None);
+        assert_eq!(listings, [format!("md5:{} malware", "0a".repeat(16))]);
+    }
+
+    #[test]
+    fn columns_by_name() {
+        let feed = "2026-01-02 03:04:05;x;url;http://a.example.com:81/;Some; name\n2026-01-02;x;ip;9.9.9.9;b\n";
+        let (listings, report) = with_columns(feed, "time,-,type,key,name").unwrap();
+        assert_eq!(report.format, Format::Csv);
+        assert_eq!(
+            listings,
+            [
+                "exact:a.example.com/ malicious-address \"Some\" at 2026-01-02T03:04:05Z port 81",
+                "ipv4:9.9.9.9 malicious-address \"b\" at 2026-01-02T00:00:00Z"
+            ]
+        );
+        assert!(matches!(with_columns(feed, "time,-,type"), Err(FeedError::Options { .. })));
+        assert!("keys".parse::<Column>().is_err());
+        assert_eq!("sha256".parse(), Ok(Column::Hash));
+        // A header is passed over when the columns are named.
+        let (listings, report) = with_columns("when\tdomain\n2026-01-02\ta.example.com\n", "time,host").unwrap();
+        assert_eq!(listings, ["host:a.example.com malicious-address at 2026-01-02T00:00:00Z"]);
+        assert_eq!(report.rows, 1);
+    }
+}

@@ -1,0 +1,268 @@
+//! What is never a bad record, whatever a feed says.
+//!
+//! Digests that everybody has (of nothing, of a lone newline) or nobody has (of all zeros), addresses that mean
+//! something else on every network, names that are no site of anybody: a record of these would condemn the innocent.
+//! Trusted records pass: trust in such a thing clears nothing that is more specific.
+
+use std::{net::Ipv4Addr, sync::LazyLock};
+
+use super::Guards;
+use crate::{
+    key::{Digest, DigestKind, Indicator, Ipv4Block, Scope},
+    record::RecordType,
+};
+
+/// Which public suffix list is compiled in. It decides what is withheld, so that snapshots keep it.
+pub const PUBLIC_SUFFIX_LIST_VERSION: &str = "psl 2.1.247";
+
+/// What becomes of an indicator.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Screened {
+    /// It is listed as it is.
+    Kept(Indicator),
+    /// Anybody may register below that domain: only the host itself is listed.
+    Narrowed(Indicator),
+    /// It is not listed.
+    Withheld(&'static str),
+}
+
+/// Screens an indicator for a record of that type.
+pub(super) fn screen(indicator: Indicator, record_type: RecordType, guards: &Guards) -> Screened {
+    if record_type == RecordType::Trusted {
+        return Screened::Kept(indicator);
+    }
+    let reason = match &indicator {
+        Indicator::Digest(digest) => never_digest(digest),
+        Indicator::Ipv4(block) => never_block(*block),
+        Indicator::Web { scope, expression } => never_web(*scope, expression),
+        Indicator::WebSha256(_) => None,
+    };
+    if let Some(reason) = reason.or_else(|| guards.guards(&indicator)) {
+        return Screened::Withheld(reason);
+    }
+    match indicator {
+        Indicator::Web { scope: Scope::Domain, expression } if public_suffix(&expression) == Some(Suffix::Private) => {
+            Screened::Narrowed(Indicator::Web { scope: Scope::Host, expression })
+        }
+        indicator => Screened::Kept(indicator),
+    }
+}
+
+fn never_digest(digest: &Digest) -> Option<&'static str> {
+    if digest.bytes().iter().all(|&b| b == 0) {
+        return Some("a digest of zeros only");
+    }
+    let kind = match digest.kind() {
+        DigestKind::CertMd5 => DigestKind::Md5,
+        DigestKind::CertSha1 | DigestKind::SpkiSha1 => DigestKind::Sha1,
+        DigestKind::CertSha256 | DigestKind::SpkiSha256 => DigestKind::Sha256,
+        kind => kind,
+    };
+    let known = NEVER_DIGESTS.iter().find(|(never, _)| never.kind() == kind && never.bytes() == digest.bytes());
+    known.map(|&(_, reason)| reason)
+}
+
+fn never_block(block: Ipv4Block) -> Option<&'static str> {
+    if block.addresses() > 1 << 24 {
+        return Some("a block wider than /8");
+    }
+    special_purpose(block)
+}
+
+/// Why a block touches addresses that are nobody's on the Internet.
+fn special_purpose(block: Ipv4Block) -> Option<&'static str> {
+    let (first, last) = (u32::from(block.first()), u32::from(block.last()));
+    SPECIAL_PURPOSE.iter().find_map(|&(a, b, c, d, bits, reason)| {
+        let special = Ipv4Block::containing(Ipv4Addr::new(a, b, c, d), bits);
+        (first <= u32::from(special.last()) && u32::from(special.first()) <= last).then_some(reason)
+    })
+}
+
+fn never_web(scope: Scope, expression: &str) -> Option<&'static str> {
+    let host = expression.split('/').next().unwrap_or_default();
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return special_purpose(address.into());
+    }
+    if host.starts_with('[') {
+        return None;
+    }
+    if !host.contains('.') {
+        return Some("a host of a single label");
+    }
+    if host.ends_with(".localdomain") || host.ends_with(".localhost") {
+        return Some("a name of a hosts file's own");
+    }
+    if scope == Scope::Domain && public_suffix(host) == Some(Suffix::Icann) {
+        return Some("a public suffix, below which everybody has names");
+    }
+    None
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suffix {
+    Icann,
+    Private,
+}
+
+/// Whether the whole name is a public suffix, and of which section of the list.
+fn public_suffix(name: &str) -> Option<Suffix> {
+    let suffix = psl::suffix(name.as_bytes())?;
+    if suffix.as_bytes() != name.as_bytes() {
+        return None;
+    }
+    match suffix.typ()? {
+        psl::Type::Icann => Some(Suffix::Icann),
+        psl::Type::Private => Some(Suffix::Private),
+    }
+}
+
+/// Digests of the empty file and of a lone newline, by every algorithm.
+static NEVER_DIGESTS: LazyLock<Vec<(Digest, &str)>> = LazyLock::new(|| {
+    let known = NEVER_HEX.iter().filter_map(|&(kind, hex, reason)| Some((Digest::from_hex(kind, hex).ok()?, reason)));
+    let blake3 = [(&b""[..], EMPTY), (b"\n", NEWLINE), (b"\r\n", NEWLINE)]
+        .into_iter()
+        .filter_map(|(bytes, reason)| Some((Digest::new(DigestKind::Blake3, blake3::hash(bytes).as_bytes())?, reason)));
+    known.chain(blake3).collect()
+});
+
+const EMPTY: &str = "the digest of an empty file";
+const NEWLINE: &str = "the digest of a lone newline";
+
+const NEVER_HEX: [(DigestKind, &str, &str); 9] = [
+    (DigestKind::Md5, "d41d8cd98f00b204e9800998ecf8427e", EMPTY),
+    (DigestKind::Sha1, "da39a3ee5e6b4b0d3255bfef95601890afd80709", EMPTY),
+    (DigestKind::Sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", EMPTY),
+    (DigestKind::Md5, "68b329da9893e34099c7d8ad5cb9c940", NEWLINE),
+    (DigestKind::Sha1, "adc83b19e793491b1c6ea0fd8b46cd9f32e592fc", NEWLINE),
+    (DigestKind::Sha256, "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b", NEWLINE),
+    (DigestKind::Md5, "81051bcc2cf1bedf378224b0a93e2877", NEWLINE),
+    (DigestKind::Sha1, "ba8ab5a0280b953aa97435ff8946cbcbb2755a27", NEWLINE),
+    (DigestKind::Sha256, "7eb70257593da06f682a3ddda54a9d260d4fc514f645237f5ca74b08f8da61a6", NEWLINE),
+];
+
+/// The registry of RFC 6890 as IANA keeps it, with multicast (RFC 5771).
+const SPECIAL_PURPOSE: &[(u8, u8, u8, u8, u8, &str)] = &[
+    (0, 0, 0, 0, 8, "an address of this network (0.0.0.0/8)"),
+    (10, 0, 0, 0, 8, "a private address"),
+    (100, 64, 0, 0, 10, "a shared address of providers (100.64.0.0/10)"),
+    (127, 0, 0, 0, 8, "a loopback address"),
+    (169, 254, 0, 0, 16, "a link-local address"),
+    (172, 16, 0, 0, 12, "a private address"),
+    (192, 0, 0, 0, 24, "an address of IETF protocols (192.0.0.0/24)"),
+    (192, 0, 2, 0, 24, "a documentation address"),
+    (192, 88, 99, 0, 24, "a 6to4 relay address"),
+    (192, 168, 0, 0, 16, "a private address"),
+    (198, 18, 0, 0, 15, "a benchmarking address"),
+    (198, 51, 100, 0, 24, "a documentation address"),
+    (203, 0, 113, 0, 24, "a documentation address"),
+    (224, 0, 0, 0, 4, "a multicast address"),
+    (240, 0, 0, 0, 4, "a reserved address (240.0.0.0/4)"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screened(indicator: Indicator) -> Screened {
+        screen(indicator, RecordType::Malware, &Guards::default())
+    }
+
+    fn withheld(indicator: Indicator) -> bool {
+        let trusted = screen(indicator.clone(), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Screened::Kept(indicator.clone()));
+        matches!(screened(indicator), Screened::Withheld(_))
+    }
+
+    fn digest(kind: DigestKind, hex: &str) -> Indicator {
+        Indicator::Digest(Digest::from_hex(kind, hex).unwrap())
+    }
+
+    fn web(scope: Scope, expression: &str) -> Indicator {
+        Indicator::Web { scope, expression: expression.into() }
+    }
+
+    #[test]
+    fn digests_of_nothing() {
+        assert_eq!(NEVER_DIGESTS.len(), NEVER_HEX.len() + 3);
+        for (kind, hex, _) in NEVER_HEX {
+            assert!(withheld(digest(kind, hex)), "{hex}");
+        }
+        for kind in DigestKind::ALL {
+            assert!(withheld(digest(kind, &"00".repeat(kind.width()))), "{kind:?}");
+            assert!(!withheld(digest(kind, &"01".repeat(kind.width()))), "{kind:?}");
+        }
+        assert!(withheld(digest(DigestKind::CertSha1, "da39a3ee5e6b4b0d3255bfef95601890afd80709")));
+        assert!(withheld(digest(DigestKind::Blake3, blake3::hash(b"\n").to_hex().as_str())));
+    }
+
+    #[test]
+    fn special_purpose_addresses() {
+        for block in [
+            "0.1.2.3",
+            "10.1.2.3",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.31.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.255.255",
+            "198.19.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.1.1.1",
+            "255.255.255.255",
+            "9.0.0.0-11.0.0.0",
+            "192.168.0.0/16",
+            "8.0.0.0/7",
+            "0.0.0.0/0",
+        ] {
+            assert!(withheld(Indicator::Ipv4(block.parse().unwrap())), "{block}");
+        }
+        for block in
+            ["1.1.1.1", "9.0.0.0/8", "100.63.255.255", "100.128.0.0", "172.32.0.1", "192.0.3.1", "223.255.255.255"]
+        {
+            assert!(!withheld(Indicator::Ipv4(block.parse().unwrap())), "{block}");
+        }
+        assert!(withheld(web(Scope::Exact, "192.168.1.1/x")));
+        assert!(!withheld(web(Scope::Exact, "9.9.9.9/x")));
+    }
+
+    #[test]
+    fn names_of_nobody() {
+        for (scope, name) in [
+            (Scope::Host, "localhost"),
+            (Scope::Host, "localhost.localdomain"),
+            (Scope::Exact, "https/"),
+            (Scope::Domain, "com"),
+            (Scope::Domain, "co.uk"),
+        ] {
+            assert!(withheld(web(scope, name)), "{name}");
+        }
+        for (scope, name) in [
+            (Scope::Host, "co.uk"),
+            (Scope::Domain, "a.co.uk"),
+            (Scope::Exact, "a.example/"),
+            (Scope::Domain, "a.example"),
+        ] {
+            assert!(!withheld(web(scope, name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn private_suffixes_are_narrowed_to_their_host() {
+        let narrowed = screened(web(Scope::Domain, "duckdns.org"));
+        assert_eq!(narrowed, Screened::Narrowed(web(Scope::Host, "duckdns.org")));
+        assert!(!withheld(web(Scope::Domain, "a.duckdns.org")));
+        let trusted = screen(web(Scope::Domain, "duckdns.org"), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Screened::Kept(web(Scope::Domain, "duckdns.org")));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_lock() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = PUBLIC_SUFFIX_LIST_VERSION.strip_prefix("psl ").unwrap();
+        assert!(lock.contains(&format!("name = \"psl\"\nversion = \"{version}\"")));
+    }
+}

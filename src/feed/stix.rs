@@ -1,0 +1,321 @@
+//! STIX 2.0 and 2.1: indicators of a bundle.
+//!
+//! An indicator is one row, whatever its pattern lists ([`pattern`] says which patterns list anything). What is not
+//! wrapped in an indicator (a file observed, an infrastructure) is described, not accused: it makes no row.
+//!
+//! Read are a bundle, a TAXII envelope (`{"objects": […]}`), a list of objects, and a lone indicator. Of several
+//! versions of an indicator only the newest counts, which may be the one that revokes it.
+//!
+//! - **Name**: the malware or tool that a relationship says it indicates, the first label that names a family, the
+//!   indicator's own name unless it only repeats the value, the name of the report, the first label that names a
+//!   threat; the first of them that there is.
+//! - **Type**: a certificate is bad; a file is malware, unless labels say adware or riskware; an address is what its
+//!   labels and kill chain say, else a malicious address.
+//! - IDs are UUIDs, which no number can hold: they are derived.
+//!
+//! <https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html>
+
+mod pattern;
+
+use std::collections::HashMap;
+
+use self::pattern::{Branch, Comparison, Literal, Operator};
+use super::{
+    FeedError, Format,
+    cell::{self, Why, WithPort},
+    input::Input,
+    intake::Intake,
+    misp::{
+        json::{self, Choice, Json, Path, Step, Walker},
+        tags,
+    },
+    recognise::{Likeness, Sample},
+};
+use crate::{
+    key::{Digest, DigestKind, Indicator, Scope},
+    limits::NAME_BYTES_MAX,
+    record::RecordType,
+    timestamp::Timestamp,
+};
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    let shape = json::outline(sample.text);
+    let text = |of: &str| shape.iter().find(|(path, _)| path == of).and_then(|(_, text)| text.as_deref());
+    let is_object = |prefix: &str| {
+        let id = text(&format!("{prefix}id")).unwrap_or_default();
+        // `indicator--` and a UUID: nobody else has such IDs.
+        text(&format!("{prefix}type")).is_some_and(|kind| id.strip_prefix(kind).is_some_and(|id| id.starts_with("--")))
+    };
+    let bundle = text("type") == Some("bundle") || text("id").is_some_and(|id| id.starts_with("bundle--"));
+    (bundle || ["", "objects/[]/", "[]/"].iter().any(|prefix| is_object(prefix))).then_some(Likeness::Certain)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let document = input.document()?;
+    let malformed = |e: serde_json::Error| FeedError::Malformed { format: Format::Stix, why: e.to_string() };
+    let mut context = Context::default();
+    json::walk(&document, &mut context).map_err(malformed)?;
+    if context.is_lone_indicator {
+        let value = json::parse(&document).map_err(malformed)?;
+        indicator(intake, 1, &value, &context);
+        return Ok(());
+    }
+    json::walk(&document, &mut Indicators { context, intake, rows: 0 }).map_err(malformed)
+}
+
+/// Whether a path is that of an object of a bundle or a list.
+fn is_object(path: &Path<'_>) -> bool {
+    path.is(&["objects", "[]"]) || path.is(&["[]"])
+}
+
+fn choose(path: &Path<'_>) -> Choice {
+    if path.steps().is_empty() || path.is(&["objects"]) {
+        Choice::Enter
+    } else if is_object(path) || path.is(&["type"]) {
+        Choice::Take
+    } else {
+        Choice::Skip
+    }
+}
+
+/// The first walk: what stands around indicators.
+#[derive(Debug, Default)]
+struct Context {
+    is_lone_indicator: bool,
+    /// The newest version of every indicator that comes twice or more.
+    versions: HashMap<String, Version>,
+    /// What an indicator indicates.
+    indicated: HashMap<String, String>,
+    /// The names of malware and tools.
+    names: HashMap<String, String>,
+    /// The name of the only report.
+    report: String,
+    reports: u32,
+}
+
+/// A time as it is written, without its `Z`: such times sort as texts, and to a fraction of a second.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(String);
+
+impl Version {
+    fn of(object: &Json<'_>) -> Self {
+        let time = object.get("modified").text().or(object.get("created").text()).unwrap_or_default();
+        Self(time.trim_end_matches('Z').into())
+    }
+}
+
+impl Walker for Context {
+    fn choose(&mut self, path: &Path<'_>) -> Choice {
+        choose(path)
+    }
+
+    fn take(&mut self, path: &Path<'_>, object: Json<'_>) {
+        if !is_object(path) {
+            self.is_lone_indicator |= path.is(&["type"]) && object.text() == Some("indicator");
+            return;
+        }
+        let id = object.get("id").text();
+        match (object.get("type").text(), id) {
+            (Some("indicator"), Some(id)) => {
+                let version = Version::of(&object);
+                match self.versions.get_mut(id) {
+                    Some(newest) if *newest >= version => {}
+                    Some(newest) => *newest = version,
+                    None => {
+                        self.versions.insert(id.into(), version);
+                    }
+                }
+            }
+            (Some("malware" | "tool"), Some(id)) => {
+                if let Some(name) = object.get("name").text() {
+                    self.names.insert(id.into(), name.into());
+                }
+            }
+            (Some("relationship"), _) if object.get("relationship_type").text() == Some("indicates") => {
+                let ends = (object.get("source_ref").text(), object.get("target_ref").text());
+                if let (Some(source), Some(target)) = ends
+                    && ["malware--", "tool--"].iter().any(|prefix| target.starts_with(prefix))
+                    && object.get("revoked").flag() != Some(true)
+                {
+                    self.indicated.entry(source.into()).or_insert_with(|| target.into());
+                }
+            }
+            (Some("report"), _) => {
+                self.reports += 1;
+                self.report = match object.get("title").text().or(object.get("name").text()) {
+                    Some(name) if self.reports == 1 => name.into(),
+                    _ => String::new(),
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The second walk.
+struct Indicators<'a, 'i> {
+    context: Context,
+    intake: &'a mut Intake<'i>,
+    rows: u64,
+}
+
+impl Walker for Indicators<'_, '_> {
+    fn choose(&mut self, path: &Path<'_>) -> Choice {
+        choose(path)
+    }
+
+    fn take(&mut self, path: &Path<'_>, object: Json<'_>) {
+        let Some(Step::Element(number)) = path.steps().last() else { return };
+        if object.get("type").text() == Some("indicator") {
+            self.rows += 1;
+            indicator(self.intake, number + 1, &object, &self.context);
+        }
+    }
+}
+
+/// One indicator, which is one row.
+fn indicator(intake: &mut Intake<'_>, row: u64, object: &Json<'_>, context: &Context) {
+    let Some(pattern) = object.get("pattern").text() else {
+        intake.row(row);
+        return intake.reject("expected an indicator with a pattern");
+    };
+    intake.row_with(row, pattern);
+    if object.is_cut() {
+        return intake.reject("the indicator holds too many values");
+    }
+    if object.get("pattern_type").text().is_some_and(|kind| !kind.eq_ignore_ascii_case("stix")) {
+        return intake.unsupported("a pattern of another language");
+    }
+    if object.get("revoked").flag() == Some(true) {
+        return intake.withhold("revoked");
+    }
+    let id = object.get("id").text().unwrap_or_default();
+    if context.versions.get(id).is_some_and(|newest| *newest > Version::of(object)) {
+        return intake.withhold("superseded by a later version");
+    }
+    let labels: Vec<_> = ["indicator_types", "labels"].iter().flat_map(|field| object.get(field).list()).collect();
+    let labels: Vec<_> = labels.into_iter().filter_map(Json::text).collect();
+    if labels.iter().any(|label| label.eq_ignore_ascii_case("benign")) {
+        return intake.withhold("benign");
+    }
+    let branches = match pattern::parse(pattern) {
+        Ok(branches) => branches,
+        Err(e) => return intake.reject(e),
+    };
+    let name = name(object, &labels, &branches, context);
+    let time = |field: &str| object.get(field).text().and_then(cell::time);
+    let timestamp = time("modified").or_else(|| time("created"));
+    let details = Details { name, labels, timestamp, expiry: time("valid_until"), object };
+    for branch in &branches {
+        match branch {
+            Branch::Withheld(reason) => intake.withhold(reason),
+            Branch::Comparison(comparison) => match listed(comparison) {
+                Ok((indicator, port)) => details.list(intake, indicator, port),
+                Err(why) => intake.say(why),
+            },
+        }
+    }
+}
+
+/// What an indicator says of all that its pattern lists.
+struct Details<'a> {
+    name: &'a str,
+    labels: Vec<&'a str>,
+    timestamp: Option<Timestamp>,
+    expiry: Option<Timestamp>,
+    object: &'a Json<'a>,
+}
+
+impl Details<'_> {
+    fn list(&self, intake: &mut Intake<'_>, indicator: Indicator, port: Option<u16>) {
+        let record_type = self.record_type(&indicator);
+        let mut draft = intake.draft(indicator, record_type, self.name);
+        (draft.timestamp, draft.expiry, draft.port) = (self.timestamp, self.expiry, port);
+        draft.confidence = self.object.get("confidence").natural().and_then(|percent| u8::try_from(percent).ok());
+        intake.list(draft);
+    }
+
+    fn record_type(&self, indicator: &Indicator) -> RecordType {
+        let labels = || self.labels.iter().copied();
+        match indicator {
+            Indicator::Digest(digest) if digest.kind() > DigestKind::Blake3 => RecordType::BadCertificate,
+            Indicator::Digest(_) => tags::object_type(labels()).unwrap_or(RecordType::Malware),
+            _ => {
+                let phases = self.object.get("kill_chain_phases").list().iter();
+                let phases = phases.filter_map(|phase| phase.get("phase_name").text());
+                let commands =
+                    phases.filter(|phase| phase.to_ascii_lowercase().replace(' ', "-").contains("command-and-control"));
+                tags::address_type(labels().chain(commands)).unwrap_or(RecordType::MaliciousAddress)
+            }
+        }
+    }
+}
+
+fn name<'a>(object: &'a Json<'_>, labels: &[&'a str], branches: &[Branch<'_>], context: &'a Context) -> &'a str {
+    let indicated = object.get("id").text().and_then(|id| context.names.get(context.indicated.get(id)?));
+    if let Some(name) = indicated.map(String::as_str).or_else(|| labels.iter().find_map(|label| tags::family(label))) {
+        return name;
+    }
+    let repeats = |name: &str| {
+        branches.iter().any(|branch| match branch {
+            Branch::Comparison(Comparison { value: Literal::Text(text), .. }) => {
+                !text.is_empty() && (name.contains(&**text) || text.contains(name))
+            }
+            _ => false,
+        })
+    };
+    // A longer name would be cut, and is not worth comparing with every value.
+    let own = object.get("name").text().filter(|name| name.len() > NAME_BYTES_MAX || !repeats(name));
+    let threat = labels.iter().copied().find(|label| tags::is_threat(label));
+    own.or(Some(&*context.report).filter(|name| !name.is_empty())).or(threat).unwrap_or_default()
+}
+
+/// What a comparison lists.
+fn listed(comparison: &Comparison<'_>) -> Result<WithPort, Why> {
+    let no_port = |indicator| (indicator, None);
+    let path: Vec<&str> = comparison.path.components.iter().map(|component| &**component).collect();
+    let Literal::Text(text) = &comparison.value else {
+        return match (comparison.path.object, &path[..]) {
+            ("file" | "x509-certificate", ["hashes", _]) | (_, ["value"]) => {
+                Err(Why::Rejected("expected a text to compare with".into()))
+            }
+            _ => Err(Why::Unsupported("a property of another kind")),
+        };
+    };
+    let is_block = (comparison.path.object, &path[..]) == ("ipv4-addr", &["value"][..]);
+    if comparison.operator == Operator::Subset && !is_block && comparison.path.object != "ipv6-addr" {
+        return Err(Why::Unsupported("a subset of something else than addresses"));
+    }
+    match (comparison.path.object, &path[..]) {
+        ("file", ["hashes", algorithm]) => hash(algorithm, text, Some).map(no_port),
+        ("x509-certificate", ["hashes", algorithm]) | ("app", ["cert", algorithm]) => {
+            hash(algorithm, text, |kind| DigestKind::of_certificate(kind.width())).map(no_port)
+        }
+        ("url", ["value"]) => cell::web_exact(text),
+        ("domain-name", ["value"]) => cell::domain(text, Scope::Domain).map(no_port),
+        ("ipv4-addr", ["value"]) => cell::ipv4_port(text),
+        ("network-traffic", ["dst_ref" | "src_ref", "value"]) => match cell::ipv4_port(text) {
+            Err(Why::Rejected(_)) => cell::domain(text, Scope::Domain).map(no_port),
+            found => found,
+        },
+        ("ipv6-addr", ["value"]) => Err(Why::Unsupported("an IPv6 address")),
+        ("email-addr" | "email-message", _) => Err(Why::Unsupported("a mail address or message")),
+        _ => Err(Why::Unsupported("a property of another kind")),
+    }
+}
+
+/// A digest by the name of its algorithm, which has many spellings.
+fn hash(algorithm: &str, text: &str, kind: impl Fn(DigestKind) -> Option<DigestKind>) -> Result<Indicator, Why> {
+    let object = match algorithm.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+        "md5" => DigestKind::Md5,
+        "sha1" => DigestKind::Sha1,
+        "sha256" => DigestKind::Sha256,
+        _ => return Err(Why::Unsupported("a hash of another kind")),
+    };
+    let kind = kind(object).ok_or(Why::Unsupported("a hash of another kind"))?;
+    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| Why::Rejected(e.to_string()))
+}
+
+#[cfg(test)]
+#[path = "stix/tests.rs"]
+mod tests;

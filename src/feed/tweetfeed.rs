@@ -1,0 +1,124 @@
+//! TweetFeed (<https://github.com/0xDanielLopez/TweetFeed>): indicators that researchers posted, `time,user,type,value,
+//! #tags,link`, without header.
+//!
+//! `domain` lists the domain, `url` the exact address, `ip` the address, `sha256` and `md5` the file (malware). The tags
+//! are the name, and tell the type of the others: phishing and scams are phishing, command servers and the kits they run
+//! are botnet-cc, delivery and families are malware, all else a malicious address.
+
+use super::{
+    FeedError,
+    cell::{self, Why, WithPort},
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Sample},
+    table::{self, Table, Wanted},
+};
+use crate::{
+    key::{Indicator, Scope},
+    record::RecordType,
+};
+
+const COLUMNS: [Wanted; 4] =
+    [(&["time", "date"], Some(0)), (&["type"], Some(2)), (&["value"], Some(3)), (&["tags"], Some(4))];
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    let rows = table::rows_are(sample, |cells| {
+        cells.len() >= 5 && TYPES.contains(&cells.get(2)) && cell::time(cells.get(0)).is_some()
+    });
+    rows.then_some(Likeness::Certain)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let mut table = Table::new(input, &COLUMNS);
+    while let Some(row) = table.next(intake)? {
+        if row.len() < COLUMNS_ALL {
+            // The value may be cut off too, and half a name is another name.
+            intake.reject("expected six columns");
+            continue;
+        }
+        // A quote within an address is where the address ended in the post.
+        let value = row.get(2).and_then(|value| value.split('"').next()).unwrap_or_default();
+        match indicator(row.get(1).unwrap_or_default(), value) {
+            Ok((indicator, port)) => {
+                let tags = row.get(3).unwrap_or_default();
+                let record_type = record_type(tags, &indicator);
+                let mut draft = intake.draft(indicator, record_type, tags);
+                draft.timestamp = row.get(0).and_then(cell::time);
+                draft.port = port;
+                intake.list(draft);
+            }
+            Err(why) => intake.say(why),
+        }
+    }
+    Ok(())
+}
+
+fn indicator(kind: &str, value: &str) -> Result<WithPort, Why> {
+    match kind {
+        "url" => cell::web_exact(value),
+        "domain" => cell::domain(value, Scope::Domain).map(|name| (name, None)),
+        "ip" => cell::ipv4_port(value),
+        "sha256" | "md5" | "sha1" => cell::object_hash(value).map(|hash| (hash, None)),
+        _ => Err(Why::Rejected("expected the type url, domain, ip, sha256 or md5".into())),
+    }
+}
+
+fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
+    if matches!(indicator, Indicator::Digest(_)) {
+        return RecordType::Malware;
+    }
+    let tagged = |known: &[&str]| {
+        let mut tags = tags.split([' ', ',']).map(|tag| tag.trim_start_matches('#').to_ascii_lowercase());
+        tags.any(|tag| known.contains(&tag.as_str()))
+    };
+    // The most severe last resort first: a tag for a server says more than one for the campaign.
+    if tagged(&["c2", "c&c", "cobaltstrike", "cobalt_strike", "sliver", "metasploit", "botnet", "havoc", "bruteratel"])
+    {
+        RecordType::BotnetCc
+    } else if tagged(&["phishing", "scam", "cryptoscam", "smishing", "vishing", "spearphishing", "phishingkit"]) {
+        RecordType::Phishing
+    } else if tagged(MALWARE_TAGS) {
+        RecordType::Malware
+    } else {
+        RecordType::MaliciousAddress
+    }
+}
+
+/// Columns of a row: time, user, type, value, tags, link.
+const COLUMNS_ALL: usize = 6;
+
+const TYPES: [&str; 6] = ["url", "domain", "ip", "sha256", "md5", "sha1"];
+
+const MALWARE_TAGS: &[&str] =
+    &["malware", "ransomware", "stealer", "infostealer", "trojan", "opendir", "maldoc", "loader"];
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::{Format, testing::collect};
+
+    #[test]
+    fn tags_tell_the_type() {
+        let hash = "0e".repeat(16);
+        let feed = format!(
+            "2026-08-16 01:04:58,someone,domain,a.example.com,#phishing,https://x.com/1\r\n\
+             2026-08-16 01:04:58,someone,url,https://b.example.com/x?y=1,#C2 #malware,https://x.com/2\r\n\
+             2026-08-16 01:04:58,someone,ip,9.9.9.9,,https://x.com/3\r\n\
+             2026-08-16 01:04:58,someone,md5,{hash},#phishing,https://x.com/4\r\n\
+             2026-08-16 01:04:58,someone,url,\"https://c.example.com/d\"\",#tag\",#scam,https://x.com/5\r\n\
+             2026-08-16 01:04:58,someone,domain,d.exam"
+        );
+        let (listings, report) = collect(feed.as_bytes(), "20260816.csv", Some(Format::TweetFeed));
+        let at = "at 2026-08-16T01:04:58Z";
+        assert_eq!(
+            listings,
+            [
+                format!("domain:a.example.com phishing \"#phishing\" {at}"),
+                format!("exact:b.example.com/x?y=1 botnet-cc \"#C2 #malware\" {at}"),
+                format!("ipv4:9.9.9.9 malicious-address {at}"),
+                format!("md5:{hash} malware \"#phishing\" {at}"),
+                format!("exact:c.example.com/d phishing \"#scam\" {at}"),
+            ]
+        );
+        assert_eq!((report.rows, report.rejected), (6, 1));
+    }
+}

@@ -1,0 +1,81 @@
+//! URLhaus's CSV export (<https://urlhaus.abuse.ch/api/>).
+//!
+//! A row lists an exact address under the feed's `id`, at `dateadded`, with its port. The threat `malware_download` is
+//! malware, another one a malicious address; the name is the tags (the families stand among them), else the threat.
+//! Addresses that are offline stay listed: they come back. Older exports lack `last_online`.
+
+use super::{
+    FeedError, cell,
+    input::Input,
+    intake::Intake,
+    recognise::{Likeness, Sample},
+    table::{self, Table, Wanted},
+};
+use crate::record::RecordType;
+
+const COLUMNS: [Wanted; 5] =
+    [(&["id"], Some(0)), (&["dateadded"], Some(1)), (&["url"], Some(2)), (&["threat"], Some(5)), (&["tags"], Some(6))];
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    if table::has_header(sample, &["dateadded", "url", "url_status", "threat"]) {
+        return Some(Likeness::Certain);
+    }
+    let rows = table::rows_are(sample, |cells| cells.len() == 9 && cells.get(7).contains("://urlhaus.abuse.ch/url/"));
+    rows.then_some(Likeness::Likely)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let mut table = Table::new(input, &COLUMNS);
+    while let Some(row) = table.next(intake)? {
+        let Some(url) = row.get(2) else {
+            intake.reject("the address is missing");
+            continue;
+        };
+        let threat = row.get(3).unwrap_or_default();
+        let record_type = match threat {
+            "malware_download" => RecordType::Malware,
+            _ => RecordType::MaliciousAddress,
+        };
+        match cell::web_exact(url) {
+            Ok((indicator, port)) => {
+                let mut draft = intake.draft(indicator, record_type, row.get(4).unwrap_or(threat));
+                draft.id = row.get(0).and_then(|id| id.parse().ok());
+                draft.timestamp = row.get(1).and_then(cell::time);
+                draft.port = port;
+                intake.list(draft);
+            }
+            Err(why) => intake.say(why),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::{Format, testing::collect};
+
+    #[test]
+    fn both_generations_of_columns() {
+        let expected = [
+            "exact:a.example.com/bin.sh malware \"elf,Mozi\" at 2025-04-21T12:35:06Z port 60905 #7",
+            "exact:b.example.com/ malware \"malware_download\" at 2025-04-21T12:35:06Z #8",
+        ];
+        let new = "id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter\n\
+                   \"7\",\"2025-04-21 12:35:06\",\"http://a.example.com:60905/bin.sh\",\"online\",\"2025-04-21 12:35:06\",\
+                   \"malware_download\",\"elf,Mozi\",\"https://urlhaus.abuse.ch/url/7/\",\"x\"\n\
+                   \"8\",\"2025-04-21 12:35:06\",\"http://b.example.com\",\"offline\",\"\",\"malware_download\",\"None\",\
+                   \"https://urlhaus.abuse.ch/url/8/\",\"x\"\n";
+        let headless = new.split_once('\n').unwrap().1;
+        let old = "# id,dateadded,url,url_status,threat,tags,urlhaus_link,reporter\r\n\
+                   \"7\",\"2025-04-21 12:35:06\",\"http://a.example.com:60905/bin.sh\",\"online\",\"malware_download\",\
+                   \"elf,Mozi\",\"https://urlhaus.abuse.ch/url/7/\",\"x\"\r\n\
+                   \"8\",\"2025-04-21 12:35:06\",\"http://b.example.com\",\"offline\",\"malware_download\",\"\",\
+                   \"https://urlhaus.abuse.ch/url/8/\",\"x\"\r\n";
+        for feed in [new, headless, old] {
+            let (listings, report) = collect(feed.as_bytes(), "", None);
+            assert_eq!(report.format, Format::Urlhaus);
+            assert_eq!(listings, expected);
+            assert_eq!(report.rows, 2);
+        }
+    }
+}

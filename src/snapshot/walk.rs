@@ -1,0 +1,137 @@
+//! Walking everything that a snapshot lists, in the order in which it lies there.
+
+use zerocopy::little_endian::{U32, U64};
+
+use super::{
+    layout::{BlockRow, ClassRow, RecordRow, Role, RunRow, Table},
+    open::Snapshot,
+};
+use crate::{
+    key::{Digest, Indicator, Ipv4Block, Scope},
+    record::{Listing, RecordType},
+    timestamp::Timestamp,
+};
+
+impl Snapshot {
+    /// Every record with what it is listed under: table by table, the records of one indicator together. Records that
+    /// have expired are among them.
+    ///
+    /// ```
+    /// # use ksn::{record::{Listing, RecordSink, RecordType}, snapshot::*, timestamp::Timestamp};
+    /// # let created = Timestamp::from_seconds(1_795_341_600).unwrap();
+    /// let mut builder = SnapshotBuilder::new();
+    /// builder.add(0, Listing {
+    ///     indicator: ksn::key::Indicator::Ipv4("198.51.100.0/24".parse().unwrap()),
+    ///     id: 7,
+    ///     record_type: RecordType::Abuse,
+    ///     name: "scanner",
+    ///     source: "example",
+    ///     timestamp: None,
+    ///     expiry: None,
+    ///     port: None,
+    /// });
+    /// # let (dataset, compiled_with) = ("local".into(), Default::default());
+    /// # let info = SnapshotInfo { dataset, generation: 1, created, compiled_with };
+    /// let snapshot = Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap();
+    /// let listed: Vec<_> = snapshot.listings().map(|l| (l.indicator.to_string(), l.id)).collect();
+    /// assert_eq!(listed, [("ipv4:198.51.100.0/24".to_owned(), 7)]);
+    /// ```
+    pub fn listings(&self) -> impl Iterator<Item = Listing<'_>> {
+        Table::all().flat_map(|table| TableWalk::of(self, table).listings())
+    }
+}
+
+/// One table, with what its rows point at.
+#[derive(Clone, Copy)]
+struct TableWalk<'a> {
+    snapshot: &'a Snapshot,
+    table: Table,
+    records: &'a [RecordRow],
+    runs: &'a [RunRow],
+    more: &'a [RecordRow],
+    classes: &'a [ClassRow],
+    name_ends: &'a [U32],
+    name_text: &'a [u8],
+}
+
+impl<'a> TableWalk<'a> {
+    fn of(snapshot: &'a Snapshot, table: Table) -> Self {
+        Self {
+            snapshot,
+            table,
+            records: snapshot.rows(table, Role::Records),
+            runs: snapshot.rows(table, Role::Runs),
+            more: snapshot.rows(table, Role::MoreRecords),
+            classes: snapshot.rows(Table::Shared, Role::Classes),
+            name_ends: snapshot.rows(Table::Shared, Role::NameEnds),
+            name_text: snapshot.section(Table::Shared, Role::NameText),
+        }
+    }
+
+    fn listings(self) -> impl Iterator<Item = Listing<'a>> {
+        (0..self.records.len()).flat_map(move |key| self.listings_of(key))
+    }
+
+    /// The records of one key. A key whose bytes are none of its kind has none; opening lets no such key through.
+    fn listings_of(self, key: usize) -> impl Iterator<Item = Listing<'a>> {
+        let first = &self.records[key];
+        let class = first.class.get();
+        let (class, more) = match class & RecordRow::HAS_MORE {
+            0 => (class, &[][..]),
+            _ => {
+                let run = &self.runs[(class & !RecordRow::HAS_MORE) as usize];
+                (run.class.get(), &self.more[run.first.get() as usize..][..run.count.get() as usize])
+            }
+        };
+        let rows = std::iter::once((first, class)).chain(more.iter().map(|row| (row, row.class.get())));
+        let indicator = self.indicator(key);
+        rows.filter_map(move |(row, class)| Some(self.listing(indicator.clone()?, row, class)))
+    }
+
+    fn listing(&self, indicator: Indicator, row: &'a RecordRow, class: u32) -> Listing<'a> {
+        let class = &self.classes[class as usize];
+        Listing {
+            indicator,
+            id: row.id.get(),
+            record_type: RecordType::from_number(class.record_type).unwrap_or(RecordType::Other),
+            name: self.name(row.name.get() as usize),
+            source: self.snapshot.source_name(class.source.get()),
+            timestamp: Timestamp::from_seconds(row.timestamp.get()),
+            expiry: Timestamp::from_seconds(class.expiry.get()),
+            port: Some(class.port.get()).filter(|&port| port != 0),
+        }
+    }
+
+    fn name(&self, number: usize) -> &'a str {
+        let start = if number == 0 { 0 } else { self.name_ends[number - 1].get() as usize };
+        let bytes = &self.name_text[start..self.name_ends[number].get() as usize];
+        // It was checked when the snapshot was opened.
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    fn indicator(&self, key: usize) -> Option<Indicator> {
+        match self.table {
+            Table::Shared => None,
+            Table::Digest(kind) => Digest::new(kind, self.digest(key, kind.width())?).map(Indicator::Digest),
+            Table::WebSha256 => Some(Indicator::WebSha256(self.digest(key, 32)?.try_into().ok()?)),
+            Table::Web => self.expression(key),
+            Table::Ipv4 => {
+                let row = self.snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks).get(key)?;
+                Ipv4Block::new(row.first.get().into(), row.last.get().into()).map(Indicator::Ipv4)
+            }
+        }
+    }
+
+    fn digest(&self, key: usize, width: usize) -> Option<&'a [u8]> {
+        self.snapshot.section(self.table, Role::Digests).chunks_exact(width).nth(key)
+    }
+
+    /// The text of an expression lies behind the byte of its scope.
+    fn expression(&self, key: usize) -> Option<Indicator> {
+        let ends = self.snapshot.rows::<U64>(Table::Web, Role::ExpressionEnds);
+        let start = if key == 0 { 0 } else { ends.get(key - 1)?.get() as usize };
+        let bytes = self.snapshot.section(Table::Web, Role::ExpressionText).get(start..ends.get(key)?.get() as usize)?;
+        let (&scope, text) = bytes.split_first()?;
+        Some(Indicator::Web { scope: Scope::from_number(scope)?, expression: std::str::from_utf8(text).ok()?.into() })
+    }
+}
