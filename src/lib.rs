@@ -12,9 +12,9 @@ pub mod feed;
 mod index;
 pub mod key;
 pub mod limits;
+mod local;
 #[cfg(feature = "net")]
 mod net;
-mod local;
 pub mod record;
 #[cfg(feature = "net")]
 mod server;
