@@ -141,6 +141,22 @@ fn huge() -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_peer_that_does_not_take_its_answer_is_cut() {
+    let server = Running::start(|config| config.limits.deadline_ms = 500).await;
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    // 2.4 MB of hits, which is more than the window of a stream that nobody reads.
+    let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
+    let bytes = known.bytes().repeat(60_000);
+    let frame = write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }]);
+    let mut recv = send(&raw, &frame).await;
+    let reset = bounded(recv.received_reset()).await.unwrap().map(|code| code.into_inner());
+    assert_eq!(reset, Some(u64::from(ErrorCode::Deadline.number())));
+    assert_answered(&mut send(&raw, &request()).await).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_passes_a_limit_is_told_by_number() {
     let server = Running::start(|config| {
         config.limits.keys = 10;
