@@ -88,7 +88,7 @@ impl fmt::Display for KeyKind {
 /// One key, in canonical form.
 ///
 /// Its text (`sha256:…`, `url:host/path`, `ipv4:192.0.2.1`) parses back to the same key. What else is accepted is told
-/// at [`Key::from_str`](struct@Key#impl-FromStr-for-Key).
+/// at [`Key::from_str`](enum@Key#impl-FromStr-for-Key).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A digest of an object, a certificate or a public key.

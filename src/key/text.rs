@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Digest, DigestError, DigestKind, Ipv4Block, Key, WebAddress, WebAddressError};
+use super::{Digest, DigestError, DigestKind, Ipv4Block, Key, WebAddress, WebAddressError, canonical::DEFANGED_DOTS};
 
 /// Why a text is no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +137,7 @@ fn bare(text: &str) -> Result<Key, KeyError> {
     if has_scheme(&text) {
         return web(&text);
     }
-    let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = text.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     if let Some((user, host)) = authority.split_once('@')
         && !user.contains(':')
         && host.contains('.')
@@ -154,7 +154,7 @@ fn bare(text: &str) -> Result<Key, KeyError> {
 }
 
 fn bare_hex(text: &str) -> Result<Key, KeyError> {
-    match DigestKind::of_object(text.len() / 2).filter(|_| text.len() % 2 == 0) {
+    match DigestKind::of_object(text.len() / 2).filter(|_| text.len().is_multiple_of(2)) {
         Some(kind) => Ok(Key::Digest(Digest::from_hex(kind, text)?)),
         None if text.len() == 128 => Err(KeyError::Unsupported { what: "a SHA-512 digest" }),
         None => Err(KeyError::HexLength { found: text.len() }),
@@ -204,7 +204,8 @@ fn has_scheme(text: &str) -> bool {
 /// `[://]`, `\.`.
 ///
 /// Only the part up to the path is touched, and the path only when the host or the scheme was defanged: brackets in
-/// the path of a real address stay.
+/// the path of a real address stay. A canonical address is returned as it is: it has no scheme, and its host holds
+/// none of the forms.
 ///
 /// ```
 /// assert_eq!(ksn::refang("hxxps://evil[.]example/a[.]php"), "https://evil.example/a.php");
@@ -213,9 +214,11 @@ fn has_scheme(text: &str) -> bool {
 pub fn refang(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     let mut defanged = false;
-    for (form, plain) in [("[://]", "://"), ("[:]//", "://"), (":\\\\", "://")] {
-        if let Some(at) = text.find(form).filter(|&at| at <= 8) {
-            text = Cow::Owned(format!("{}{plain}{}", &text[..at], &text[at + form.len()..]));
+    for form in ["[://]", "[:]//", ":\\\\"] {
+        if let Some((scheme, rest)) = text.split_once(form)
+            && is_scheme_or_defanged(scheme)
+        {
+            text = Cow::Owned(format!("{scheme}://{rest}"));
             defanged = true;
         }
     }
@@ -226,23 +229,53 @@ pub fn refang(text: &str) -> Cow<'_, str> {
         defanged = true;
     }
     let host_start = text.find("://").filter(|_| has_scheme(&text)).map_or(0, |at| at + 3);
-    let host_end = text[host_start..].find(['/', '?', '#']).map_or(text.len(), |at| host_start + at);
-    if DEFANGED_DOTS.iter().any(|form| text[host_start..host_end].contains(form)) {
-        defanged = true;
-    }
-    if !defanged {
+    let (before, rest) = text.split_at(host_start);
+    let (host, path) = rest.split_at(host_len(rest));
+    let has_escaped_dot = host.contains("\\.");
+    if !defanged && !has_escaped_dot && !DEFANGED_DOTS.iter().any(|form| find_in_any_case(host, form).is_some()) {
         return text;
     }
-    let mut plain = text.into_owned();
+    let mut plain = if has_escaped_dot { host.replace("\\.", ".") } else { host.to_owned() };
+    plain.push_str(path);
     for form in DEFANGED_DOTS {
-        if plain.contains(form) {
-            plain = plain.replace(form, ".");
-        }
+        plain = replace_in_any_case(plain, form, ".");
     }
-    if plain[host_start..].contains("[:]") {
-        plain = plain.replace("[:]", ":");
+    Cow::Owned(format!("{before}{}", plain.replace("[:]", ":")))
+}
+
+/// Where the host and port end: at a slash, a query, a fragment, or a backslash that does not write a dot.
+fn host_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let ends = |at: &usize| match bytes[*at] {
+        b'/' | b'?' | b'#' => true,
+        b'\\' => !matches!(bytes[at + 1..], [b'.', next, ..] if next.is_ascii_alphanumeric()),
+        _ => false,
+    };
+    (0..bytes.len()).find(ends).unwrap_or(bytes.len())
+}
+
+fn find_in_any_case(text: &str, form: &str) -> Option<usize> {
+    text.as_bytes().windows(form.len()).position(|window| window.eq_ignore_ascii_case(form.as_bytes()))
+}
+
+fn replace_in_any_case(text: String, form: &str, plain: &str) -> String {
+    if find_in_any_case(&text, form).is_none() {
+        return text;
     }
-    Cow::Owned(plain)
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = &text[..];
+    while let Some(at) = find_in_any_case(rest, form) {
+        replaced.push_str(&rest[..at]);
+        replaced.push_str(plain);
+        rest = &rest[at + form.len()..];
+    }
+    replaced.push_str(rest);
+    replaced
+}
+
+/// Whether the text can be a scheme, plain or defanged (`h**p`). One letter is a drive.
+fn is_scheme_or_defanged(text: &str) -> bool {
+    (2..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-*".contains(&b))
 }
 
 /// The plain form of `hxxp`, `hXXps`, `h**p`, `meow`, `fxp` and their like.
@@ -255,9 +288,6 @@ fn defanged_scheme(scheme: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-/// Forms of a dot in a defanged host. `[.` and `.]` alone are half-defanged ones.
-const DEFANGED_DOTS: [&str; 10] = ["[.]", "(.)", "{.}", "[dot]", "(dot)", "[DOT]", "[.", ".]", "\\.", "[,]"];
 
 const UNSUPPORTED_PREFIXES: [(&str, &str); 10] = [
     ("sha512", "a SHA-512 digest"),
@@ -346,5 +376,20 @@ mod tests {
         assert_eq!(refang("http://a.example/?u=hxxp://b"), "http://a.example/?u=hxxp://b");
         assert_eq!(refang("a[dot]example"), "a.example");
         assert_eq!(refang("hxxp://1.2.3[.]4:80/"), "http://1.2.3.4:80/");
+        assert_eq!(refang("HXXP://a[DoT]example\\.net/b\\.c"), "http://a.example.net/b\\.c");
+        assert_eq!(refang("http:\\\\a.example\\b"), "http://a.example\\b");
+        assert_eq!(refang("c:\\\\a.example\\b"), "c:\\\\a.example\\b");
+        assert_eq!(refang("http://a.example\\b[.]c"), "http://a.example\\b[.]c");
+        // Not defanged: what looks like a scheme stands behind a host.
+        assert_eq!(refang("a/?[://]x"), "a/?[://]x");
+        assert_eq!(refang("a/[:]//b"), "a/[:]//b");
+        assert_eq!(refang("a/?:\\\\b"), "a/?:\\\\b");
+    }
+
+    #[test]
+    fn paths_of_files_are_no_addresses() {
+        for text in ["C:\\Windows\\evil.exe", "\\\\server.example\\share\\evil.exe", "c:\\\\a.example\\b"] {
+            assert!(matches!(error(text), KeyError::Unrecognised { .. } | KeyError::Web(_)), "{text}");
+        }
     }
 }

@@ -1,0 +1,323 @@
+//! Finding every block that contains an address.
+//!
+//! Blocks may overlap in any way, and each keeps its records. Ranges are cut into CIDR blocks, which either contain one
+//! another or are disjoint: so they form a tree, an address lies in one innermost block (or none), and the others that
+//! contain it are its ancestors. The address space is cut into *segments*, the runs of addresses with the same
+//! innermost block.
+//!
+//! ```text
+//! address ─top 16 bits─▶ root ─▶ line ─▶ segment ─▶ block ─▶ parent ─▶ …
+//! ```
+//!
+//! A line is one cache line: it holds where the segments of its part of a /16 start, and which of them lie in a block
+//! at all. The roots (512 KiB) stay in the second-level cache, so an address that is listed nowhere costs one line of
+//! memory. Where segments are dense, a /16 has more lines, as many as its segments pay for; a part that is denser still
+//! is searched by halving. All of it is made when a snapshot is opened.
+
+use std::net::Ipv4Addr;
+
+use super::prefetch::prefetch;
+use crate::{key::Ipv4Block, snapshot::layout::BlockRow};
+
+/// The search structure over the blocks of a snapshot, which it numbers as they are sorted there.
+#[derive(Debug)]
+pub(super) struct Ipv4Index {
+    roots: Vec<Root>,
+    lines: Vec<Line>,
+    /// Where each segment starts; the first starts at 0.
+    starts: Vec<u32>,
+    /// The innermost node of each segment, or [`NONE`].
+    innermost: Vec<u32>,
+    nodes: Vec<Node>,
+    /// The blocks of the nodes, one node after the other.
+    node_blocks: Vec<u32>,
+}
+
+/// The lines of one /16.
+#[derive(Clone, Copy, Debug)]
+struct Root {
+    first_line: u32,
+    /// A line covers 2^shift addresses.
+    shift: u32,
+}
+
+/// The segments of a part of a /16.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line {
+    /// The segment that the first address lies in.
+    first_segment: u32,
+    /// Bit n: segment `first_segment + n` lies in a block.
+    covered: u32,
+    /// How many segments start behind the first address; [`DENSE`](Self::DENSE) when they do not fit.
+    count: u32,
+    /// Where they start: the low 16 bits.
+    starts: [u16; LINE_STARTS],
+}
+
+/// A CIDR block, with the snapshot's blocks that have exactly these addresses or a range with this piece.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    parent: u32,
+    blocks_start: u32,
+    blocks_end: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Starts in a line: with three words before them they fill 64 bytes.
+const LINE_STARTS: usize = 26;
+
+impl Line {
+    const DENSE: u32 = u32::MAX;
+}
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+impl Ipv4Index {
+    /// Builds the structure over blocks sorted by first address, the larger first.
+    pub(super) fn new(blocks: &[BlockRow]) -> Self {
+        let mut index = Self {
+            roots: Vec::new(),
+            lines: Vec::new(),
+            starts: Vec::new(),
+            innermost: Vec::new(),
+            nodes: Vec::new(),
+            node_blocks: Vec::with_capacity(blocks.len()),
+        };
+        if blocks.is_empty() {
+            return index;
+        }
+        let mut pieces: Vec<(Ipv4Block, u32)> = Vec::with_capacity(blocks.len());
+        for (block, number) in blocks.iter().zip(0..) {
+            if let Some(block) = Ipv4Block::new(block.first.get().into(), block.last.get().into()) {
+                pieces.extend(block.cidr_blocks().map(|piece| (piece, number)));
+            }
+        }
+        pieces.sort_unstable();
+        index.grow_tree(&pieces);
+        index.lay_lines();
+        index
+    }
+
+    /// Blocks that it was built over, in the number of search nodes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Asks for the line that an address is answered from.
+    #[inline]
+    pub(super) fn prefetch(&self, address: [u8; 4]) {
+        if let Some(line) = self.line_of(u32::from_be_bytes(address)) {
+            prefetch(&self.lines, line);
+        }
+    }
+
+    /// Calls `found` with the number of every block that contains the address, the innermost first. A range is found
+    /// once.
+    #[inline]
+    pub(super) fn search(&self, address: Ipv4Addr, mut found: impl FnMut(usize)) {
+        let address = u32::from(address);
+        let Some(line) = self.line_of(address) else { return };
+        let line = &self.lines[line];
+        let segment = if line.count == Line::DENSE {
+            self.starts.partition_point(|&start| start <= address) - 1
+        } else {
+            let low = address as u16;
+            let behind: u32 = line.starts.iter().map(|&start| u32::from(start <= low)).sum();
+            // Unused starts are 0xffff, which only the last address reaches.
+            let behind = behind.min(line.count);
+            if line.covered >> behind & 1 == 0 {
+                return;
+            }
+            (line.first_segment + behind) as usize
+        };
+        let mut node = self.innermost[segment];
+        while let Some(&Node { parent, blocks_start, blocks_end }) = self.nodes.get(node as usize) {
+            for &block in &self.node_blocks[blocks_start as usize..blocks_end as usize] {
+                found(block as usize);
+            }
+            node = parent;
+        }
+    }
+
+    #[inline]
+    fn line_of(&self, address: u32) -> Option<usize> {
+        let root = self.roots.get((address >> 16) as usize)?;
+        Some((root.first_line + ((address & 0xffff) >> root.shift)) as usize)
+    }
+
+    /// Makes nodes of equal pieces, links them to their parents, and cuts the address space into segments.
+    fn grow_tree(&mut self, pieces: &[(Ipv4Block, u32)]) {
+        // Nodes that contain the current address, the outermost first, with their last address.
+        let mut open: Vec<(u32, u32)> = Vec::new();
+        self.start_segment(0, NONE);
+        for group in pieces.chunk_by(|a, b| a.0 == b.0) {
+            let (first, last) = (u32::from(group[0].0.first()), u32::from(group[0].0.last()));
+            self.close_until(&mut open, Some(first));
+            let number = self.nodes.len() as u32;
+            let blocks_start = self.node_blocks.len() as u32;
+            self.node_blocks.extend(group.iter().map(|&(_, block)| block));
+            self.nodes.push(Node {
+                parent: open.last().map_or(NONE, |&(node, _)| node),
+                blocks_start,
+                blocks_end: self.node_blocks.len() as u32,
+            });
+            self.start_segment(first, number);
+            open.push((number, last));
+        }
+        self.close_until(&mut open, None);
+    }
+
+    /// Closes the nodes that end before an address, or all of them.
+    fn close_until(&mut self, open: &mut Vec<(u32, u32)>, address: Option<u32>) {
+        while let Some(&(_, last)) = open.last()
+            && address.is_none_or(|address| last < address)
+        {
+            open.pop();
+            if let Some(next) = last.checked_add(1) {
+                self.start_segment(next, open.last().map_or(NONE, |&(node, _)| node));
+            }
+        }
+    }
+
+    fn start_segment(&mut self, start: u32, node: u32) {
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.innermost.pop();
+        }
+        // Neighbours with the same innermost block are one segment.
+        if self.innermost.last() != Some(&node) {
+            self.starts.push(start);
+            self.innermost.push(node);
+        }
+    }
+
+    fn lay_lines(&mut self) {
+        self.roots.reserve_exact(1 << 16);
+        // The first segment that starts behind the current address.
+        let mut next = 1;
+        for top in 0..1u32 << 16 {
+            let first = top << 16;
+            let in_root = self.starts[next..].iter().take_while(|&&start| start >> 16 == top).count();
+            // A segment that starts at the first address of the /16 is in it from the start.
+            let shift = self.line_shift(&self.starts[next..next + in_root]);
+            self.roots.push(Root { first_line: self.lines.len() as u32, shift });
+            for part in 0..1u32 << (16 - shift) {
+                let line_first = first + (part << shift);
+                let line_last = line_first + ((1 << shift) - 1);
+                while self.starts.get(next).is_some_and(|&start| start <= line_first) {
+                    next += 1;
+                }
+                let begin = next;
+                while self.starts.get(next).is_some_and(|&start| start <= line_last) {
+                    next += 1;
+                }
+                let line = self.line(begin, next);
+                self.lines.push(line);
+            }
+        }
+    }
+
+    /// How many addresses (as a power of two) a line of a /16 should cover: so many that its segments fit, but no more
+    /// lines than a quarter of the segments, so that a hostile list cannot make the lines outgrow it.
+    fn line_shift(&self, starts: &[u32]) -> u32 {
+        let most_lines = (starts.len() / 4).max(1).ilog2();
+        let fits =
+            |shift: u32| starts.chunk_by(|a, b| a >> shift == b >> shift).all(|in_line| in_line.len() <= LINE_STARTS);
+        (16 - most_lines.min(16)..=16).rev().find(|&shift| fits(shift)).unwrap_or(16 - most_lines.min(16))
+    }
+
+    /// The line over the segments `begin..end` and the one before them.
+    fn line(&self, begin: usize, end: usize) -> Line {
+        let mut line =
+            Line { first_segment: begin as u32 - 1, covered: 0, count: Line::DENSE, starts: [u16::MAX; LINE_STARTS] };
+        if end - begin <= LINE_STARTS {
+            line.count = (end - begin) as u32;
+            for (slot, &start) in line.starts.iter_mut().zip(&self.starts[begin..end]) {
+                *slot = start as u16;
+            }
+            for (bit, &node) in self.innermost[begin - 1..end].iter().enumerate() {
+                line.covered |= u32::from(node != NONE) << bit;
+            }
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn index_of(blocks: &mut Vec<Ipv4Block>) -> Ipv4Index {
+        blocks.sort();
+        blocks.dedup();
+        let rows: Vec<BlockRow> = blocks
+            .iter()
+            .map(|b| BlockRow { first: u32::from(b.first()).into(), last: u32::from(b.last()).into() })
+            .collect();
+        Ipv4Index::new(&rows)
+    }
+
+    fn check(blocks: &mut Vec<Ipv4Block>, addresses: impl Iterator<Item = u32>) {
+        let index = index_of(blocks);
+        for address in addresses.map(Ipv4Addr::from) {
+            let mut found = Vec::new();
+            index.search(address, |block| found.push(block));
+            found.sort_unstable();
+            let expected: Vec<usize> =
+                blocks.iter().enumerate().filter(|(_, b)| b.contains(address)).map(|(n, _)| n).collect();
+            assert_eq!(found, expected, "{address} in {blocks:?}");
+        }
+    }
+
+    fn edges(blocks: &[Ipv4Block]) -> Vec<u32> {
+        let ends = blocks.iter().flat_map(|b| [u32::from(b.first()), u32::from(b.last())]);
+        let mut edges: Vec<u32> =
+            ends.flat_map(|a| [a.wrapping_sub(1), a, a.wrapping_add(1)]).chain([0, u32::MAX]).collect();
+        edges.dedup();
+        edges
+    }
+
+    #[test]
+    fn nested_equal_and_whole_space() {
+        let mut blocks: Vec<Ipv4Block> =
+            ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.3-10.1.2.9", "255.255.255.255", "0.0.0.0"]
+                .map(|b| b.parse().unwrap())
+                .into();
+        let points = edges(&blocks);
+        check(&mut blocks, points.into_iter());
+        check(&mut Vec::new(), [0, 1, u32::MAX].into_iter());
+    }
+
+    #[test]
+    fn dense_parts_are_searched_by_halving() {
+        // Every second address of a /22, which no number of lines allowed can hold.
+        let mut blocks: Vec<Ipv4Block> = (0..512u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n * 2).into()).collect();
+        let index = index_of(&mut blocks);
+        assert!(index.lines.len() < (1 << 16) + 512);
+        check(&mut blocks, 0x09ff_fff0..0x0a00_0500);
+        // And a part so dense that lines stay dense.
+        let mut blocks: Vec<Ipv4Block> = (0..64u32).map(|n| Ipv4Addr::from(0x0a00_ff00 + n * 2).into()).collect();
+        assert!(index_of(&mut blocks).lines.iter().any(|line| line.count == Line::DENSE));
+        check(&mut blocks, 0x0a00_fef0..0x0a01_0010);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_scan(ends in prop::collection::vec((0u32..0x4_0000, 0u32..600), 0..80), base: u16) {
+            let base = u32::from(base) << 16;
+            let mut blocks: Vec<Ipv4Block> = ends
+                .into_iter()
+                .map(|(first, length)| {
+                    let first = base.wrapping_add(first);
+                    Ipv4Block::new(first.into(), first.saturating_add(length).into()).unwrap()
+                })
+                .collect();
+            let points = edges(&blocks);
+            check(&mut blocks, points.into_iter());
+        }
+    }
+}
