@@ -101,3 +101,33 @@ fn wire_answer() {
 fn wire_request() {
     replay(TARGETS[6].0, TARGETS[6].1);
 }
+
+/// A seed that is refused at once would lead nowhere.
+#[cfg(feature = "feed")]
+#[test]
+fn seeds_of_feeds_are_recognised() {
+    use ksn::{
+        feed::{Format, Guards, Options, read},
+        snapshot::SnapshotBuilder,
+        timestamp::Timestamp,
+    };
+
+    let mut wrong = Vec::new();
+    for (name, text) in seeds::FEEDS {
+        let options = Options::new(Timestamp::from_seconds(1_800_000_000).unwrap());
+        let mut sink = SnapshotBuilder::new();
+        // Of these two the contents are the same.
+        let file = if name == "clamav-trusted" { "a.fp" } else { "" };
+        match read(text.as_bytes(), file, None, &options, &Guards::default(), 0, &mut sink) {
+            Ok(report) if report.format.name() == name && report.records > 0 => {}
+            // These guard, and list nothing.
+            Err(_) if name == "misp-warninglist" => {}
+            Ok(report) => wrong.push(format!("{name}: {report:?}")),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    let named: Vec<&str> = seeds::FEEDS.iter().map(|(name, _)| *name).collect();
+    let missing: Vec<&str> = Format::ALL.iter().map(|f| f.name()).filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} have no seed");
+}

@@ -165,7 +165,7 @@ const ADDRESSES: [&str; 18] = [
 ];
 
 /// A few rows in the syntax of each feed.
-const FEEDS: [(&str, &str); 26] = [
+pub(crate) const FEEDS: [(&str, &str); 26] = [
     (
         "malwarebazaar",
         "# \"first_seen_utc\",\"sha256_hash\",\"md5_hash\",\"sha1_hash\",\"reporter\",\"file_name\",\"file_type_guess\",\
@@ -178,7 +178,7 @@ const FEEDS: [(&str, &str); 26] = [
         "threatfox-csv",
         "# \"first_seen_utc\",\"ioc_id\",\"ioc_value\",\"ioc_type\",\"threat_type\",\"fk_malware\",\"malware_alias\",\
          \"malware_printable\",\"last_seen_utc\",\"confidence_level\",\"is_compromised\",\"reference\",\"tags\",\
-         \"anonymous\",\"reporter\"\n\"2024-01-02 03:04:05\", \"17\", \"198.51.100.7:443\", \"ip:port\", \"botnet_cc\", \
+         \"anonymous\",\"reporter\"\n\"2024-01-02 03:04:05\", \"17\", \"45.51.100.7:443\", \"ip:port\", \"botnet_cc\", \
          \"win.example\", \"None\", \"Example\", \"\", \"75\", \"False\", \"None\", \"x,y\", \"0\", \"somebody\"\n",
     ),
     (
@@ -190,7 +190,7 @@ const FEEDS: [(&str, &str); 26] = [
     (
         "urlhaus",
         "# id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter\n\"17\",\"2024-01-02 03:04:05\",\
-         \"http://198.51.100.7:8080/i\",\"online\",\"2024-01-02 03:04:05\",\"malware_download\",\"elf\",\
+         \"http://45.51.100.7:8080/i\",\"online\",\"2024-01-02 03:04:05\",\"malware_download\",\"elf\",\
          \"https://urlhaus.example/17/\",\"somebody\"\n",
     ),
     (
@@ -202,13 +202,13 @@ const FEEDS: [(&str, &str); 26] = [
     (
         "feodo",
         "# \"first_seen_utc\",\"dst_ip\",\"dst_port\",\"c2_status\",\"last_online\",\"malware\"\n\"2024-01-02 03:04:05\",\
-         \"198.51.100.7\",\"443\",\"online\",\"2024-01-03\",\"Example\"\n",
+         \"45.51.100.7\",\"443\",\"online\",\"2024-01-03\",\"Example\"\n",
     ),
     (
         "sslbl",
         "# Listingdate,SHA1,Listingreason\n2024-01-02 03:04:05,4444444444444444444444444444444444444444,Example, C&C\n",
     ),
-    ("sslbl-ip", "# Firstseen,DstIP,DstPort\n2024-01-02 03:04:05,198.51.100.7,443\n"),
+    ("sslbl-ip", "# Firstseen,DstIP,DstPort\n2024-01-02 03:04:05,45.51.100.7,443\n"),
     (
         "cscb",
         "# \"time_stamp_utc\",\"serial_number\",\"thumbprint\",\"thumbprint_algorithm\",\"subject_cn\",\"issuer_cn\",\
@@ -226,7 +226,7 @@ const FEEDS: [(&str, &str); 26] = [
     ("csv", "sha256,name\n8888888888888888888888888888888888888888888888888888888888888888,Example\n"),
     (
         "spamhaus-json",
-        "{\"cidr\":\"198.51.0.0/16\",\"sblid\":\"SBL1\",\"rir\":\"ripencc\"}\n{\"type\":\"metadata\",\"timestamp\":1700000000,\
+        "{\"cidr\":\"45.51.0.0/16\",\"sblid\":\"SBL1\",\"rir\":\"ripencc\"}\n{\"type\":\"metadata\",\"timestamp\":1700000000,\
          \"size\":1,\"records\":1,\"copyright\":\"x\",\"terms\":\"y\"}\n",
     ),
     (
@@ -253,18 +253,21 @@ const FEEDS: [(&str, &str); 26] = [
         "44d88612fea8a8f36de82e1278abb02f:68:Win.Test.EICAR_HDB-1\n11111111111111111111111111111111:*:Name:73\n",
     ),
     ("clamav-trusted", "44d88612fea8a8f36de82e1278abb02f:68:Win.Test.EICAR_HDB-1\n"),
-    ("clamav-crb", "Example.CA;0;1111111111111111111111111111111111111111;;c0ffee;010001;1;1;0;0;comment\n"),
+    (
+        "clamav-crb",
+        "Example.CA;0;1111111111111111111111111111111111111111;;c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1;010001;1;1;0;0;comment\n",
+    ),
     ("clamav-gdb", "S:F:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
     (
         "ioc-list",
-        "# hashes\n44d88612fea8a8f36de82e1278abb02f;a comment\nhxxp://evil[.]example/x\n198[.]51[.]100[.]7\nevil.example\n",
+        "# hashes\n44d88612fea8a8f36de82e1278abb02f;a comment\nhxxp://evil[.]example/x\n45[.]51[.]100[.]7\nevil.example\n",
     ),
-    ("ipv4-list", "; list\n198.51.100.0/24 ; SBL1\n203.0.113.5-203.0.113.9\n192.0.2.1\t17\n8.8.8.8\n"),
-    (
-        "ip4set",
-        "$SOA 3600 a b 0 1 2 3 4\n:127.0.0.2:listed $\n198.51.100.0/24\n203.0.113\n198.51.100-101\n!198.51.100.7\n",
-    ),
+    ("ipv4-list", "; list\n45.51.100.0/24 ; SBL1\n46.0.113.5-46.0.113.9\n192.0.2.1\t17\n8.8.8.8\n"),
+    ("ip4set", "$SOA 3600 a b 0 1 2 3 4\n:127.0.0.2:listed $\n45.51.100.0/24\n46.0.113\n45.51.100-101\n!45.51.100.7\n"),
     ("hosts", "127.0.0.1 localhost\n0.0.0.0 evil.example\n0.0.0.0 www.evil.example # comment\n"),
-    ("domains", "evil.example\nwww.evil.example\nduckdns.org\ncom\n"),
+    (
+        "domains",
+        "evil.example\nwww.evil.example\nduckdns.org\nco.uk\nevil.test.example\nanother.example\nlogin.other.example\n",
+    ),
     ("adblock", "[Adblock Plus]\n! Title: Example\n||evil.example^\n@@||good.example^\n||a.example^$third-party\n"),
 ];
