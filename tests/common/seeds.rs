@@ -267,7 +267,7 @@ pub(crate) const FEEDS: [(&str, &str); 26] = [
     ("hosts", "127.0.0.1 localhost\n0.0.0.0 evil.example\n0.0.0.0 www.evil.example # comment\n"),
     (
         "domains",
-        "evil.example\nwww.evil.example\nduckdns.org\nco.uk\nevil.test.example\nanother.example\nlogin.other.example\n",
+        "evil.example.com\nwww.evil.example.net\nduckdns.org\nco.uk\nevil.test.example.org\nlogin.other.example\n",
     ),
     ("adblock", "[Adblock Plus]\n! Title: Example\n||evil.example^\n@@||good.example^\n||a.example^$third-party\n"),
 ];
