@@ -20,8 +20,11 @@ pub struct TimestampError;
 
 impl Timestamp {
     /// From seconds since 1970. `None` for zero, the "no time" of files and frames.
-    pub fn from_seconds(seconds: u32) -> Option<Self> {
-        NonZeroU32::new(seconds).map(Self)
+    pub const fn from_seconds(seconds: u32) -> Option<Self> {
+        match NonZeroU32::new(seconds) {
+            Some(seconds) => Some(Self(seconds)),
+            None => None,
+        }
     }
 
     /// From a count of seconds of any size: `None` outside 1970 to 2106.

@@ -128,6 +128,11 @@ impl WireError {
         }
     }
 
+    /// A body above a limit lower than that of the protocol.
+    pub fn body_too_long(max: u64, found: u64) -> Self {
+        Self::TooMuch { field: header::BODY, max, found }
+    }
+
     /// The limit that was passed, or 0.
     pub fn limit(&self) -> u64 {
         match self {

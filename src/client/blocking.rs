@@ -1,0 +1,79 @@
+//! The client for programs without a Tokio runtime.
+
+use std::{fmt, sync::Arc, thread};
+
+use tokio::{runtime, sync::oneshot, task::JoinHandle};
+
+use super::{Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome};
+
+/// A [`Client`] on a thread of its own. Lookups block the threads that call them, of which there may be many.
+pub struct BlockingClient {
+    client: Option<Client>,
+    runtime: runtime::Handle,
+    /// Stops the thread, once the driver has closed the connection.
+    stop: Option<oneshot::Sender<JoinHandle<()>>>,
+    driver: Option<JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl BlockingClient {
+    /// Starts the thread and connects.
+    pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<JoinHandle<()>>();
+        let work = move || {
+            runtime.block_on(async {
+                // Without a driver there never was a connection.
+                if let Ok(driver) = stopped.await {
+                    let _ = driver.await;
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
+        let mut this = Self { client: None, runtime: handle, stop: Some(stop), driver: None, thread: Some(thread) };
+        let (client, driver) = this.runtime.block_on(Client::connect_driven(config))?;
+        this.client = Some(client);
+        this.driver = Some(driver);
+        Ok(this)
+    }
+
+    /// The records that win for each key, in the order of the keys.
+    pub fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, LookupError> {
+        self.lookup_with(keys, &LookupOptions::default())
+    }
+
+    /// What is known of each key, in the order of the keys.
+    ///
+    /// # Panics
+    ///
+    /// When called from within a Tokio runtime, which would be blocked: use [`Client`] there.
+    pub fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
+        let client = self.client.as_ref().ok_or(LookupError::Stopped)?;
+        self.runtime.block_on(client.lookup_with(keys, options))
+    }
+
+    /// What the server said of itself. See [`Client::welcome`].
+    pub fn welcome(&self) -> Arc<Welcome> {
+        self.client.as_ref().map(Client::welcome).expect("`spawn` returns only after it has connected")
+    }
+}
+
+/// Closes the connection, and waits for its thread.
+impl Drop for BlockingClient {
+    fn drop(&mut self) {
+        self.client = None;
+        if let (Some(stop), Some(driver)) = (self.stop.take(), self.driver.take()) {
+            let _ = stop.send(driver);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for BlockingClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingClient").field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! How a client is set up.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{batch::Detail, limits::BATCH_DEADLINE_MS, net::Pin};
+
+/// Which server is the right one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// The one with this certificate, whatever names and dates it has.
+    Pin(Pin),
+    /// One whose certificate comes from an authority.
+    Authorities {
+        /// The certificates of the authorities, in PEM.
+        file: PathBuf,
+        /// The name in the server's certificate, where it is not that of [`ClientConfig::server`].
+        server_name: Option<String>,
+    },
+}
+
+/// Settings of a [`Client`](super::Client). [`ClientConfig::new`] gives those that suit most.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Where the server is: `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+    pub server: String,
+    /// How it is recognised.
+    pub trust: Trust,
+    /// How long it may take to connect, all addresses of the name together.
+    pub connect_timeout: Duration,
+    /// How long a lookup may take, connecting included, unless its options say otherwise.
+    pub lookup_timeout: Duration,
+    /// The name of the software that asks, for the hello.
+    pub software: String,
+    /// Its full version.
+    pub software_version: String,
+}
+
+impl ClientConfig {
+    /// The settings that suit most.
+    pub fn new(server: impl Into<String>, trust: Trust) -> Self {
+        Self {
+            server: server.into(),
+            trust,
+            connect_timeout: Duration::from_secs(5),
+            lookup_timeout: Duration::from_millis(BATCH_DEADLINE_MS),
+            software: "ksn".into(),
+            software_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// How one lookup is to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookupOptions {
+    /// The record that wins, or all that match.
+    pub detail: Detail,
+    /// How long it may take; `None` for [`ClientConfig::lookup_timeout`].
+    pub timeout: Option<Duration>,
+}

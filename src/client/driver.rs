@@ -1,0 +1,306 @@
+//! The one task that owns a client's endpoint and connection.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use tokio::{
+    net::lookup_host,
+    sync::{Notify, watch},
+    time::{self, Instant},
+};
+
+use super::{ClientConfig, ConnectError, Trust};
+use crate::{
+    net::{exchange, tls, tls::Verifier, transport},
+    wire::{self, ErrorFrame, FrameKind, Hello, Notice, ServerLimits, Welcome, WireError},
+};
+
+/// A connection whose hello was accepted.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) limits: ServerLimits,
+    /// Until when the server wants no batches.
+    pub(super) paused_until: Mutex<Option<Instant>>,
+}
+
+/// What handles see of the driver.
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    /// The connection, when it stands.
+    pub(super) session: Option<Arc<Session>>,
+    /// The last welcome, with the generation of the last notice.
+    pub(super) welcome: Arc<Welcome>,
+    /// Attempts to connect that have ended.
+    pub(super) attempts: u64,
+    /// How the last of them failed, if it did.
+    pub(super) failure: Option<Arc<ConnectError>>,
+    /// When the next may start.
+    pub(super) retry_at: Instant,
+}
+
+/// The client's side of the control stream. The send half is kept, for its end would say that the client leaves.
+pub(super) struct Control {
+    _send: SendStream,
+    recv: RecvStream,
+}
+
+/// Makes connections.
+pub(super) struct Connector {
+    config: ClientConfig,
+    verifier: Arc<Verifier>,
+    quic: quinn::ClientConfig,
+    endpoints: [Option<Endpoint>; 2],
+}
+
+impl Connector {
+    pub(super) fn new(config: ClientConfig) -> Result<Self, ConnectError> {
+        let verifier = Arc::new(match &config.trust {
+            Trust::Pin(pin) => Verifier::with_pin(*pin),
+            Trust::Authorities { file, .. } => Verifier::with_authorities(file)?,
+        });
+        let mut quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone())?));
+        quic.transport_config(Arc::new(transport::client()));
+        Ok(Self { config, verifier, quic, endpoints: [None, None] })
+    }
+
+    /// Connects and exchanges hello and welcome.
+    pub(super) async fn connect(&mut self) -> Result<(Session, Welcome, Control), ConnectError> {
+        let (server, after) = (self.config.server.clone(), self.config.connect_timeout);
+        let timeout = ConnectError::Timeout { server, after };
+        time::timeout(after, self.connect_to_any()).await.unwrap_or(Err(timeout))
+    }
+
+    async fn connect_to_any(&mut self) -> Result<(Session, Welcome, Control), ConnectError> {
+        let server = self.config.server.clone();
+        let addresses: Vec<SocketAddr> = lookup_host(&server)
+            .await
+            .map_err(|source| ConnectError::Resolve { server: server.clone(), source })?
+            .collect();
+        // Each address has its share of the time; a dead one does not take that of the next.
+        let after = self.config.connect_timeout / addresses.len().max(1) as u32;
+        let mut failure = ConnectError::Resolve { server: server.clone(), source: std::io::ErrorKind::NotFound.into() };
+        for address in addresses {
+            let timeout = ConnectError::Timeout { server: server.clone(), after };
+            match time::timeout(after, self.connect_to(address)).await.unwrap_or(Err(timeout)) {
+                Ok(connected) => return Ok(connected),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(&mut self, address: SocketAddr) -> Result<(Session, Welcome, Control), ConnectError> {
+        let name = match &self.config.trust {
+            Trust::Authorities { server_name: Some(name), .. } => name.clone(),
+            _ => host(&self.config.server).to_owned(),
+        };
+        let quic = self.quic.clone();
+        let connecting = self
+            .endpoint(address)?
+            .connect_with(quic, address, &name)
+            .map_err(|e| tls::TlsError::Setup(format!("cannot connect to {address} as {name:?}: {e}")))?;
+        let lost = |e| ConnectError::from_connection(e, &self.verifier);
+        let connection = connecting.await.map_err(lost)?;
+        let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
+        let hello = Hello::new(&self.config.software, &self.config.software_version, std::env::consts::OS).to_frame();
+        let broken = |e| ConnectError::from_exchange(e, &self.verifier);
+        exchange::write_frame(&mut send, hello.into()).await.map_err(broken)?;
+        let header = exchange::read_header(&mut recv).await.map_err(broken)?;
+        let body = exchange::read_body(&mut recv, &header, None).await.map_err(broken)?.bytes;
+        let malformed = |e: WireError| ConnectError::Protocol(e.to_string());
+        if header.kind == FrameKind::Error {
+            return Err(ErrorFrame::parse(&header, &body).map_err(malformed)?.into());
+        }
+        let welcome = Welcome::parse(&header, &body).map_err(malformed)?;
+        if welcome.version != wire::VERSION {
+            return Err(malformed(WireError::Version { found: welcome.version }));
+        }
+        let limits = usable(&welcome.limits)?;
+        let session = Session { connection, limits, paused_until: Mutex::new(None) };
+        Ok((session, welcome, Control { _send: send, recv }))
+    }
+
+    fn endpoint(&mut self, address: SocketAddr) -> Result<&Endpoint, ConnectError> {
+        let (slot, any): (_, SocketAddr) = match address {
+            SocketAddr::V4(_) => (&mut self.endpoints[0], (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&mut self.endpoints[1], (Ipv6Addr::UNSPECIFIED, 0).into()),
+        };
+        match slot {
+            Some(endpoint) => Ok(endpoint),
+            empty => {
+                let made = transport::bind(any).and_then(|socket| transport::endpoint(socket, None));
+                Ok(empty.insert(made.map_err(ConnectError::Socket)?))
+            }
+        }
+    }
+}
+
+/// Watches the connection, and makes another one when keys are asked for after it broke. Ends with the last handle.
+pub(super) async fn drive(
+    mut connector: Connector,
+    mut control: Control,
+    status: watch::Sender<Status>,
+    demand: Arc<Notify>,
+) {
+    let mut failures = 0;
+    loop {
+        let Some(session) = status.borrow().session.clone() else { return };
+        tokio::select! {
+            () = watch_connection(&session, &mut control, &status) => {}
+            () = status.closed() => {
+                session.connection.close(0u32.into(), b"");
+                // For the server to learn of it; nothing depends on it.
+                let idle = connector.endpoints.iter().flatten().map(Endpoint::wait_idle);
+                for idle in idle {
+                    let _ = time::timeout(CLOSE_TIMEOUT, idle).await;
+                }
+                return;
+            }
+        }
+        // Batches on their way keep the connection; new ones shall have another.
+        status.send_modify(|status| status.session = None);
+        drop(session);
+        control = loop {
+            tokio::select! {
+                () = demand.notified() => {}
+                () = status.closed() => return,
+            }
+            let retry_at = status.borrow().retry_at;
+            time::sleep_until(retry_at).await;
+            match connector.connect().await {
+                Ok((session, welcome, control)) => {
+                    failures = 0;
+                    status.send_modify(|status| {
+                        status.session = Some(Arc::new(session));
+                        status.welcome = Arc::new(welcome);
+                        status.attempts += 1;
+                        status.failure = None;
+                        // A server that takes connections and drops them is not to be asked in a tight loop.
+                        status.retry_at = Instant::now() + BACKOFF_MIN;
+                    });
+                    break control;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "cannot connect");
+                    let pause = backoff(failures);
+                    failures += 1;
+                    status.send_modify(|status| {
+                        status.attempts += 1;
+                        status.failure = Some(Arc::new(error));
+                        status.retry_at = Instant::now() + pause;
+                    });
+                }
+            }
+        };
+    }
+}
+
+/// Reads notices until the connection ends or the server says that it will.
+async fn watch_connection(session: &Session, control: &mut Control, status: &watch::Sender<Status>) {
+    let notices = async {
+        loop {
+            match read_notice(&mut control.recv).await {
+                Ok(Notice::NewGeneration(generation)) => {
+                    status.send_modify(|status| Arc::make_mut(&mut status.welcome).generation = generation);
+                }
+                Ok(Notice::GoingAway { grace_ms }) => {
+                    tracing::debug!(grace_ms, "the server is going away");
+                    return;
+                }
+                Ok(Notice::RetryAfter { pause_ms }) => {
+                    let until = Instant::now() + Duration::from_millis(pause_ms).min(PAUSE_MAX);
+                    if let Ok(mut paused) = session.paused_until.lock() {
+                        *paused = Some(until);
+                    }
+                }
+                Ok(Notice::Unknown(_)) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "no more notices");
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = notices => {}
+        error = session.connection.closed() => tracing::debug!(%error, "the connection ended"),
+    }
+}
+
+async fn read_notice(recv: &mut RecvStream) -> Result<Notice, exchange::ExchangeError> {
+    let header = exchange::read_header(recv).await?;
+    let body = exchange::read_body(recv, &header, None).await?.bytes;
+    Ok(Notice::parse(&header, &body)?)
+}
+
+/// Limits that the protocol allows, and that let at least one key through.
+fn usable(limits: &ServerLimits) -> Result<ServerLimits, ConnectError> {
+    let max = ServerLimits::default();
+    let usable = ServerLimits {
+        columns: limits.columns.min(max.columns),
+        keys: limits.keys.min(max.keys),
+        cost: limits.cost.min(max.cost),
+        request_bytes: limits.request_bytes.min(max.request_bytes),
+        answer_bytes: limits.answer_bytes.min(max.answer_bytes),
+        address_bytes: limits.address_bytes.min(max.address_bytes),
+        streams: limits.streams.min(max.streams),
+        deadline_ms: limits.deadline_ms,
+    };
+    let least = [usable.columns.into(), usable.keys, usable.streams, usable.request_bytes / REQUEST_BYTES_LEAST];
+    if least.contains(&0) || usable.cost == 0 {
+        return Err(ConnectError::Protocol(format!("its limits let no key through: {limits:?}")));
+    }
+    Ok(usable)
+}
+
+/// The name of `name:port`.
+fn host(server: &str) -> &str {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Doubles with every failure in a row; a random half keeps clients of a server that returns from coming all at once.
+fn backoff(failures: u32) -> Duration {
+    let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+    // A fresh hasher is seeded at random: enough for jitter, and no dependency more.
+    let random = RandomState::new().build_hasher().finish();
+    full / 2 + full.mul_f64(random as f64 / u64::MAX as f64) / 2
+}
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// No server silences a client for longer.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Heads, one column and one digest.
+const REQUEST_BYTES_LEAST: u32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_within_its_bounds() {
+        for failures in 0..40 {
+            let pause = backoff(failures);
+            assert!(pause >= BACKOFF_MIN / 2 && pause <= BACKOFF_MAX, "{pause:?}");
+        }
+        assert!(backoff(30) >= BACKOFF_MAX / 2);
+    }
+
+    #[test]
+    fn hosts_of_all_forms() {
+        let hosts = ["ksn.example:1", "192.0.2.1:1", "[2001:db8::1]:1"].map(host);
+        assert_eq!(hosts, ["ksn.example", "192.0.2.1", "2001:db8::1"]);
+    }
+}

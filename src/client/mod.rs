@@ -1,0 +1,187 @@
+//! The client: keys in, answers out, over a connection that looks after itself.
+//!
+//! One task owns the endpoint and the connection: it connects, listens for notices, and reconnects when keys are asked
+//! for after a loss. Handles are cheap to clone and see its state through a watch channel. A lookup itself runs in the
+//! task of its caller, on streams of its own: there is no hop through the driver, and dropping a lookup cancels it.
+
+mod blocking;
+mod config;
+mod driver;
+mod error;
+mod lookup;
+mod plan;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::{self, Instant},
+};
+
+use self::driver::{Connector, Session, Status};
+pub use self::{
+    blocking::BlockingClient,
+    config::{ClientConfig, LookupOptions, Trust},
+    error::{ConnectError, LookupError},
+    lookup::RawAnswer,
+};
+use crate::{
+    answer::Answer,
+    batch::Column,
+    key::{Key, KeyKind},
+    wire::Welcome,
+};
+
+/// A handle to a connection with a server. Clones share it; it closes with the last of them.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    status: watch::Receiver<Status>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    demand: Arc<Notify>,
+    /// The kinds of which it was said that the server has none, a bit each.
+    warned: AtomicU32,
+}
+
+impl Client {
+    /// Connects on the Tokio runtime of the caller, which also runs the task that looks after the connection.
+    pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
+        Ok(Self::connect_driven(config).await?.0)
+    }
+
+    /// Connects, and gives the task that ends when the connection is closed behind the last handle.
+    async fn connect_driven(config: ClientConfig) -> Result<(Self, JoinHandle<()>), ConnectError> {
+        let mut connector = Connector::new(config.clone())?;
+        let (session, welcome, control) = connector.connect().await?;
+        let (sender, status) = watch::channel(Status {
+            session: Some(Arc::new(session)),
+            welcome: Arc::new(welcome),
+            attempts: 1,
+            failure: None,
+            retry_at: Instant::now(),
+        });
+        let demand = Arc::new(Notify::new());
+        let driver = tokio::spawn(driver::drive(connector, control, sender, demand.clone()));
+        Ok((Self { shared: Arc::new(Shared { config, demand, warned: AtomicU32::new(0) }), status }, driver))
+    }
+
+    /// Connects on a thread of its own, for programs without a runtime.
+    pub fn spawn(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
+        BlockingClient::spawn(config)
+    }
+
+    /// What the server said of itself when the connection was made, with the generation of its last notice.
+    pub fn welcome(&self) -> Arc<Welcome> {
+        self.status.borrow().welcome.clone()
+    }
+
+    /// The records that win for each key, in the order of the keys.
+    pub async fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, LookupError> {
+        self.lookup_with(keys, &LookupOptions::default()).await
+    }
+
+    /// What is known of each key, in the order of the keys.
+    ///
+    /// Keys go to the server in as many batches as its limits demand. Should the connection break meanwhile, all of
+    /// them are asked once more over a new one. Dropping the future cancels the lookup.
+    pub async fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.retried(options, async |session, deadline| {
+            lookup::ask_all(session, keys, options.detail, deadline, |batch| self.warn_of(batch.kinds())).await
+        })
+        .await
+    }
+
+    /// Asks one batch, given as columns, and hands over the frame: for callers that have keys in columns and want no
+    /// answer taken apart. The batch must keep to the limits of the [welcome](Self::welcome), and what a truncated
+    /// answer left out is for the caller to ask again.
+    pub async fn exchange(&self, columns: &[Column<'_>], options: &LookupOptions) -> Result<RawAnswer, LookupError> {
+        self.retried(options, async |session, deadline| lookup::ask(session, columns, options.detail, deadline).await)
+            .await
+    }
+
+    /// Runs a lookup within its time, twice if the connection breaks.
+    async fn retried<T>(
+        &self,
+        options: &LookupOptions,
+        run: impl AsyncFn(&Session, Instant) -> Result<T, LookupError>,
+    ) -> Result<T, LookupError> {
+        let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
+        let deadline = Instant::now() + after;
+        let twice = async {
+            let session = self.session(None, deadline).await?;
+            match run(&session, deadline).await {
+                Err(error) if error.is_loss() => {
+                    let session = self.session(Some(&session), deadline).await?;
+                    run(&session, deadline).await
+                }
+                result => result,
+            }
+        };
+        time::timeout_at(deadline, twice).await.unwrap_or(Err(LookupError::Timeout { after }))
+    }
+
+    /// The connection, made anew if need be; not the one that was found broken.
+    async fn session(&self, broken: Option<&Arc<Session>>, deadline: Instant) -> Result<Arc<Session>, LookupError> {
+        let mut status = self.status.clone();
+        let attempts = {
+            let now = status.borrow_and_update();
+            if let Some(session) = usable(&now, broken) {
+                return Ok(session);
+            }
+            // While the server stays away, lookups fail at once rather than wait in line.
+            if let Some(failure) = now.failure.clone().filter(|_| now.retry_at > deadline) {
+                return Err(failure.into());
+            }
+            now.attempts
+        };
+        self.shared.demand.notify_one();
+        loop {
+            status.changed().await.map_err(|_| LookupError::Stopped)?;
+            let now = status.borrow_and_update();
+            if let Some(session) = usable(&now, broken) {
+                return Ok(session);
+            }
+            if let Some(failure) = now.failure.clone().filter(|_| now.attempts > attempts) {
+                return Err(failure.into());
+            }
+        }
+    }
+
+    /// Says once for every kind that the server has no record of it: all its keys will be unknown.
+    fn warn_of(&self, kinds: impl Iterator<Item = KeyKind>) {
+        for kind in kinds {
+            let bit = 1 << kind.number();
+            if self.shared.warned.load(Relaxed) & bit != 0 || self.status.borrow().welcome.records(kind) > 0 {
+                continue;
+            }
+            if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
+                tracing::warn!(%kind, "the server has no records of this kind of key: all will be unknown");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("server", &self.shared.config.server).finish_non_exhaustive()
+    }
+}
+
+fn usable(status: &Status, broken: Option<&Arc<Session>>) -> Option<Arc<Session>> {
+    let session = status.session.as_ref()?;
+    let is_broken = broken.is_some_and(|broken| Arc::ptr_eq(broken, session));
+    (!is_broken && session.connection.close_reason().is_none()).then(|| session.clone())
+}

@@ -1,0 +1,122 @@
+//! Frames on a QUIC stream: judged by their header before anything is allocated for them.
+
+use bytes::Bytes;
+use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::wire::{HEADER_BYTES, Header, WireError};
+
+/// Why a frame did not come or go.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    #[error("malformed frame: {0}")]
+    Wire(#[from] WireError),
+    #[error("the stream ended within a frame")]
+    Cut,
+    #[error("the peer gave up the stream with code {0}")]
+    GivenUp(u64),
+    #[error(transparent)]
+    Connection(ConnectionError),
+}
+
+/// Reads a header.
+pub(crate) async fn read_header(stream: &mut RecvStream) -> Result<Header, ExchangeError> {
+    let mut bytes = [0; HEADER_BYTES];
+    stream.read_exact(&mut bytes).await.map_err(|e| match e {
+        ReadExactError::FinishedEarly(_) => ExchangeError::Cut,
+        ReadExactError::ReadError(e) => e.into(),
+    })?;
+    Ok(Header::parse(&bytes)?)
+}
+
+/// Memory that the bodies of many streams share, counted in steps as they arrive, so that a promise of bytes holds
+/// nothing back from others.
+#[derive(Debug)]
+pub(crate) struct FrameBudget(Semaphore);
+
+impl FrameBudget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Semaphore::new((bytes / STEP_BYTES).clamp(1, Semaphore::MAX_PERMITS)))
+    }
+}
+
+/// A body, and what it holds of a budget.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) bytes: Vec<u8>,
+    _permits: Option<SemaphorePermit<'a>>,
+}
+
+/// Reads the body of a header.
+pub(crate) async fn read_body<'a>(
+    stream: &mut RecvStream,
+    header: &Header,
+    budget: Option<&'a FrameBudget>,
+) -> Result<Body<'a>, ExchangeError> {
+    let length = header.body_bytes as usize;
+    let mut bytes = Vec::with_capacity(length.min(STEP_BYTES));
+    let mut permits: Option<SemaphorePermit<'a>> = None;
+    // What arrives is copied out at once: a `Bytes` kept would pin the whole receive buffer that it lies in.
+    let mut chunks: [Bytes; CHUNKS] = Default::default();
+    while bytes.len() < length {
+        let count = stream.read_chunks(&mut chunks).await?.ok_or(ExchangeError::Cut)?;
+        for chunk in &mut chunks[..count] {
+            let chunk = std::mem::take(chunk);
+            if bytes.len() + chunk.len() > length {
+                let found = (bytes.len() + chunk.len() - length) as u64;
+                return Err(WireError::Trailing { found }.into());
+            }
+            if bytes.len() + chunk.len() > bytes.capacity() {
+                // One step has come, so the rest is no empty promise.
+                bytes.reserve_exact(length - bytes.len());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if let Some(budget) = budget {
+            let held = permits.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let wanted = bytes.len() / STEP_BYTES;
+            if wanted > held {
+                // The semaphore is never closed.
+                let more = budget.0.acquire_many((wanted - held) as u32).await.map_err(|_| ExchangeError::Cut)?;
+                match &mut permits {
+                    Some(permits) => permits.merge(more),
+                    None => permits = Some(more),
+                }
+            }
+        }
+    }
+    Ok(Body { bytes, _permits: permits })
+}
+
+/// Waits for the end of a stream, behind its last frame.
+pub(crate) async fn read_end(stream: &mut RecvStream) -> Result<(), ExchangeError> {
+    match stream.read_chunk(usize::MAX, true).await? {
+        None => Ok(()),
+        Some(chunk) => Err(WireError::Trailing { found: chunk.bytes.len() as u64 }.into()),
+    }
+}
+
+/// Writes a whole frame without copying it.
+pub(crate) async fn write_frame(stream: &mut SendStream, frame: Bytes) -> Result<(), ExchangeError> {
+    stream.write_chunk(frame).await.map_err(|e| match e {
+        WriteError::Stopped(code) => ExchangeError::GivenUp(code.into_inner()),
+        WriteError::ConnectionLost(e) => ExchangeError::Connection(e),
+        WriteError::ClosedStream | WriteError::ZeroRttRejected => ExchangeError::Cut,
+    })
+}
+
+impl From<ReadError> for ExchangeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::GivenUp(code.into_inner()),
+            ReadError::ConnectionLost(e) => Self::Connection(e),
+            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => Self::Cut,
+        }
+    }
+}
+
+/// Bodies up to this size are allocated unseen and count for nothing: windows bound those.
+const STEP_BYTES: usize = 64 << 10;
+
+/// Packets taken from a stream at a time: each is one lock of the connection.
+const CHUNKS: usize = 32;

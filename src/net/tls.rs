@@ -1,0 +1,340 @@
+//! Who is trusted, and how a server proves who it is: TLS 1.3, nothing older.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex},
+};
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::{
+    CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    key::{Digest, DigestKind, Hex},
+    wire::ALPN,
+};
+
+/// The SHA-256 of a server's certificate (DER): `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin([u8; 32]);
+
+/// The text is no pin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `sha256:` and 64 hexadecimal digits, as `ksn serve` prints them, found {found:?}")]
+pub struct PinError {
+    found: String,
+}
+
+impl Pin {
+    /// The pin of a certificate in DER.
+    pub fn of_certificate(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+}
+
+impl FromStr for Pin {
+    type Err = PinError;
+
+    fn from_str(text: &str) -> Result<Self, PinError> {
+        let digest = text
+            .trim()
+            .strip_prefix("sha256:")
+            .and_then(|hex| Digest::from_hex(DigestKind::CertSha256, hex).ok())
+            .ok_or_else(|| PinError { found: text.into() })?;
+        let mut pin = [0; 32];
+        pin.copy_from_slice(digest.bytes());
+        Ok(Self(pin))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", Hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that holds no certificates or no key in PEM.
+    #[error("{}: expected {expected} in PEM, found {found}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What is there instead.
+        found: String,
+    },
+    /// A self-signed certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(String),
+    /// Certificate and key do not fit, or the server's name is none.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// From two PEM files.
+    pub(crate) fn from_files(chain: &Path, key: &Path) -> Result<Self, TlsError> {
+        let pem = |source| match source {
+            rustls_pki_types::pem::Error::Io(source) => TlsError::File { path: key.into(), source },
+            e => TlsError::Pem { path: key.into(), expected: "a private key", found: e.to_string() },
+        };
+        Ok(Self { chain: certificates(chain)?, key: PrivateKeyDer::from_pem_file(key).map_err(pem)? })
+    }
+
+    /// The one kept in a directory, made when there is none: `server.crt`, `server.key` (readable by its owner alone)
+    /// and `server.pin` for people to copy.
+    pub(crate) fn kept_in(directory: &Path) -> Result<Self, TlsError> {
+        let [chain, key, pin] = ["server.crt", "server.key", "server.pin"].map(|name| directory.join(name));
+        if !chain.exists() || !key.exists() {
+            fs::create_dir_all(directory).map_err(|source| TlsError::File { path: directory.into(), source })?;
+            let names = vec!["localhost".to_owned(), "ksn".to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.to_string()))?;
+            // The certificate comes last: whoever sees it finds its key.
+            keep(directory, &key, made.signing_key.serialize_pem().as_bytes(), true)?;
+            keep(directory, &pin, format!("{}\n", Pin::of_certificate(made.cert.der())).as_bytes(), false)?;
+            keep(directory, &chain, made.cert.pem().as_bytes(), false)?;
+        }
+        Self::from_files(&chain, &key)
+    }
+
+    /// The pin of the server's own certificate.
+    pub(crate) fn pin(&self) -> Pin {
+        // `certificates` refuses files without any.
+        Pin::of_certificate(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))
+    }
+}
+
+/// The TLS side of a server.
+pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsError> {
+    let setup = |e: rustls::Error| TlsError::Setup(format!("the server's certificate cannot be used: {e}"));
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(setup)?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(setup)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    QuicServerConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
+}
+
+/// The TLS side of a client. The verifier remembers why it refused a server.
+pub(crate) fn client_config(verifier: Arc<Verifier>) -> Result<QuicClientConfig, TlsError> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| TlsError::Setup(e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    QuicClientConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
+}
+
+/// Why a server's certificate was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Pin { expected: Pin, found: Pin },
+    Certificate(String),
+}
+
+/// Judges a server's certificate, and always its signature of the handshake.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    trust: Trust,
+    refusal: Mutex<Option<Refusal>>,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Trust {
+    Pin(Pin),
+    Authorities(Arc<WebPkiServerVerifier>),
+}
+
+impl Verifier {
+    /// Trusts one certificate, whatever its names, dates and issuer.
+    pub(crate) fn with_pin(pin: Pin) -> Self {
+        Self { trust: Trust::Pin(pin), refusal: Mutex::default(), provider: provider() }
+    }
+
+    /// Trusts what the authorities in a PEM file have signed for the server's name.
+    pub(crate) fn with_authorities(path: &Path) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|e| TlsError::Pem {
+                path: path.into(),
+                expected: "certificates of authorities",
+                found: e.to_string(),
+            })?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|e| TlsError::Setup(e.to_string()))?;
+        Ok(Self { trust: Trust::Authorities(verifier), refusal: Mutex::default(), provider: provider() })
+    }
+
+    /// Why the last server was refused, if it was.
+    pub(crate) fn take_refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().map_or(None, |mut refusal| refusal.take())
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        if let Ok(mut slot) = self.refusal.lock() {
+            *slot = Some(refusal);
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.trust {
+            Trust::Pin(expected) => {
+                let found = Pin::of_certificate(end_entity);
+                if found == *expected {
+                    return Ok(ServerCertVerified::assertion());
+                }
+                self.refuse(Refusal::Pin { expected: *expected, found });
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            Trust::Authorities(verifier) => verifier
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .inspect_err(|e| self.refuse(Refusal::Certificate(e.to_string()))),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// AES-128 first: as strong as the rest of the handshake, and the fastest where the processor has AES.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = |e: rustls_pki_types::pem::Error| match e {
+        rustls_pki_types::pem::Error::Io(source) => TlsError::File { path: path.into(), source },
+        e => TlsError::Pem { path: path.into(), expected: "certificates", found: e.to_string() },
+    };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(found)?.collect();
+    let certificates = certificates.map_err(found)?;
+    if certificates.is_empty() {
+        return Err(TlsError::Pem { path: path.into(), expected: "certificates", found: "none".into() });
+    }
+    Ok(certificates)
+}
+
+/// Writes a file whole or not at all. Temporary files are readable by their owner alone, which a key stays.
+fn keep(directory: &Path, path: &Path, content: &[u8], secret: bool) -> Result<(), TlsError> {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        io::Write::write_all(&mut file, content)?;
+        #[cfg(unix)]
+        if !secret {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        }
+        #[cfg(not(unix))]
+        let _ = secret;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|source| TlsError::File { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_its_key_is_kept_from_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = Identity::kept_in(directory.path()).unwrap();
+        let kept = Identity::kept_in(directory.path()).unwrap();
+        assert_eq!(made.pin(), kept.pin());
+        let text = fs::read_to_string(directory.path().join("server.pin")).unwrap();
+        assert_eq!(text.parse(), Ok(made.pin()));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(directory.path().join("server.key")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        server_config(kept).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        assert!(matches!(Verifier::with_authorities(&path), Err(TlsError::File { .. })));
+        fs::write(&path, "hello").unwrap();
+        let error = Verifier::with_authorities(&path).unwrap_err().to_string();
+        assert!(error.contains("ca.pem: expected certificates in PEM, found none"), "{error}");
+        assert!("sha256:12".parse::<Pin>().is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! One batch: request in, one view of the index, answer out.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use quinn::{RecvStream, SendStream};
+use tokio::time::{self, Instant};
+
+use super::connection::{Failure, Session, within};
+use crate::{
+    batch::Exception,
+    engine::View,
+    net::exchange,
+    timestamp::Timestamp,
+    wire::{AnswerMeta, AnswerWriter, ErrorCode, Header, RequestColumn, RequestLimits, RequestView, WireError},
+};
+
+/// Answers the batch of a stream whose header has come. The deadline covers all of it: a peer that sends or takes too
+/// slowly is cut.
+pub(super) async fn answer(
+    session: &Session,
+    header: &Header,
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    wait_for_hello(session, deadline).await?;
+    let limits = &session.shared.config.limits;
+    if header.body_bytes > limits.request_bytes {
+        let (max, found) = (u64::from(limits.request_bytes), u64::from(header.body_bytes));
+        return Err(WireError::body_too_long(max, found).into());
+    }
+    let body = within(deadline, exchange::read_body(recv, header, Some(&session.shared.frames))).await?;
+    within(deadline, exchange::read_end(recv)).await?;
+    let request_limits = RequestLimits {
+        columns: limits.columns.into(),
+        keys: limits.keys.into(),
+        cost: limits.cost,
+        address_bytes: limits.address_bytes as usize,
+    };
+    let request = RequestView::parse(header, &body.bytes, &request_limits)?;
+    let asked = Duration::from_millis(request.options().deadline_ms.into());
+    let deadline = if asked.is_zero() { deadline } else { deadline.min(started + asked) };
+
+    let mut writer = session.shared.take_writer();
+    let frame = compute(session, &request, &mut writer, deadline).await;
+    session.shared.keep_writer(writer);
+    let frame = frame?;
+    drop(body);
+    let sent = async {
+        exchange::write_frame(send, frame).await?;
+        // Fails only if the peer no longer wants it.
+        let _ = send.finish();
+        Ok(())
+    };
+    if let Err(failure) = within(deadline, sent).await {
+        let _ = send.reset(super::close_code(ErrorCode::Deadline));
+        return Err(failure);
+    }
+    // The batch is over when its answer has arrived: a server that goes away waits for that.
+    let _ = time::timeout_at(deadline, send.stopped()).await;
+    Ok(())
+}
+
+async fn wait_for_hello(session: &Session, deadline: Instant) -> Result<(), Failure> {
+    if *session.greeted.borrow() {
+        return Ok(());
+    }
+    let missing = || Failure::Told {
+        code: ErrorCode::HelloMissing,
+        detail: session.shared.config.early_batches as u64,
+        message: "too many batches before the hello".into(),
+    };
+    if !session.may_wait() {
+        return Err(missing());
+    }
+    let mut greeted = session.greeted.subscribe();
+    match time::timeout_at(deadline, greeted.wait_for(|greeted| *greeted)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(missing()),
+    }
+}
+
+/// Asks the engine in slices, and lets other batches run in between.
+async fn compute(
+    session: &Session,
+    request: &RequestView<'_>,
+    writer: &mut AnswerWriter,
+    deadline: Instant,
+) -> Result<Bytes, Failure> {
+    let view = session.shared.index.view();
+    let least = (request.options().generation_min, request.options().sequence_min);
+    if (view.generation(), view.sequence()) < least {
+        return Err(Failure::Told {
+            code: ErrorCode::Behind,
+            detail: view.generation(),
+            message: format!("this server is at generation {}.{}", view.generation(), view.sequence()),
+        });
+    }
+    let now = now();
+    writer.begin(request.columns().len() as u16);
+    let mut since_yield = 0;
+    for (number, column) in (0..).zip(request.columns()) {
+        let rows = column.rows();
+        let answered = match column {
+            RequestColumn::Known(known) => {
+                let slice = (SLICE_COST / known.kind().cost()) as u32;
+                let mut next = 0;
+                loop {
+                    let end = rows.min(next + slice);
+                    let stopped = view.answer(number, known, next..end, request.options().detail, now, writer);
+                    since_yield += u64::from(end - next) * known.kind().cost();
+                    if let ControlFlow::Break(row) = stopped {
+                        break row;
+                    }
+                    next = end;
+                    if next == rows {
+                        break rows;
+                    }
+                    if since_yield >= SLICE_COST {
+                        since_yield = 0;
+                        tokio::task::yield_now().await;
+                        if Instant::now() > deadline {
+                            return Err(Failure::deadline());
+                        }
+                    }
+                }
+            }
+            RequestColumn::Unknown { .. } => match writer.except_column(number, Exception::Unsupported) {
+                ControlFlow::Continue(()) => rows,
+                ControlFlow::Break(()) => 0,
+            },
+        };
+        writer.answered(number, answered);
+        if answered < rows {
+            break;
+        }
+    }
+    Ok(writer.finish(&meta(session, &view)).into())
+}
+
+fn meta<'a>(session: &Session, view: &'a View) -> AnswerMeta<'a> {
+    let config = &session.shared.config;
+    let seconds = |ttl: Duration| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+    AnswerMeta {
+        dataset: view.dataset(),
+        generation: view.generation(),
+        sequence: view.sequence(),
+        positive_ttl_s: seconds(config.positive_ttl),
+        negative_ttl_s: seconds(config.negative_ttl),
+    }
+}
+
+/// A clock before 1970 or after 2106 reads as the first second: then no record has expired.
+fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as i64);
+    Timestamp::from_unix(seconds).unwrap_or(FIRST_SECOND)
+}
+
+const FIRST_SECOND: Timestamp = match Timestamp::from_seconds(1) {
+    Some(time) => time,
+    None => unreachable!(),
+};
+
+/// Work between two yields, in probes: at the 10 ns that a probe of a large index takes at most, about 40 µs.
+const SLICE_COST: u64 = 4_096;
