@@ -19,11 +19,11 @@ pub(super) struct Where {
 
     /// Trust a server whose certificate comes from an authority in this PEM file.
     #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
-    ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 
     /// Trust the server with this certificate, as `ksn serve` prints it: `sha256:` and 64 digits.
     #[arg(long, value_name = "PIN", requires = "server")]
-    pin: Option<Pin>,
+    pub(super) pin: Option<Pin>,
 
     /// Ask this snapshot in this process, without a server.
     #[arg(long, value_name = "FILE")]

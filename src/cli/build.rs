@@ -115,7 +115,10 @@ impl Args {
         let is_refused = self.read_feeds(&mut compiler)?;
         if is_refused || compiler.files().iter().all(|file| file.report.is_err()) {
             build_report::refused(compiler.files());
-            bail!("nothing was written: {}", if is_refused { "a feed that was named is none" } else { "no feed was found" });
+            bail!(
+                "nothing was written: {}",
+                if is_refused { "a feed that was named is none" } else { "no feed was found" }
+            );
         }
         let compiled = compiler.finish(&self.dataset, self.generation.unwrap_or(created.seconds().into()))?;
         if to_stdout {

@@ -59,10 +59,8 @@ mod tests {
     }
 
     fn combined(md5: Option<RecordType>, sha256: Option<RecordType>) -> Option<(RecordType, bool)> {
-        let answers = [
-            (KeyKind::Digest(DigestKind::Md5), answer(md5)),
-            (KeyKind::Digest(DigestKind::Sha256), answer(sha256)),
-        ];
+        let answers =
+            [(KeyKind::Digest(DigestKind::Md5), answer(md5)), (KeyKind::Digest(DigestKind::Sha256), answer(sha256))];
         combine(answers.iter().map(|(kind, answer)| (*kind, answer))).map(|c| (c.record.record_type, c.is_weak))
     }
 

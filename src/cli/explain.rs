@@ -17,7 +17,9 @@ use super::{ask, exit::Exit, keys::Asked, output};
 
 /// Show how a key is understood: its canonical form, everything that it can match, and which record wins and why.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  ksn explain 'hxxp://a.evil[.]example:8080/x/../y?z'\n  ksn explain --db records.ksn 192.0.2.7")]
+#[command(
+    after_help = "Examples:\n  ksn explain 'hxxp://a.evil[.]example:8080/x/../y?z'\n  ksn explain --db records.ksn 192.0.2.7"
+)]
 pub(super) struct Args {
     /// Show what of this snapshot matches.
     #[arg(long, value_name = "FILE")]
@@ -102,7 +104,9 @@ fn write_records(
 fn write_verdict(out: &mut impl Write, key: &Key, records: &[Record]) -> io::Result<()> {
     match records {
         [] => writeln!(out, "\nunknown    no record matches; that is not the same as clean"),
-        [only] => writeln!(out, "\nwins       {} {}\nbecause    it is the only one", only.record_type, output::describe(only)),
+        [only] => {
+            writeln!(out, "\nwins       {} {}\nbecause    it is the only one", only.record_type, output::describe(only))
+        }
         [first, second, ..] => {
             writeln!(out, "\nwins       {} {}", first.record_type, output::describe(first))?;
             writeln!(out, "against    {} {}", second.record_type, output::describe(second))?;

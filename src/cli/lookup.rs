@@ -82,7 +82,9 @@ impl Args {
             }
             Some(_) => Some(Box::new(io::stdin())),
             None if self.keys == ["-"] => Some(Box::new(io::stdin())),
-            None if self.keys.iter().any(|key| key == "-") => bail!("`-` stands alone: it reads all keys from standard input"),
+            None if self.keys.iter().any(|key| key == "-") => {
+                bail!("`-` stands alone: it reads all keys from standard input")
+            }
             None if self.keys.is_empty() => {
                 bail!("there is nothing to look up: give keys, `--from FILE`, or `-` for standard input")
             }

@@ -90,15 +90,14 @@ struct Scanned<'f> {
 
 fn scan<'f>(files: &'f [PathBuf], asker: &Asker) -> Vec<Scanned<'f>> {
     let hashed: Vec<_> = files.iter().map(|file| (file, File::open(file).and_then(hash))).collect();
-    let keys: Vec<Key> = hashed.iter().filter_map(|(_, digests)| digests.as_ref().ok()).flatten().copied().map(Key::from).collect();
+    let keys: Vec<Key> =
+        hashed.iter().filter_map(|(_, digests)| digests.as_ref().ok()).flatten().copied().map(Key::from).collect();
     let mut answers = match keys.is_empty() {
         true => Ok(Vec::new().into_iter()),
         false => asker.ask(&keys, Detail::Winner).map(Vec::into_iter),
     };
     let scanned = |(file, digests): (&'f PathBuf, io::Result<[Digest; 4]>)| match digests {
-        Err(e) => {
-            Scanned { file, digests: Vec::new(), answers: Err((Status::Error, format!("cannot read it: {e}"))) }
-        }
+        Err(e) => Scanned { file, digests: Vec::new(), answers: Err((Status::Error, format!("cannot read it: {e}"))) },
         Ok(digests) => {
             let answers = match &mut answers {
                 Ok(answers) => Ok(answers.by_ref().take(digests.len()).collect()),

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ksn::{
-    Answer, Index, Key, WebAddress,
+    Answer, Index, Key, Pin, WebAddress,
     batch::Detail,
     key::{Indicator, Scope},
     record::Listing,
@@ -25,20 +25,32 @@ use super::{
 #[derive(Debug, clap::Args)]
 #[command(hide = true)]
 pub(super) struct Args {
-    #[command(flatten)]
-    whom: Where,
+    /// The snapshot.
+    #[arg(long, value_name = "FILE")]
+    db: PathBuf,
+
+    /// Ask this server instead of the snapshot itself.
+    #[arg(long, value_name = "ADDR")]
+    server: Option<String>,
+
+    /// The PEM file of the server's authority.
+    #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
+    ca: Option<PathBuf>,
+
+    /// The pin of the server's certificate.
+    #[arg(long, value_name = "PIN", requires = "server")]
+    pin: Option<Pin>,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
-        let Some(db) = &self.whom.db else { bail!("give the snapshot with --db FILE") };
-        let found = match &self.whom.server {
-            None => in_process(&ask::open(db)?),
-            Some(_) => {
-                let asker = Where { db: None, ..self.whom }.open()?;
-                let snapshot = Snapshot::open(db).with_context(|| db.display().to_string())?;
-                check(&snapshot, &asker)?
-            }
+        let Self { db, server, ca, pin } = self;
+        let found = if server.is_none() {
+            in_process(&ask::open(&db)?)
+        } else {
+            let asker = Where { server, ca, pin, db: None }.open()?;
+            let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
+            at_server(&snapshot, &asker)?
         };
         println!("{found}");
         Ok(if found.has_misses() { Exit::Trouble } else { Exit::Success })
@@ -75,7 +87,7 @@ pub(super) fn in_process(index: &Index) -> Found {
     }
 }
 
-fn check(snapshot: &Snapshot, asker: &Asker) -> Result<Found> {
+fn at_server(snapshot: &Snapshot, asker: &Asker) -> Result<Found> {
     look_up_all(snapshot, |keys| asker.ask(keys, Detail::All).map_err(anyhow::Error::msg))
 }
 
@@ -170,8 +182,7 @@ fn covered_addresses(scope: Scope, expression: &str) -> Vec<Key> {
     }
     let address = |text: &String| WebAddress::parse(text).ok().map(Key::Web);
     // A name or path at its longest has no room for what is put before or behind it; the record itself stays.
-    let keys: Vec<Key> = texts.iter().filter_map(address).collect();
-    keys
+    texts.iter().filter_map(address).collect()
 }
 
 impl Found {

@@ -130,7 +130,8 @@ impl<'a> TableWalk<'a> {
     fn expression(&self, key: usize) -> Option<Indicator> {
         let ends = self.snapshot.rows::<U64>(Table::Web, Role::ExpressionEnds);
         let start = if key == 0 { 0 } else { ends.get(key - 1)?.get() as usize };
-        let bytes = self.snapshot.section(Table::Web, Role::ExpressionText).get(start..ends.get(key)?.get() as usize)?;
+        let bytes =
+            self.snapshot.section(Table::Web, Role::ExpressionText).get(start..ends.get(key)?.get() as usize)?;
         let (&scope, text) = bytes.split_first()?;
         Some(Indicator::Web { scope: Scope::from_number(scope)?, expression: std::str::from_utf8(text).ok()?.into() })
     }

@@ -99,8 +99,7 @@ fn compile() -> Result<Snapshot> {
         };
         let id = derived_id("own", &indicator, name);
         let timestamp = Some(created);
-        let listing =
-            Listing { indicator, id, record_type, name, source: "own", timestamp, expiry: None, port: None };
+        let listing = Listing { indicator, id, record_type, name, source: "own", timestamp, expiry: None, port: None };
         builder.add(FEEDS.len() as u32, listing);
     }
     let info = SnapshotInfo { dataset: "demo".into(), generation: 1, created, compiled_with: Default::default() };
@@ -108,12 +107,7 @@ fn compile() -> Result<Snapshot> {
 }
 
 /// Starts a server, asks it, and stops it.
-async fn ask(
-    out: &mut impl Write,
-    certificate: Certificate,
-    index: Index,
-    keys: &[Key],
-) -> Result<Vec<Answer>> {
+async fn ask(out: &mut impl Write, certificate: Certificate, index: Index, keys: &[Key]) -> Result<Vec<Answer>> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(ServerConfig::new(listen, certificate), Arc::new(index))?;
     let (address, pin) = (server.local_addr(), server.pin());
