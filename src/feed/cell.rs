@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::ioc_list::{Shape, shape};
 use crate::{
     key::{Digest, DigestKind, Indicator, Ipv4Block, Scope, WebAddress, refang},
     timestamp::Timestamp,
@@ -125,9 +126,11 @@ pub(crate) fn ipv4_port(text: &str) -> Result<WithPort, Why> {
     Ok((Indicator::Ipv4(block), None))
 }
 
-/// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain).
+/// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain). Names need a top-level domain
+/// that exists, and more than a dot if that is an ending of files, too: see [`ioc_list`](super::ioc_list).
 pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
-    let text = refang(text.trim());
+    let given = text.trim();
+    let text = refang(given);
     if text.is_empty() {
         return Err(Why::Rejected("the indicator is missing".into()));
     }
@@ -144,17 +147,11 @@ pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
         return Err(Why::Rejected("expected one indicator, found words".into()));
     }
     let host_end = text.find(['/', '?', '#']).unwrap_or(text.len());
-    let (host, port) = match text[..host_end].split_once(':') {
-        Some((host, port)) if host_end == text.len() => (host, port.parse::<u16>().ok()),
-        Some((host, _)) => (host, None),
-        None => (&text[..host_end], None),
-    };
+    let (host, port) = text[..host_end].split_once(':').unwrap_or((&text[..host_end], "0"));
     if text[..host_end].contains('@') {
         return Err(Why::Unsupported("a mail address"));
     }
-    if text.contains(['\\', '^', '$', '|', '(', ')', '{', '}']) && !host.contains('.')
-        || host.contains(['(', '[', '\\', '^'])
-    {
+    if host.contains(['\\', '^', '$', '|', '(', ')', '{', '}', '[', ']', '+']) {
         return Err(Why::Unsupported("a regular expression"));
     }
     let first = host.split('-').next().unwrap_or_default();
@@ -167,10 +164,20 @@ pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
     if !host.contains('.') {
         return Err(Why::Rejected("expected a hash, an address, a URL or a name".into()));
     }
+    let port: u16 =
+        port.parse().map_err(|_| Why::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
+    // What is no more than a word with a dot in it may be a file's name.
+    match shape(given) {
+        Shape::Other => {
+            return Err(Why::Rejected("expected a name below a top-level domain that exists, not a file's".into()));
+        }
+        Shape::FileOrName => return Err(Why::Rejected("a file's name or a host's: its type has to be given".into())),
+        _ => {}
+    }
     if host_end < text.len() && text.len() > host_end + 1 {
         return web_exact(&text);
     }
-    domain(host, Scope::Domain).map(|name| (name, port.filter(|&port| port != 0)))
+    domain(host, Scope::Domain).map(|name| (name, (port != 0).then_some(port)))
 }
 
 /// Whether what follows an address is a path rather than the length of a prefix.
@@ -196,4 +203,109 @@ fn port_of(url: &str) -> Option<u16> {
         return None;
     }
     port.parse().ok().filter(|&port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(found: Result<WithPort, Why>) -> String {
+        match found {
+            Ok((indicator, None)) => indicator.to_string(),
+            Ok((indicator, Some(port))) => format!("{indicator} {port}"),
+            Err(Why::Unsupported(what)) => what.into(),
+            Err(Why::Rejected(_)) => "rejected".into(),
+        }
+    }
+
+    #[test]
+    fn nulls_and_times() {
+        for nothing in ["", " ", "n/a", "N/A", "None", "null", "-"] {
+            assert_eq!(null(nothing), None, "{nothing:?}");
+        }
+        assert_eq!(null(" x "), Some("x"));
+        assert_eq!(time("None"), None);
+        assert_eq!(time("yesterday"), None);
+        assert!(time("2026-01-02 03:04:05").is_some());
+    }
+
+    #[test]
+    fn any_token() {
+        let (md5, sha512) = ("AB".repeat(16), "ab".repeat(64));
+        for (token, expected) in [
+            (md5.as_str(), format!("md5:{}", md5.to_lowercase())),
+            (&sha512, "a SHA-512 digest".into()),
+            (&md5[1..], "rejected".into()),
+            ("hxxp://evil[.]example[.]com:8080/a", "exact:evil.example.com/a 8080".into()),
+            ("evil.example.com/a?b", "exact:evil.example.com/a?b".into()),
+            ("evil[.]example[.]com", "domain:evil.example.com".into()),
+            ("*.evil.example.com", "domain:evil.example.com".into()),
+            ("evil.*.example.com", "a name with wildcards".into()),
+            ("evil.example.com:8080", "domain:evil.example.com 8080".into()),
+            ("evil.example.com:x", "rejected".into()),
+            ("evil.example.com/", "domain:evil.example.com".into()),
+            ("1.2.3.4", "ipv4:1.2.3.4".into()),
+            ("1[.]2[.]3[.]4:80", "ipv4:1.2.3.4 80".into()),
+            ("1.2.3.4:99999", "rejected".into()),
+            ("1.2.3.0/24", "ipv4:1.2.3.0/24".into()),
+            ("1.2.3.4-1.2.3.9", "ipv4:1.2.3.4-1.2.3.9".into()),
+            ("1.2.3.4/x.exe", "exact:1.2.3.4/x.exe".into()),
+            ("1.2.3.4:80/x", "exact:1.2.3.4/x 80".into()),
+            ("2001:db8::1", "an IPv6 address".into()),
+            ("2001:db8::/32", "an IPv6 address".into()),
+            ("a@evil.example.com", "a mail address".into()),
+            ("^evil[0-9]+\\.example$", "a regular expression".into()),
+            ("word", "rejected".into()),
+            ("a.exe", "rejected".into()),
+            ("readme.txt", "rejected".into()),
+            ("x.zip", "rejected".into()),
+            ("bins.sh", "rejected".into()),
+            ("com.foo.app", "rejected".into()),
+            ("x[.]zip", "domain:x.zip".into()),
+            ("x.zip:80", "domain:x.zip 80".into()),
+            ("two words.example", "rejected".into()),
+            ("", "rejected".into()),
+        ] {
+            assert_eq!(text(any(token)), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let name = |text_of: &str| text(domain(text_of, Scope::Host).map(|name| (name, None)));
+        assert_eq!(name("Evil.Example."), "host:evil.example");
+        assert_eq!(name("bücher.example"), "host:xn--bcher-kva.example");
+        assert_eq!(name("1.2.3.4"), "ipv4:1.2.3.4");
+        assert_eq!(name("_dmarc.evil.example"), "host:_dmarc.evil.example");
+        for bad in ["", "a b", "a/b", "a,b.example", "a..", &format!("{}.example", "a".repeat(64))] {
+            assert!(matches!(domain(bad, Scope::Host), Err(Why::Rejected(_)) | Ok(Indicator::Web { .. })), "{bad}");
+        }
+        assert_eq!(name(&format!("{}.example", "a".repeat(64))), "rejected");
+        assert_eq!(name("a b.example"), "rejected");
+    }
+
+    #[test]
+    fn digests() {
+        assert!(matches!(object_hash("xy"), Err(Why::Rejected(_))));
+        assert!(matches!(object_hash(&"zz".repeat(16)), Err(Why::Rejected(_))));
+        let fingerprint = vec!["AB"; 20].join(":");
+        assert_eq!(certificate(&fingerprint).unwrap().to_string(), format!("cert-sha1:{}", "ab".repeat(20)));
+    }
+
+    #[test]
+    fn ports_of_addresses() {
+        for (url, port) in [
+            ("http://a.example:81/", Some(81)),
+            ("http://u:82@a.example/", None),
+            ("http://u:p@a.example:83?x", Some(83)),
+            ("a.example:84/x", Some(84)),
+            ("http://a.example/x:85", None),
+            ("http://[2001:db8::1]/", None),
+            ("http://[2001:db8::1]:86/", Some(86)),
+            ("http://a.example:0/", None),
+            ("http://a.example:99999/", None),
+        ] {
+            assert_eq!(port_of(url), port, "{url}");
+        }
+    }
 }

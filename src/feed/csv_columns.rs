@@ -87,7 +87,7 @@ pub struct ColumnError {
     found: String,
 }
 
-/// Reads the name of a column, or nothing and `-` for one that is not used.
+/// Reads the name of a column, or a word for it in headers (`sha256`); nothing and `-` for one that is not used.
 impl FromStr for Column {
     type Err = ColumnError;
 
@@ -96,8 +96,9 @@ impl FromStr for Column {
         if text.is_empty() {
             return Ok(Self::Ignored);
         }
-        let known = COLUMNS.iter().find(|(_, name, _)| name.eq_ignore_ascii_case(text));
-        known.map(|(column, ..)| *column).ok_or_else(|| ColumnError { found: text.into() })
+        let named = COLUMNS.iter().find(|(_, name, _)| name.eq_ignore_ascii_case(text)).map(|(column, ..)| *column);
+        let named = named.or(Some(Self::of_header(text)).filter(|&column| column != Self::Ignored));
+        named.ok_or_else(|| ColumnError { found: text.into() })
     }
 }
 
@@ -116,7 +117,9 @@ impl Column {
 
 pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     let first = sample.data_lines().next()?;
-    header(&Cells::of(first, separator(first))).map(|_| Likeness::Likely)
+    let cells = Cells::of(first, separator(first));
+    // A single word above a list is a heading, which need not hold for all of it.
+    (cells.len() > 1 && header(&cells).is_some()).then_some(Likeness::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
@@ -167,10 +170,8 @@ fn header(cells: &Cells) -> Option<Vec<Column>> {
     if !columns.iter().any(|column| column.is_key()) {
         return None;
     }
-    // `url` and `domain` stand in columns of types too.
-    let is_data = |cell: &str| {
-        cell::time(cell).is_some() || cell::any(cell).is_ok() || cell.contains("://") || cell.parse::<f64>().is_ok()
-    };
+    // `url` and `domain` stand in columns of types too: then an indicator stands beside them.
+    let is_data = |cell: &str| cell.contains("://") || cell.parse::<f64>().is_err() && cell::any(cell).is_ok();
     (!cells.iter().any(is_data)).then_some(columns)
 }
 
@@ -334,6 +335,7 @@ mod tests {
         );
         assert!(matches!(with_columns(feed, "time,-,type"), Err(FeedError::Options { .. })));
         assert!("keys".parse::<Column>().is_err());
+        assert_eq!("sha256".parse(), Ok(Column::Hash));
         // A header is passed over when the columns are named.
         let (listings, report) = with_columns("when\tdomain\n2026-01-02\ta.example.com\n", "time,host").unwrap();
         assert_eq!(listings, ["host:a.example.com malicious-address at 2026-01-02T00:00:00Z"]);

@@ -1,16 +1,113 @@
-//! Lists of domains.
+//! A domain per line, as DNS filters take them (Pi-hole, dnscrypt-proxy, urlhaus-filter).
+//!
+//! A name means the domain with everything below it. What else such a list holds is read as the generic list does:
+//! addresses, `name/path`, inline comments. dnscrypt-proxy's `=name` is that host alone; its wildcards in the middle of
+//! a name are unsupported.
 
 use super::{
-    FeedError,
+    FeedError, cell,
     input::Input,
-    intake::Intake,
+    intake::{Draft, Intake},
+    ioc_list::{Census, List, type_in},
     recognise::{Likeness, Sample},
 };
+use crate::{
+    key::{Indicator, Scope},
+    record::RecordType,
+};
 
-pub(super) fn recognise(_sample: &Sample<'_>) -> Option<Likeness> {
-    None
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    // An AdBlock list marks its comments with `!`.
+    if sample.lines.iter().any(|line| line.starts_with(['!', '|'])) {
+        return None;
+    }
+    let census = Census::of(sample);
+    let names = sample.share(|line| is_name(line.strip_prefix('=').unwrap_or(line)) && !is_ipv4(line));
+    let addresses = sample.share(is_ipv4);
+    (names > 0.0 && names + addresses >= SHARE_MIN && census.is_list()).then_some(Likeness::Likely)
 }
 
-pub(super) fn read(_input: &mut Input<'_>, _intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let mut list = List::default();
+    let mut record_type = None;
+    let mut begun = false;
+    while let Some(line) = input.next_line()? {
+        let text = line.text.trim();
+        if !begun && text.starts_with(['#', ';']) {
+            record_type = record_type.or_else(|| type_in(text));
+        }
+        let (name, scope) = match text.strip_prefix('=') {
+            Some(name) => (name, Scope::Host),
+            None => (text, Scope::Domain),
+        };
+        if !is_name(name) {
+            list.take(&line, intake);
+            continue;
+        }
+        begun = true;
+        intake.row_of(&line);
+        match cell::domain(name, scope) {
+            Ok(indicator @ (Indicator::Web { .. } | Indicator::Ipv4(_))) => {
+                let record_type = record_type.unwrap_or(RecordType::MaliciousAddress);
+                intake.list(Draft::new(indicator, record_type, ""));
+            }
+            Ok(_) => intake.reject("expected a name"),
+            Err(why) => intake.say(why),
+        }
+    }
     Ok(())
+}
+
+/// Whether a line is one name: letters, digits, dashes, with or without a dot (a lone label is screened, and may be an
+/// address in hexadecimal), with a leading `*.` or `.` or not.
+fn is_name(line: &str) -> bool {
+    let name = line.strip_prefix("*.").or_else(|| line.strip_prefix('.')).unwrap_or(line);
+    let sound =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (!c.is_ascii() && c.is_alphanumeric());
+    // A digest is no name.
+    let is_hex = name.len() >= 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    !name.is_empty() && name.chars().all(sound) && !is_hex
+}
+
+fn is_ipv4(line: &str) -> bool {
+    line.parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// Rows that have to have the shape; a list with ports and paths is one for the generic reader.
+const SHARE_MIN: f64 = 0.95;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, testing::collect};
+
+    fn listed(text: &str) -> Vec<String> {
+        collect(text.as_bytes(), "x", Some(Format::Domains)).0
+    }
+
+    #[test]
+    fn rows() {
+        for (row, expected) in [
+            ("evil.com", "domain:evil.com malicious-address"),
+            ("EVIL.com.", "domain:evil.com malicious-address"),
+            ("*.evil.com", "domain:evil.com malicious-address"),
+            ("=evil.com", "host:evil.com malicious-address"),
+            ("93.184.216.34", "ipv4:93.184.216.34 malicious-address"),
+            ("evil.com # why", "domain:evil.com malicious-address \"why\""),
+            ("evil.com/path", "exact:evil.com/path malicious-address"),
+            ("evil.unknowntop", "domain:evil.unknowntop malicious-address"),
+        ] {
+            assert_eq!(listed(row), [expected], "{row}");
+        }
+        for row in ["localhost", "ads*.evil.com", "2001:db8::1", "0123456789abcdef01234567", "co.uk"] {
+            assert_eq!(listed(row), Vec::<String>::new(), "{row}");
+        }
+    }
+
+    #[test]
+    fn recognised_by_its_rows() {
+        let (_, report) = collect(b"# Title: phishing\nevil.com\nevil.net\n93.184.216.34\n", "x", None);
+        assert_eq!((report.format, report.records), (Format::Domains, 3));
+        let (_, report) = collect(b"evil.com:80\nevil.net\n/gate.php\n", "x", None);
+        assert_eq!(report.format, Format::IocList);
+    }
 }

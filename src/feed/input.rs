@@ -27,8 +27,8 @@ pub(crate) struct Input<'a> {
     reader: Box<dyn Read + 'a>,
     /// Bytes that were read of the packed form.
     packed: Rc<Cell<u64>>,
-    /// Bytes that were unpacked; `None` when nothing is packed.
-    unpacked: Option<u64>,
+    /// Bytes that were unpacked, by all members of an archive together; `None` when nothing is packed.
+    unpacked: Option<Rc<Cell<u64>>>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -76,11 +76,15 @@ pub(super) fn unpack<'a>(mut reader: impl Read + 'a) -> Result<Unpacked<'a>, Fee
 }
 
 impl<'a> Input<'a> {
-    /// A member of an archive of that size.
-    pub(super) fn member(reader: impl Read + 'a, archive_bytes: u64) -> Result<Self, FeedError> {
+    /// A member of an archive of that size, which has unpacked to so much before: members may share their packed bytes.
+    pub(super) fn member(
+        reader: impl Read + 'a,
+        archive_bytes: u64,
+        unpacked: &Rc<Cell<u64>>,
+    ) -> Result<Self, FeedError> {
         let mut input = Self::new(Box::new(reader));
         input.packed.set(archive_bytes);
-        input.unpacked = Some(0);
+        input.unpacked = Some(Rc::clone(unpacked));
         input.begin()?;
         Ok(input)
     }
@@ -99,7 +103,7 @@ impl<'a> Input<'a> {
             return Ok(input);
         };
         input.packed = packed;
-        input.unpacked = Some(0);
+        input.unpacked = Some(Rc::default());
         input.begin()?;
         Ok(input)
     }
@@ -246,12 +250,13 @@ impl<'a> Input<'a> {
         };
         self.end += count;
         self.finished = count == 0;
-        if let Some(unpacked) = &mut self.unpacked {
-            *unpacked += count as u64;
-            if *unpacked > FEED_BYTES_MAX {
+        if let Some(unpacked) = &self.unpacked {
+            let bytes = unpacked.get() + count as u64;
+            unpacked.set(bytes);
+            if bytes > FEED_BYTES_MAX {
                 return Err(FeedError::TooLarge { what: "the unpacked feed in bytes", limit: FEED_BYTES_MAX });
             }
-            if *unpacked > RATIO_FREE_BYTES && *unpacked / FEED_RATIO_MAX > self.packed.get() {
+            if bytes > RATIO_FREE_BYTES && bytes / FEED_RATIO_MAX > self.packed.get() {
                 let what = "the ratio of unpacked to packed bytes (a decompression bomb?)";
                 return Err(FeedError::TooLarge { what, limit: FEED_RATIO_MAX });
             }
@@ -315,3 +320,113 @@ const ARCHIVE_BYTES_MAX: u64 = 16 << 30;
 
 /// Below this a feed is too small for its ratio to matter: a file of equal lines packs better than any limit.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn input(bytes: &[u8]) -> Input<'_> {
+        match unpack(bytes) {
+            Ok(Unpacked::Feed(input)) => input,
+            _ => panic!("a feed"),
+        }
+    }
+
+    fn lines(mut input: Input<'_>) -> Vec<(u64, String)> {
+        let mut lines = Vec::new();
+        while let Some(line) = input.next_line().unwrap() {
+            lines.push((line.number, line.text.to_owned()));
+        }
+        lines
+    }
+
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        lines(input(bytes)).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Gives one byte at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn lines_of_every_kind() {
+        assert_eq!(texts(b"\xef\xbb\xbfa\r\n\r\nb\nc"), ["a", "", "b", "c"]);
+        assert_eq!(texts(b"\xe4\n\xc3\xa4\n"), ["\u{e4}", "\u{e4}"]);
+        assert_eq!(texts(b""), [""; 0]);
+        assert_eq!(texts(b"\n"), [""]);
+        let Ok(Unpacked::Feed(slow)) = unpack(Slow(b"ab\ncd\n")) else { panic!() };
+        assert_eq!(lines(slow), [(1, "ab".into()), (2, "cd".into())]);
+    }
+
+    #[test]
+    fn long_lines_are_passed_over() {
+        let long = "x".repeat(FEED_LINE_BYTES_MAX);
+        let longer = "x".repeat(3 * FEED_LINE_BYTES_MAX);
+        let text = format!("a\n{long}\n{long}y\nb\n{longer}\nc\n{longer}");
+        let mut input = input(text.as_bytes());
+        let mut found = Vec::new();
+        while let Some(line) = input.next_line().unwrap() {
+            found.push((line.number, line.text.len()));
+        }
+        assert_eq!(found, [(1, 1), (2, FEED_LINE_BYTES_MAX), (4, 1), (6, 1)]);
+        assert!(input.buffer.len() <= 4 * FEED_LINE_BYTES_MAX);
+        let overlong = input.overlong();
+        assert_eq!((overlong.count, overlong.lines), (3, vec![3, 5, 7]));
+    }
+
+    #[test]
+    fn packed_feeds() {
+        let text = "a.example\n".repeat(50_000);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
+        for packed in [&gzip, &zstd, &[&gzip[..], &gzip].concat()] {
+            assert!([50_000, 100_000].contains(&texts(packed).len()));
+            assert_eq!(texts(packed)[0], "a.example");
+        }
+        let mut broken = input(&gzip[..gzip.len() / 2]);
+        let failed = loop {
+            match broken.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        assert!(failed, "half a feed is no feed");
+    }
+
+    #[test]
+    fn bombs_are_found_by_what_they_unpack_to() {
+        let bomb = zstd::stream::encode_all(io::repeat(b'\n').take(256 << 20), 1).unwrap();
+        let mut input = input(&bomb);
+        let failed = loop {
+            match input.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{} bytes unpacked", bomb.len()),
+                Err(e) => break e,
+            }
+        };
+        assert!(matches!(failed, FeedError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn documents_are_whole() {
+        let text = "\u{feff}{}".to_owned() + &" ".repeat(200_000);
+        assert_eq!(input(text.as_bytes()).document().unwrap().len(), 200_002);
+    }
+
+    #[test]
+    fn decoding_stops_before_a_cut_character() {
+        assert_eq!(decode(b"a\xc3"), "a");
+        assert_eq!(decode(b"\xe4\n\xc3\xa4\n"), "\u{e4}\n\u{e4}\n");
+    }
+}

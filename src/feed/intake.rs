@@ -11,7 +11,7 @@ use super::{
     FeedError, Format, Guards, Options,
     cell::Why,
     input::{Line, Overlong},
-    report::{EXCERPT_CHARS_MAX, Outcome, Report},
+    report::{EXCERPT_BYTES_MAX, Outcome, Report, cut},
     screen::{self, Screened},
 };
 use crate::{
@@ -104,11 +104,6 @@ impl<'a> Intake<'a> {
         self.options
     }
 
-    /// The format that is read.
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-
     /// Begins a data row, which starts at this line (from 1; for JSON the number of the element).
     pub(crate) fn row(&mut self, line: u64) {
         self.end_row();
@@ -125,8 +120,7 @@ impl<'a> Intake<'a> {
     /// Begins a data row of this line, with an excerpt for the report.
     pub(crate) fn row_with(&mut self, line: u64, excerpt: &str) {
         self.row(line);
-        let end = excerpt.floor_char_boundary(EXCERPT_CHARS_MAX);
-        self.row.excerpt.push_str(&excerpt[..end]);
+        self.row.excerpt.push_str(cut(excerpt, EXCERPT_BYTES_MAX));
     }
 
     /// A draft of the row with everything else left open.
@@ -160,7 +154,7 @@ impl<'a> Intake<'a> {
         let name = draft.name.trim();
         let name = if name.len() > NAME_BYTES_MAX {
             self.report.names_cut += 1;
-            &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
+            cut(name, NAME_BYTES_MAX)
         } else {
             name
         };
@@ -260,5 +254,115 @@ impl<'a> Intake<'a> {
             self.failure = Some(FeedError::Strict { line: self.row.line, reason: reason.into() });
             self.stop.set(true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::testing::{Collector, options};
+
+    fn take(options: &Options, guards: &Guards, tell: impl FnOnce(&mut Intake<'_>)) -> (Vec<String>, Report) {
+        let mut collector = Collector::default();
+        let mut intake = Intake::new(Format::Csv, options, guards, 0, &mut collector, Rc::default());
+        tell(&mut intake);
+        let report = intake.finish(Overlong::default()).unwrap();
+        (collector.listings, report)
+    }
+
+    fn address(text: &str) -> Indicator {
+        Indicator::Ipv4(text.parse().unwrap())
+    }
+
+    fn listed(text: &str) -> Draft<'static> {
+        Draft::new(address(text), RecordType::Malware, "")
+    }
+
+    #[test]
+    fn every_row_is_accounted_for() {
+        let (_, report) = take(&options(), &Guards::default(), |intake| {
+            intake.row_with(1, "first");
+            intake.row(2);
+            intake.list(listed("9.9.9.9"));
+            intake.unsupported("an IPv6 address");
+            intake.row(3);
+            intake.withhold("taken back");
+        });
+        assert_eq!((report.rows, report.records), (3, 1));
+        assert_eq!((report.withheld, report.unsupported, report.rejected), (1, 1, 1));
+        let refusal = &report.refusals[0];
+        assert_eq!((refusal.line, &*refusal.excerpt, &*refusal.reason), (1, "first", "the row holds no indicator"));
+        assert_eq!(report.reasons.values().sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn only_the_first_of_a_row_has_its_id() {
+        let (listings, _) = take(&options(), &Guards::default(), |intake| {
+            for row in 1..3 {
+                intake.row(row);
+                for text in ["9.9.9.9", "9.9.9.10"] {
+                    intake.list(Draft { id: Some(row), ..listed(text) });
+                }
+            }
+        });
+        let expected =
+            ["ipv4:9.9.9.9 malware #1", "ipv4:9.9.9.10 malware", "ipv4:9.9.9.9 malware #2", "ipv4:9.9.9.10 malware"];
+        assert_eq!(listings, expected);
+    }
+
+    #[test]
+    fn age_confidence_and_score() {
+        let mut options = options();
+        (options.max_age, options.min_confidence, options.min_score) = (Some(86_400), Some(50), Some(3));
+        let (listings, report) = take(&options, &Guards::default(), |intake| {
+            intake.row(1);
+            intake.list(Draft { timestamp: cell_time("2026-11-20"), ..listed("9.9.9.1") });
+            intake.list(Draft { timestamp: cell_time("2026-11-21"), ..listed("9.9.9.2") });
+            intake.list(Draft { expiry: cell_time("2026-11-22"), ..listed("9.9.9.3") });
+            intake.list(Draft { expiry: cell_time("2026-11-23"), ..listed("9.9.9.4") });
+            intake.list(Draft { confidence: Some(49), ..listed("9.9.9.5") });
+            intake.list(Draft { confidence: Some(50), ..listed("9.9.9.6") });
+            intake.list(Draft { score: Some(2), ..listed("9.9.9.7") });
+            intake.list(listed("9.9.9.8"));
+        });
+        let kept: Vec<_> = listings.iter().map(|text| &text[..12]).collect();
+        assert_eq!(kept, ["ipv4:9.9.9.2", "ipv4:9.9.9.4", "ipv4:9.9.9.6", "ipv4:9.9.9.8"]);
+        assert_eq!(report.withheld, 4);
+    }
+
+    #[test]
+    fn trust_is_not_screened() {
+        let mut options = options();
+        options.trusted = true;
+        let mut guards = Guards::default();
+        guards.read(&b"9.9.9.0/24"[..], "").unwrap();
+        let (listings, report) = take(&options, &guards, |intake| {
+            intake.row(1);
+            intake.list(listed("9.9.9.9"));
+            intake.list(listed("10.0.0.1"));
+        });
+        assert_eq!((listings.len(), report.withheld), (2, 0));
+        assert!(listings[0].ends_with("trusted"));
+        options.trusted = false;
+        let (listings, report) = take(&options, &guards, |intake| {
+            intake.row(1);
+            intake.list(listed("9.9.9.9"));
+        });
+        assert_eq!((listings.len(), report.withheld), (0, 1));
+    }
+
+    #[test]
+    fn long_names_are_cut_and_counted() {
+        let name = "\u{e4}".repeat(NAME_BYTES_MAX);
+        let (listings, report) = take(&options(), &Guards::default(), |intake| {
+            intake.row(1);
+            intake.list(Draft::new(address("9.9.9.9"), RecordType::Malware, &name));
+        });
+        assert_eq!(report.names_cut, 1);
+        assert_eq!(listings[0].matches('\u{e4}').count(), NAME_BYTES_MAX / 2);
+    }
+
+    fn cell_time(text: &str) -> Option<Timestamp> {
+        text.parse().ok()
     }
 }

@@ -29,6 +29,7 @@ mod hosts;
 mod ioc_list;
 mod ip4set;
 mod ipv4_list;
+mod json;
 mod malwarebazaar;
 mod misp;
 mod nsrl;
@@ -37,6 +38,7 @@ mod refuse;
 mod spamhaus_json;
 mod sslbl;
 mod stix;
+mod tags;
 mod threatfox_csv;
 mod threatfox_json;
 mod tweetfeed;
@@ -45,12 +47,16 @@ mod urlhaus;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    rc::Rc,
+};
 
 pub use self::{
     csv_columns::{Column, ColumnError},
     format::{Format, FormatError},
     guard::{GuardReport, Guards},
+    misp::manifest::events as manifest_events,
     recognise::Refusal,
     report::{FeedError, Outcome, REFUSALS_MAX, Report, RowRefusal},
 };
@@ -59,7 +65,7 @@ use self::{
     intake::Intake,
     recognise::Sample,
 };
-use crate::{record::RecordSink, timestamp::Timestamp};
+use crate::{limits::SOURCE_BYTES_MAX, record::RecordSink, timestamp::Timestamp};
 
 /// How feeds are read.
 #[derive(Clone, Debug)]
@@ -96,6 +102,17 @@ impl Options {
             columns: None,
         }
     }
+
+    fn check(&self, format: Option<Format>) -> Result<(), FeedError> {
+        if self.source.as_ref().is_some_and(|source| source.is_empty() || source.len() > SOURCE_BYTES_MAX) {
+            let why = format!("expected the name of a source of 1 to {SOURCE_BYTES_MAX} bytes");
+            return Err(FeedError::Options { why });
+        }
+        if self.columns.is_some() && format.is_some_and(|format| format != Format::Csv) {
+            return Err(FeedError::Options { why: format!("columns are named for the format {} only", Format::Csv) });
+        }
+        Ok(())
+    }
 }
 
 /// Reads one feed, packed (gzip, zstd, zip) or not, and hands its records to the sink as those of input `number`.
@@ -111,11 +128,13 @@ pub fn read(
     number: u32,
     sink: &mut dyn RecordSink,
 ) -> Result<Report, FeedError> {
+    options.check(format)?;
     let (mut archive, size) = match input::unpack(input)? {
         Unpacked::Feed(input) => return read_one(input, name, format, options, guards, number, sink),
         Unpacked::Archive(archive, size) => (archive, size),
     };
     let mut report: Option<Report> = None;
+    let unpacked = Rc::default();
     let mut skipped = Vec::new();
     let mut first_error = None;
     for at in 0..archive.len() {
@@ -124,7 +143,7 @@ pub fn read(
             continue;
         }
         let member_name = String::from_utf8_lossy(member.name_raw()).into_owned();
-        let input = Input::member(member, size)?;
+        let input = Input::member(member, size, &unpacked)?;
         match read_one(input, &member_name, format, options, guards, number, sink) {
             Ok(member_report) => match &mut report {
                 Some(report) => report.merge(member_report),
@@ -180,4 +199,92 @@ fn hint(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
     let bare = [".gz", ".zst", ".zip"].iter().find_map(|ending| name.strip_suffix(ending));
     bare.unwrap_or(&name).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use super::{testing::*, *};
+
+    const SSLBL: &str =
+        "# Listingdate,SHA1,Listingreason\n2023-11-14 06:52:51,0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a,X C&C\n";
+
+    fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in members {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn archives_are_read_member_by_member() {
+        let archive = zip(&[
+            ("a/", b""),
+            ("program", b"\x7fELF\0\0\0"),
+            ("x.csv", SSLBL.as_bytes()),
+            ("y.csv", SSLBL.as_bytes()),
+        ]);
+        let (listings, report) = collect(&archive, "x.zip", None);
+        assert_eq!((listings.len(), report.rows, report.format), (2, 2, Format::Sslbl));
+        assert_eq!(report.skipped.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["program"]);
+        let nothing = try_collect(&zip(&[("program", b"\x7fELF\0\0\0")]), "x.zip", None, &options());
+        assert!(nothing.is_err());
+        assert!(matches!(try_collect(&zip(&[]), "", None, &options()), Err(FeedError::Unrecognised { .. })));
+        let cut = &archive[..archive.len() - 10];
+        assert!(matches!(try_collect(cut, "x.zip", None, &options()), Err(FeedError::Io(_))));
+    }
+
+    #[test]
+    fn strict_ends_at_the_first_rejected_row() {
+        let mut options = options();
+        options.strict = true;
+        let feed = format!("{SSLBL}2023-11-14 06:52:51,xx,Y\n{SSLBL}");
+        let strict = try_collect(feed.as_bytes(), "", None, &options);
+        assert!(matches!(strict, Err(FeedError::Strict { line: 3, .. })), "{strict:?}");
+    }
+
+    #[test]
+    fn options_are_checked() {
+        for (source, columns, format) in [
+            (Some(""), None, None),
+            (Some(&*"x".repeat(SOURCE_BYTES_MAX + 1)), None, None),
+            (None, Some(vec![Column::Hash]), Some(Format::Sslbl)),
+        ] {
+            let mut options = options();
+            (options.source, options.columns) = (source.map(str::to_owned), columns);
+            assert!(matches!(try_collect(SSLBL.as_bytes(), "", format, &options), Err(FeedError::Options { .. })));
+        }
+    }
+
+    #[test]
+    fn names_are_hints_without_their_wrapping() {
+        assert_eq!(hint("/feeds/Daily.FP.gz"), "daily.fp");
+        assert_eq!(hint("C:\\x.csv"), "x.csv");
+    }
+
+    /// No reader of any format may panic or lose a row, whatever it is given.
+    #[test]
+    fn every_reader_bears_every_text() {
+        let texts: [&[u8]; 9] = [
+            b"",
+            b"\n\n",
+            b"\"",
+            b",,,,,,,,,,,,,,,,\n",
+            b"{\"a\": [",
+            b"\xff\xfe\0\0",
+            SSLBL.as_bytes(),
+            b"a;b;c;d;e;f;g;h;i;j;k\n||x^\n@@||y^\n1.2.3.4/33\n!1.2.3\n:127.0.0.2:\n",
+            b"[1, null, {\"Event\": {}}]",
+        ];
+        for &format in Format::ALL {
+            for text in texts {
+                if let Err(e) = try_collect(text, "x", Some(format), &options()) {
+                    assert!(!e.to_string().is_empty());
+                }
+            }
+        }
+    }
 }

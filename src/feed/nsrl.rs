@@ -1,15 +1,15 @@
 //! NIST's National Software Reference Library (<https://www.nist.gov/itl/ssd/software-quality-group/nsrl-download>):
 //! known files, trusted.
 //!
-//! Read are the CSV of the Reference Data Set, version 2 (`NSRLFile.txt`), and what the export command named below
-//! writes from version 3, which is an SQLite database. A file is listed under each of its hashes, named by its file
+//! Read are the CSV of the Reference Data Set, version 2 (`NSRLFile.txt`), and its columns and `package_id` as they are
+//! exported from version 3, which is an SQLite database and refused as such ([`refuse`](super::refuse)). A file is listed under each of its hashes, named by its file
 //! name. Rows whose `SpecialCode` is `M` are malicious and withheld; so are files of `S` (special) not: they are known.
 
 use super::{
     FeedError, cell,
     input::Input,
     intake::Intake,
-    recognise::{Likeness, Refusal, Sample},
+    recognise::{Likeness, Sample},
     table::{self, Table, Wanted},
 };
 use crate::record::RecordType;
@@ -26,15 +26,6 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     let version_2 = table::has_header(sample, &["sha-1", "md5", "crc32", "filename", "specialcode"]);
     let version_3 = table::has_header(sample, &["sha256", "sha1", "md5", "file_name", "package_id"]);
     (version_2 || version_3).then_some(Likeness::Certain)
-}
-
-pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
-    sample.head.starts_with(b"SQLite format 3\0").then_some(Refusal {
-        what: "an SQLite database (NSRL comes as one since version 3)",
-        why: "only text is read",
-        instead: "export it with `sqlite3 -header -csv RDS.db \"SELECT sha256, sha1, md5, file_name, package_id FROM \
-                  FILE\"` and read what that prints",
-    })
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
@@ -57,7 +48,7 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use crate::feed::{FeedError, Format, testing::*};
+    use crate::feed::{Format, testing::collect};
 
     #[test]
     fn known_files_are_trusted_unless_malicious() {
@@ -83,11 +74,5 @@ mod tests {
         let feed = format!("sha256,sha1,md5,file_name,package_id\n{sha256},{sha1},{md5},x.txt,9\n");
         let (listings, report) = collect(feed.as_bytes(), "", None);
         assert_eq!((report.format, listings.len()), (Format::Nsrl, 3));
-    }
-
-    #[test]
-    fn databases_are_refused_with_the_command() {
-        let refused = try_collect(b"SQLite format 3\0\x10\0\x01\x01", "rds.db", None, &options());
-        assert!(matches!(refused, Err(FeedError::Refused(r)) if r.instead.contains("sqlite3")));
     }
 }

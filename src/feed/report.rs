@@ -10,8 +10,8 @@ pub const REFUSALS_MAX: usize = 20;
 /// Reasons that a report counts one by one; further ones are counted together.
 const REASONS_MAX: usize = 64;
 
-/// Characters of a row that a refusal shows.
-pub(super) const EXCERPT_CHARS_MAX: usize = 100;
+/// Bytes of a row that a refusal shows.
+pub(super) const EXCERPT_BYTES_MAX: usize = 100;
 
 /// Every row accounted for: each gave at least one record, or is withheld, unsupported or rejected.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Report {
         }
         self.count(outcome, reason, 1);
         if self.refusals.len() < REFUSALS_MAX {
-            let excerpt = excerpt.chars().take(EXCERPT_CHARS_MAX).collect();
+            let excerpt = cut(excerpt, EXCERPT_BYTES_MAX).into();
             self.refusals.push(RowRefusal { line, outcome, reason: reason.into(), excerpt });
         }
     }
@@ -180,6 +180,15 @@ pub enum FeedError {
         /// Why it was rejected.
         reason: String,
     },
+}
+
+/// The text, cut to at most so many bytes between two characters.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = bytes_max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn list(formats: &[Format]) -> String {

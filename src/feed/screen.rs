@@ -158,3 +158,111 @@ const SPECIAL_PURPOSE: &[(u8, u8, u8, u8, u8, &str)] = &[
     (224, 0, 0, 0, 4, "a multicast address"),
     (240, 0, 0, 0, 4, "a reserved address (240.0.0.0/4)"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screened(indicator: Indicator) -> Screened {
+        screen(indicator, RecordType::Malware, &Guards::default())
+    }
+
+    fn withheld(indicator: Indicator) -> bool {
+        let trusted = screen(indicator.clone(), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Screened::Kept(indicator.clone()));
+        matches!(screened(indicator), Screened::Withheld(_))
+    }
+
+    fn digest(kind: DigestKind, hex: &str) -> Indicator {
+        Indicator::Digest(Digest::from_hex(kind, hex).unwrap())
+    }
+
+    fn web(scope: Scope, expression: &str) -> Indicator {
+        Indicator::Web { scope, expression: expression.into() }
+    }
+
+    #[test]
+    fn digests_of_nothing() {
+        assert_eq!(NEVER_DIGESTS.len(), NEVER_HEX.len() + 3);
+        for (kind, hex, _) in NEVER_HEX {
+            assert!(withheld(digest(kind, hex)), "{hex}");
+        }
+        for kind in DigestKind::ALL {
+            assert!(withheld(digest(kind, &"00".repeat(kind.width()))), "{kind:?}");
+            assert!(!withheld(digest(kind, &"01".repeat(kind.width()))), "{kind:?}");
+        }
+        assert!(withheld(digest(DigestKind::CertSha1, "da39a3ee5e6b4b0d3255bfef95601890afd80709")));
+        assert!(withheld(digest(DigestKind::Blake3, blake3::hash(b"\n").to_hex().as_str())));
+    }
+
+    #[test]
+    fn special_purpose_addresses() {
+        for block in [
+            "0.1.2.3",
+            "10.1.2.3",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.1.1",
+            "172.31.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.255.255",
+            "198.19.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.1.1.1",
+            "255.255.255.255",
+            "9.0.0.0-11.0.0.0",
+            "192.168.0.0/16",
+            "8.0.0.0/7",
+            "0.0.0.0/0",
+        ] {
+            assert!(withheld(Indicator::Ipv4(block.parse().unwrap())), "{block}");
+        }
+        for block in
+            ["1.1.1.1", "9.0.0.0/8", "100.63.255.255", "100.128.0.0", "172.32.0.1", "192.0.3.1", "223.255.255.255"]
+        {
+            assert!(!withheld(Indicator::Ipv4(block.parse().unwrap())), "{block}");
+        }
+        assert!(withheld(web(Scope::Exact, "192.168.1.1/x")));
+        assert!(!withheld(web(Scope::Exact, "9.9.9.9/x")));
+    }
+
+    #[test]
+    fn names_of_nobody() {
+        for (scope, name) in [
+            (Scope::Host, "localhost"),
+            (Scope::Host, "localhost.localdomain"),
+            (Scope::Exact, "https/"),
+            (Scope::Domain, "com"),
+            (Scope::Domain, "co.uk"),
+        ] {
+            assert!(withheld(web(scope, name)), "{name}");
+        }
+        for (scope, name) in [
+            (Scope::Host, "co.uk"),
+            (Scope::Domain, "a.co.uk"),
+            (Scope::Exact, "a.example/"),
+            (Scope::Domain, "a.example"),
+        ] {
+            assert!(!withheld(web(scope, name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn private_suffixes_are_narrowed_to_their_host() {
+        let narrowed = screened(web(Scope::Domain, "duckdns.org"));
+        assert_eq!(narrowed, Screened::Narrowed(web(Scope::Host, "duckdns.org")));
+        assert!(!withheld(web(Scope::Domain, "a.duckdns.org")));
+        let trusted = screen(web(Scope::Domain, "duckdns.org"), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Screened::Kept(web(Scope::Domain, "duckdns.org")));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_lock() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = PUBLIC_SUFFIX_LIST_VERSION.strip_prefix("psl ").unwrap();
+        assert!(lock.contains(&format!("name = \"psl\"\nversion = \"{version}\"")));
+    }
+}

@@ -13,7 +13,7 @@ use super::{
     cell::{self, Why},
     input::Input,
     intake::Intake,
-    misp::json::{self, Json},
+    json::{self, Json},
     recognise::{Likeness, Refusal, Sample},
 };
 use crate::record::RecordType;
@@ -71,7 +71,6 @@ fn is_autonomous_system(row: &Json<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::feed::testing;
 
     #[test]

@@ -7,7 +7,8 @@
 //! versions of an indicator only the newest counts, which may be the one that revokes it.
 //!
 //! - **Name**: the malware or tool that a relationship says it indicates, the first label that names a family, the
-//!   indicator's own name unless it only repeats the value, the name of the report; the first of them that there is.
+//!   indicator's own name unless it only repeats the value, the name of the report, the first label that names a
+//!   threat; the first of them that there is.
 //! - **Type**: a certificate is bad; a file is malware, unless labels say adware or riskware; an address is what its
 //!   labels and kill chain say, else a malicious address.
 //! - IDs are UUIDs, which no number can hold: they are derived.
@@ -24,14 +25,13 @@ use super::{
     cell::{self, Why, WithPort},
     input::Input,
     intake::Intake,
-    misp::{
-        json::{self, Choice, Json, Path, Step, Walker},
-        tags,
-    },
+    json::{self, Choice, Json, Path, Step, Walker},
     recognise::{Likeness, Sample},
+    tags,
 };
 use crate::{
     key::{Digest, DigestKind, Indicator, Scope},
+    limits::NAME_BYTES_MAX,
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -237,7 +237,7 @@ impl Details<'_> {
         let labels = || self.labels.iter().copied();
         match indicator {
             Indicator::Digest(digest) if digest.kind() > DigestKind::Blake3 => RecordType::BadCertificate,
-            Indicator::Digest(_) => tags::object_type(labels()),
+            Indicator::Digest(_) => tags::object_type(labels()).unwrap_or(RecordType::Malware),
             _ => {
                 let phases = self.object.get("kill_chain_phases").list().iter();
                 let phases = phases.filter_map(|phase| phase.get("phase_name").text());
@@ -262,7 +262,10 @@ fn name<'a>(object: &'a Json<'_>, labels: &[&'a str], branches: &[Branch<'_>], c
             _ => false,
         })
     };
-    object.get("name").text().filter(|name| !repeats(name)).unwrap_or(&context.report)
+    // A longer name would be cut, and is not worth comparing with every value.
+    let own = object.get("name").text().filter(|name| name.len() > NAME_BYTES_MAX || !repeats(name));
+    let threat = labels.iter().copied().find(|label| tags::is_threat(label));
+    own.or(Some(&*context.report).filter(|name| !name.is_empty())).or(threat).unwrap_or_default()
 }
 
 /// What a comparison lists.

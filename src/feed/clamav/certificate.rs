@@ -103,13 +103,12 @@ fn number(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     // A number with an odd count of digits lacks its leading zero.
-    let padded = if text.len() % 2 == 0 { text.to_owned() } else { format!("0{text}") };
+    let padded = if text.len().is_multiple_of(2) { text.to_owned() } else { format!("0{text}") };
     (0..padded.len() / 2).map(|at| u8::from_str_radix(&padded[at * 2..at * 2 + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::feed::{Format, testing};
 
     /// Of a key made for this test: `openssl rsa -modulus`, and digests of `openssl rsa -pubout -outform DER`.

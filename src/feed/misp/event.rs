@@ -16,17 +16,15 @@
 
 use std::collections::HashMap;
 
-use super::{
-    json::{self, Choice, Json, Path, Step, Walker},
-    tags,
-};
 use crate::{
     feed::{
         FeedError, Format,
         cell::{self, Why},
         input::Input,
         intake::Intake,
+        json::{self, Choice, Json, Path, Step, Walker},
         recognise::{Likeness, Sample},
+        tags,
     },
     key::{Digest, DigestKind, Indicator, Scope},
     record::RecordType,
@@ -40,8 +38,7 @@ pub(in crate::feed) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     }
     let shape = json::outline(sample.text);
     let field = |name: &str| shape.iter().any(|(path, _)| path == name);
-    let wrapped = ["Event/", "response/[]/Event/", "response/Event/", "[]/Event/"];
-    let wrapped = shape.iter().any(|(path, _)| wrapped.iter().any(|prefix| path.starts_with(prefix)));
+    let wrapped = ["Event", "response/[]/Event", "response/Event", "[]/Event"].into_iter().any(field);
     let bare = (field("Attribute") || field("Object")) && (field("info") || field("uuid"));
     (wrapped || bare).then_some(Likeness::Certain)
 }
@@ -66,8 +63,10 @@ const HEAD_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 struct Head {
     info: String,
-    tags: Vec<String>,
     family: Option<String>,
+    /// What the event's tags say of addresses and of files. Read once: there may be many tags and many attributes.
+    address_type: Option<RecordType>,
+    object_type: Option<RecordType>,
 }
 
 /// The first walk: what stands around attributes may stand behind them.
@@ -88,10 +87,10 @@ impl Walker for Heads {
         match &**field {
             "info" => head.info = value.text().unwrap_or_default().into(),
             "Tag" => {
-                let found: Vec<_> = tag_names(&value).map(str::to_owned).collect();
                 head.family =
-                    head.family.take().or(found.iter().find_map(|t| tags::machine_family(t)).map(str::to_owned));
-                head.tags = found;
+                    head.family.take().or(tag_names(&value).find_map(tags::machine_family).map(str::to_owned));
+                head.address_type = tags::address_type(tag_names(&value));
+                head.object_type = tags::object_type(tag_names(&value));
             }
             _ => head.family = galaxy_family(&value).map(str::to_owned).or(head.family.take()),
         }
@@ -222,7 +221,7 @@ fn attribute(intake: &mut Intake<'_>, row: u64, attribute: &Json<'_>, around: &S
     for result in found.read(value) {
         match result {
             Ok((indicator, port)) => {
-                let record_type = record_type(&indicator, &attribute_tags, &head.tags, category);
+                let record_type = record_type(&indicator, &attribute_tags, head, category);
                 let mut draft = intake.draft(indicator, record_type, name);
                 (draft.timestamp, draft.port) = (timestamp, port);
                 intake.list(draft);
@@ -232,13 +231,12 @@ fn attribute(intake: &mut Intake<'_>, row: u64, attribute: &Json<'_>, around: &S
     }
 }
 
-fn record_type(indicator: &Indicator, attribute: &[&str], event: &[String], category: &str) -> RecordType {
-    let of_attribute = || attribute.iter().copied();
-    let of_event = || event.iter().map(String::as_str);
+fn record_type(indicator: &Indicator, tags: &[&str], event: &Head, category: &str) -> RecordType {
+    let tags = tags.iter().copied();
     match indicator {
         Indicator::Digest(digest) if digest.kind() > DigestKind::Blake3 => RecordType::BadCertificate,
-        Indicator::Digest(_) => tags::object_type(of_attribute().chain(of_event())),
-        _ => tags::address_type(of_attribute()).or_else(|| tags::address_type(of_event())).unwrap_or(match category {
+        Indicator::Digest(_) => tags::object_type(tags).or(event.object_type).unwrap_or(RecordType::Malware),
+        _ => tags::address_type(tags).or(event.address_type).unwrap_or(match category {
             "Payload delivery" | "Payload installation" | "Artifacts dropped" => RecordType::Malware,
             _ => RecordType::MaliciousAddress,
         }),

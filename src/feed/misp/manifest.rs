@@ -1,8 +1,8 @@
 //! The manifest of a MISP feed: which events it has.
 
-use super::json::{self, Choice, Json, Path, Step, Walker};
 use crate::feed::{
     FeedError, Format,
+    json::{self, Choice, Json, Path, Step, Walker},
     recognise::{Refusal, Sample},
 };
 

@@ -13,7 +13,6 @@
 //! certificate keys only, even if it is for file hashes too: its entries are fingerprints, and which algorithm made
 //! them shows in their length.
 
-use super::json::{self, Choice, Json, Path, Step, Walker};
 use crate::{
     feed::{
         FeedError, Format,
@@ -21,7 +20,8 @@ use crate::{
         guard::{GuardReport, Guards},
         input::Input,
         intake::Intake,
-        recognise::{Likeness, Refusal, Sample},
+        json::{self, Choice, Json, Path, Step, Walker},
+        recognise::{Likeness, Refusal, Sample, is_object_hash},
     },
     key::{Indicator, Ipv4Block, Ipv4BlockError, Scope},
     record::RecordType,
@@ -62,6 +62,9 @@ pub(in crate::feed) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> R
         intake.row_with(number, entry);
         if let Some(unsupported) = head.kind.unsupported() {
             return intake.unsupported(unsupported);
+        }
+        if entries_are == Entries::Objects && head.has_other_hashes() && !is_object_hash(entry) {
+            return intake.unsupported("a hash of another kind");
         }
         match trusted(head.kind, entries_are, entry) {
             Ok(indicator) => intake.list(intake.draft(indicator, RecordType::Trusted, &head.name)),
@@ -175,6 +178,11 @@ impl Head {
         let kind =
             fields.kind.ok_or_else(|| malformed("expected a type: string, hostname, cidr, substring or regex"))?;
         Ok(Self { name: fields.name, kind, matching: fields.matching })
+    }
+
+    /// Whether the list is for hashes too that are no keys.
+    fn has_other_hashes(&self) -> bool {
+        self.matching.iter().any(|attribute| ["sha224", "sha384", "sha512", "ssdeep"].contains(&&**attribute))
     }
 
     /// `None` when the list is for something else.
@@ -300,6 +308,8 @@ mod tests {
         let (listings, _) = trusted(&list("string", "\"md5\", \"sha256\"", &digests.join(",")));
         let kinds: Vec<_> = listings.iter().map(|l| l.split(':').next().unwrap()).collect();
         assert_eq!(kinds, ["md5", "sha1", "sha256"]);
+        let (_, report) = trusted(&list("string", "\"md5\", \"sha224\"", "\"3::\", \"abcd\""));
+        assert_eq!(report.unsupported, 2);
     }
 
     #[test]
@@ -330,6 +340,29 @@ mod tests {
         let entries = vec!["\"198.51.100.7\""; 10_000].join(",");
         let document = format!(r#"{{"description": "d", "list": [{entries}], "name": "n", "type": "cidr"}}"#);
         assert_eq!(trusted(&document).1.records, 10_000);
+    }
+
+    #[test]
+    fn guards_keep_bad_records_out() {
+        let mut guards = Guards::default();
+        let mut guard = |kind: &str, matching: &str, entries: &str| {
+            let report = guards.read(list(kind, matching, entries).as_bytes(), "list.json").unwrap();
+            (report.entries, report.unsupported, report.rejected)
+        };
+        assert_eq!(guard("hostname", "\"domain\"", "\"good.example\", 5"), (1, 0, 1));
+        assert_eq!(guard("string", "\"domain\"", "\"only.example\", \".below.example\", \"two words\""), (2, 0, 1));
+        assert_eq!(guard("cidr", "\"ip-src\"", "\"9.9.9.9/24\", \"2001:db8::/32\", \"x\""), (1, 1, 1));
+        assert_eq!(guard("regex", "\"domain\"", "\"x\""), (0, 1, 0));
+        assert_eq!(guard("string", "\"md5\"", "\"x\""), (0, 1, 0));
+        let feed = "www.good.example\nonly.example\nwww.only.example\nwww.below.example\nbad.example\n";
+        let (listings, _) =
+            testing::collect_guarded(feed.as_bytes(), "", Some(Format::Domains), &testing::options(), &guards).unwrap();
+        assert_eq!(listings, ["domain:www.only.example malicious-address", "domain:bad.example malicious-address"]);
+        let feed = "9.9.9.0/26\n9.9.8.0/23\n8.8.4.4\n";
+        let (listings, _) =
+            testing::collect_guarded(feed.as_bytes(), "", Some(Format::Ipv4List), &testing::options(), &guards)
+                .unwrap();
+        assert_eq!(listings.len(), 1, "{listings:?}");
     }
 
     #[test]

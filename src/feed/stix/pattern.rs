@@ -17,10 +17,13 @@
 //! own grammar keywords have any case, `==` and `<>` are operators, and comments are blanks; a double-quoted path
 //! component or literal is accepted because it is found.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 /// Parentheses within parentheses. Real patterns have two.
 const DEPTH_MAX: u32 = 64;
+
+/// Components of a path. Real paths have five.
+const COMPONENTS_MAX: usize = 32;
 
 /// Length of a pattern in bytes. A pattern of ten thousand hashes takes a megabyte.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +40,8 @@ pub(super) enum Branch<'a> {
 /// `path = literal` or `path ISSUBSET literal`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison<'a> {
-    pub(super) path: ObjectPath<'a>,
+    /// Shared by the values of one set.
+    pub(super) path: Rc<ObjectPath<'a>>,
     pub(super) operator: Operator,
     pub(super) value: Literal<'a>,
 }
@@ -190,7 +194,7 @@ impl<'a> Parser<'a> {
             self.path()?;
             return Ok(vec![Branch::Withheld(EXISTS)]);
         }
-        let path = self.path()?;
+        let path = Rc::new(self.path()?);
         negated |= self.keyword("NOT")?;
         let (operator, several) = self.operator()?;
         let values = if several { self.set()? } else { vec![self.literal()?] };
@@ -198,7 +202,7 @@ impl<'a> Parser<'a> {
             _ if negated => vec![Branch::Withheld(NEGATED)],
             Err(reason) => vec![Branch::Withheld(reason)],
             Ok(operator) => {
-                let comparison = |value| Branch::Comparison(Comparison { path: path.clone(), operator, value });
+                let comparison = |value| Branch::Comparison(Comparison { path: Rc::clone(&path), operator, value });
                 values.into_iter().map(comparison).collect()
             }
         })
@@ -247,6 +251,9 @@ impl<'a> Parser<'a> {
         self.require(b':', "`:`")?;
         let mut components = vec![self.component()?];
         loop {
+            if components.len() > COMPONENTS_MAX {
+                return Err(self.expected("fewer properties within properties"));
+            }
             if self.symbol(b'.')? {
                 components.push(self.component()?);
             } else if self.symbol(b'[')? {
@@ -528,6 +535,7 @@ mod tests {
         }
         assert!(parse(&format!("{}[a:b='1']{}", "(".repeat(65), ")".repeat(65))).is_err());
         assert!(parse(&format!("{}[a:b='1']{}", "(".repeat(64), ")".repeat(64))).is_ok());
+        assert!(parse(&format!("[a:b{} = '1']", ".c".repeat(COMPONENTS_MAX))).is_err());
         assert!(parse(&" ".repeat(PATTERN_BYTES_MAX + 1)).is_err());
         let many = format!("[a:b='1'{}]", " OR a:b='1'".repeat(50_000));
         assert_eq!(parse(&many).unwrap().len(), 50_001);

@@ -121,6 +121,7 @@ fn names_types_and_times() {
     );
     let named = |more: &str| read_text(&indicator("[domain-name:value = 'a.example']", more)).0;
     assert_eq!(named(r#", "labels": ["phishing", "ExampleKit"]"#), ["domain:a.example phishing \"ExampleKit\""]);
+    assert_eq!(named(r#", "labels": ["malicious-activity", "phishing"]"#), ["domain:a.example phishing \"phishing\""]);
     assert_eq!(named(r#", "name": "A thing""#), ["domain:a.example malicious-address \"A thing\""]);
     assert_eq!(named(r#", "name": "FQDN a.example""#), ["domain:a.example malicious-address"]);
     let report = r#"{"type": "report", "id": "report--1", "name": "A report"}"#.to_owned();

@@ -15,10 +15,15 @@ pub(in crate::feed) fn address_type<'t>(tags: impl Iterator<Item = &'t str>) -> 
     tags.flat_map(words).filter_map(|word| framework(&word).or_else(|| threat(&word))).min_by_key(rank)
 }
 
-/// The type that tags give to a file: malware, unless they say that it is something lesser.
-pub(in crate::feed) fn object_type<'t>(tags: impl Iterator<Item = &'t str>) -> RecordType {
+/// The type that tags give to a file, if they say that it is something lesser than malware.
+pub(in crate::feed) fn object_type<'t>(tags: impl Iterator<Item = &'t str>) -> Option<RecordType> {
     let found = tags.flat_map(words).filter_map(|word| threat(&word));
-    found.filter(|kind| matches!(kind, RecordType::Adware | RecordType::Riskware)).min().unwrap_or(RecordType::Malware)
+    found.filter(|kind| matches!(kind, RecordType::Adware | RecordType::Riskware)).min()
+}
+
+/// Whether a tag is no more than a word for a threat: better than no name at all.
+pub(in crate::feed) fn is_threat(tag: &str) -> bool {
+    threat(&tag.to_ascii_lowercase()).is_some()
 }
 
 /// The family that a tag names: the value of a machine tag of a malware taxonomy (`misp-galaxy:malpedia="Emotet"`), or
@@ -147,8 +152,8 @@ mod tests {
         assert_eq!(address(&["Command and Control"]), Some(RecordType::BotnetCc));
         assert_eq!(address(&["adware", "opendir"]), Some(RecordType::Malware));
         assert_eq!(address(&["tlp:clear", "osint:source-type=\"malware-report\"", "Kimsuky"]), None);
-        assert_eq!(object_type(["phishing", "PUA:Bundler"].into_iter()), RecordType::Riskware);
-        assert_eq!(object_type(["phishing"].into_iter()), RecordType::Malware);
+        assert_eq!(object_type(["phishing", "PUA:Bundler"].into_iter()), Some(RecordType::Riskware));
+        assert_eq!(object_type(["phishing"].into_iter()), None);
     }
 
     #[test]

@@ -1,0 +1,299 @@
+//! Lists of indicators of every kind: `hash;comment`, `hash name`, `name:hash`, bare hashes, hosts and addresses under
+//! section names, what articles about malware have for an appendix.
+//!
+//! There is no specification; the syntax is what [Loki's signature base](https://github.com/Neo23x0/signature-base),
+//! [Maltrail](https://github.com/stamparm/maltrail) and [Unit 42](https://github.com/pan-unit42/iocs) publish, and
+//! [`row`] is its grammar. A line is a row, and a row is at most one indicator: the first one. What is mentioned in
+//! comments, descriptions and further columns is none.
+//!
+//! - A digest is a file's, unless the row, its column or its section calls it something else (an import hash, a JA3
+//!   fingerprint, an Authenticode hash, a section's hash, a serial number): those are unsupported.
+//! - A bare name is a domain with everything below it; a name with a path, and whatever has a scheme, is an exact
+//!   address. Names need a top-level domain that exists: otherwise every file name would be a site.
+//! - Some endings of files are top-level domains (`x.zip`, `bins.sh`, `gate.py`). Such a bare name is a host if the
+//!   last row or heading that tells is one of hosts, a file if it is one of files; defanged, behind `www.` or with a
+//!   port it is always a host.
+//! - Paths without a host, IPv6, mail addresses, regular expressions, registry keys are unsupported; headings and
+//!   sentences between the rows are rejected, and counted. Column headers that only name kinds are no rows.
+//! - Names: what stands behind `;`, the first wordy cell behind a comma or a tab, the words behind a hash, an inline
+//!   comment. A list's heading comments name nothing.
+//! - Hashes are malware. Addresses are malicious addresses, unless the comments before the first row call the list one
+//!   of phishing, of command and control, or URLhaus (which lists what spreads malware).
+//!
+//! A text is taken for a list when at least a third of its rows, comments and blank lines aside, hold an indicator or
+//! something that is known and unsupported; in reports and readmes headings, sentences and file names outnumber what
+//! they tell of, and those are refused as prose. The third is a first choice, to be measured over published lists. A
+//! file of comments alone, or of nothing, is an empty list.
+
+mod label;
+mod row;
+mod token;
+
+pub(super) use self::token::{Shape, shape};
+use self::{
+    label::{foreign_digest_in, speaks_of_hosts},
+    row::{Entry, Row},
+};
+use super::{
+    FeedError,
+    cell::{self, Why, WithPort},
+    input::{Input, Line},
+    intake::{Draft, Intake},
+    recognise::{Likeness, Sample},
+};
+use crate::{
+    key::{Digest, DigestKind, Indicator, Scope},
+    record::RecordType,
+};
+
+pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+    if sample.head.contains(&0) || (sample.lines.is_empty() && !sample.head.is_empty()) {
+        return None;
+    }
+    let census = Census::of(sample);
+    (census.rows == 0 || census.is_list()).then_some(Likeness::Fallback)
+}
+
+pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    let mut list = List::default();
+    while let Some(line) = input.next_line()? {
+        list.take(&line, intake);
+    }
+    Ok(())
+}
+
+/// A list while it is read: what its headings have said so far.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    /// What the digests of this section are, if not files'.
+    foreign: Option<&'static str>,
+    /// The columns of the table that the line stands in.
+    columns: Option<Columns>,
+    /// What addresses are, once a heading has said it.
+    address_type: Option<RecordType>,
+    /// Whether what stands here is hosts rather than files, by the last heading or row that tells.
+    hosts: bool,
+    /// Whether a row has been seen, after which headings no longer speak for the whole list.
+    begun: bool,
+}
+
+impl List {
+    /// Takes one line.
+    pub(super) fn take(&mut self, line: &Line<'_>, intake: &mut Intake<'_>) {
+        let row = self.row(line.text);
+        match row {
+            Row::Blank => return,
+            Row::Comment(text) => {
+                self.heading(text);
+                if !self.begun {
+                    self.address_type = self.address_type.or_else(|| type_in(text));
+                }
+                return;
+            }
+            _ => self.begun = true,
+        }
+        intake.row_of(line);
+        match row {
+            Row::Blank | Row::Comment(_) => {}
+            Row::Entry(entry) => match self.indicator(&entry) {
+                Ok((indicator, port)) => {
+                    let record_type = match indicator {
+                        Indicator::Digest(_) => RecordType::Malware,
+                        _ => self.address_type.unwrap_or(RecordType::MaliciousAddress),
+                    };
+                    let timestamp = entry.time.and_then(cell::time);
+                    intake.list(Draft { port, timestamp, ..Draft::new(indicator, record_type, entry.name) });
+                }
+                Err(why) => intake.say(why),
+            },
+            Row::Unsupported(what) => intake.unsupported(what),
+            Row::Benign => intake.withhold("the list itself calls it legitimate"),
+            Row::Broken(why) => intake.reject(why),
+            Row::Hex(digits) => intake.reject(format_args!(
+                "{digits} hexadecimal digits are no object hash: expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256)"
+            )),
+            Row::Prose => {
+                self.heading(line.text);
+                intake.reject("a heading or a sentence, no indicator");
+            }
+        }
+    }
+
+    fn row<'a>(&mut self, text: &'a str) -> Row<'a> {
+        let row = match &self.columns {
+            Some(columns) if text.contains(columns.delimiter) => columns.row(text),
+            _ => row::parse(text, self.foreign),
+        };
+        let Row::Entry(entry) = row else { return row };
+        match entry.shape {
+            Shape::FileOrName if self.hosts => Row::Entry(Entry { shape: Shape::Name, ..entry }),
+            Shape::FileOrName => {
+                Row::Broken("a file's name or a host's: neither the rows before it nor a heading tell")
+            }
+            Shape::Hash => {
+                self.hosts = false;
+                row
+            }
+            _ => {
+                self.hosts = true;
+                row
+            }
+        }
+    }
+
+    /// Keeps what a heading says of the rows below it.
+    fn heading(&mut self, text: &str) {
+        self.columns = Columns::of(text);
+        // A long line tells of something; a short one is a title.
+        if text.split_whitespace().count() <= HEADING_WORDS_MAX && !text.contains("://") {
+            self.foreign = if self.columns.is_some() { None } else { foreign_digest_in(text) };
+            self.hosts = speaks_of_hosts(text).unwrap_or(self.hosts);
+        }
+    }
+
+    fn indicator(&self, entry: &Entry<'_>) -> Result<WithPort, Why> {
+        match entry.shape {
+            Shape::Hash => match DigestKind::of_object(entry.token.len() / 2) {
+                Some(kind) => match Digest::from_hex(kind, entry.token) {
+                    Ok(digest) => Ok((Indicator::Digest(digest), None)),
+                    Err(e) => Err(Why::Rejected(e.to_string())),
+                },
+                None => cell::object_hash(entry.token).map(|hash| (hash, None)),
+            },
+            Shape::Ipv4 => cell::ipv4_port(entry.token),
+            Shape::Name => name(entry.token),
+            _ => cell::web_exact(entry.token),
+        }
+    }
+}
+
+/// A name with or without a port: the domain.
+fn name(token: &str) -> Result<WithPort, Why> {
+    let port = token.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
+    match port {
+        Some((name, port)) => Ok((cell::domain(name, Scope::Domain)?, (port != 0).then_some(port))),
+        None => Ok((cell::domain(token.trim_end_matches(':'), Scope::Domain)?, None)),
+    }
+}
+
+/// What a list's heading says its addresses are.
+pub(super) fn type_in(heading: &str) -> Option<RecordType> {
+    let heading = heading.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| heading.contains(word));
+    if says(&["urlhaus"]) {
+        Some(RecordType::Malware)
+    } else if says(&["openphish", "phishing"]) {
+        Some(RecordType::Phishing)
+    } else if says(&["botnet c&c", "c&c server", "c2 server", "command and control", "command & control"]) {
+        Some(RecordType::BotnetCc)
+    } else {
+        None
+    }
+}
+
+/// The columns of a table of which some hold digests of something else than files.
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    delimiter: char,
+    /// A bit for each of the first columns: set for those whose digests are none of files.
+    foreign: u64,
+    what: &'static str,
+}
+
+impl Columns {
+    /// From a heading; `None` unless one of its columns is such a one.
+    fn of(heading: &str) -> Option<Self> {
+        let delimiter = ['|', '\t', ';', ','].into_iter().find(|&delimiter| heading.contains(delimiter))?;
+        let mut foreign = 0;
+        let mut found = None;
+        for (at, cell) in cells(heading, delimiter).enumerate().take(64) {
+            if let Some(what) = foreign_digest_in(cell) {
+                foreign |= 1 << at;
+                found = found.or(Some(what));
+            }
+        }
+        Some(Self { delimiter, foreign, what: found? })
+    }
+
+    /// A row of the table: its first indicator outside these columns.
+    fn row<'a>(&self, text: &'a str) -> Row<'a> {
+        let mut skipped = false;
+        let mut fallback = None;
+        for (at, cell) in cells(text, self.delimiter).enumerate() {
+            if at < 64 && self.foreign >> at & 1 == 1 {
+                skipped |= !cell.trim().is_empty();
+                continue;
+            }
+            match row::parse(cell, None) {
+                row @ Row::Entry(_) => return row,
+                Row::Blank | Row::Comment(_) | Row::Prose => {}
+                row => fallback = fallback.or(Some(row)),
+            }
+        }
+        fallback.unwrap_or(if skipped { Row::Unsupported(self.what) } else { Row::Blank })
+    }
+}
+
+/// The cells of a line; the empty one before a leading `|` is none.
+fn cells(text: &str, delimiter: char) -> impl Iterator<Item = &str> {
+    let text = text.trim();
+    text.strip_prefix('|').filter(|_| delimiter == '|').unwrap_or(text).split(delimiter)
+}
+
+/// What the rows of a sample are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Census {
+    /// Rows: no comments, headers and blank lines.
+    pub(super) rows: u32,
+    /// Those with an indicator.
+    pub(super) entries: u32,
+    /// Those with a URL or a name.
+    pub(super) web: u32,
+    /// Those with an IPv4 address or block.
+    pub(super) ipv4: u32,
+    /// Those with something that is known and unsupported, or an indicator that is broken.
+    pub(super) known: u32,
+}
+
+impl Census {
+    /// Counts the rows of a sample.
+    pub(super) fn of(sample: &Sample<'_>) -> Self {
+        let mut census = Self::default();
+        let mut list = List::default();
+        for line in &sample.lines {
+            match list.row(line) {
+                Row::Blank => continue,
+                Row::Comment(text) => {
+                    list.heading(text);
+                    continue;
+                }
+                Row::Entry(entry) => {
+                    census.entries += 1;
+                    match entry.shape {
+                        Shape::Ipv4 => census.ipv4 += 1,
+                        Shape::Hash => {}
+                        _ => census.web += 1,
+                    }
+                }
+                Row::Unsupported(_) | Row::Benign | Row::Broken(_) | Row::Hex(_) => census.known += 1,
+                Row::Prose => list.heading(line),
+            }
+            census.rows += 1;
+        }
+        census
+    }
+
+    /// Whether enough of the rows are indicators.
+    pub(super) fn is_list(&self) -> bool {
+        self.entries + self.known > 0 && (self.entries + self.known) * LIST_SHARE >= self.rows
+    }
+}
+
+/// One row of so many has to be an indicator; see the module's head.
+const LIST_SHARE: u32 = 3;
+
+/// Words of the longest heading: `EXAMPLES OF IMPORT HASHES FOR THE ABOVE FILES:` has eight.
+const HEADING_WORDS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

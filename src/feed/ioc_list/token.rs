@@ -1,0 +1,316 @@
+//! What one token of a list looks like, before it is parsed.
+//!
+//! Cheap and strict: reading and recognition both ask this of every row, and what is no more than a word, a file name
+//! or a version number must not become a web address. A host name therefore needs a top-level domain that exists (the
+//! public suffix list's, or one of the alternative roots that malware uses); `invoice.doc` has none.
+
+use crate::key::refang;
+
+/// The shape of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::feed) enum Shape {
+    /// 32, 40 or 64 hexadecimal digits.
+    Hash,
+    /// 24 hexadecimal digits or more that are no object hash.
+    Hex(usize),
+    /// Behind a scheme.
+    Url,
+    /// Host and path, without a scheme; with a port or not.
+    HostPath,
+    /// Digits and dots: an address, a block, a range, with a port or not (or a broken one).
+    Ipv4,
+    /// A host name with a dot and a known top-level domain, with a port or not.
+    Name,
+    /// A host name, or a file name with an ending that is a top-level domain as well (`x.zip`, `bins.sh`).
+    FileOrName,
+    /// What no record can exist for.
+    Unsupported(&'static str),
+    /// It looks like an indicator and is none.
+    Broken(&'static str),
+    /// A word, a file name, a number.
+    Other,
+}
+
+impl Shape {
+    /// Whether an indicator can be made of it.
+    pub(in crate::feed) fn is_indicator(self) -> bool {
+        matches!(self, Self::Hash | Self::Url | Self::HostPath | Self::Ipv4 | Self::Name | Self::FileOrName)
+    }
+}
+
+/// Strips what stands around a token in prose and tables: quotes, backticks, emphasis, angle brackets.
+pub(in crate::feed) fn unwrapped(token: &str) -> &str {
+    token.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '“' | '”' | '‘' | '’' | '*' | '<' | '>'))
+}
+
+/// The shape of a token without white space.
+pub(in crate::feed) fn shape(token: &str) -> Shape {
+    let bytes = token.as_bytes();
+    if bytes.len() > 1 && bytes[0] == b'/' && bytes[1] != b'/' {
+        return Shape::Unsupported("a path without a host");
+    }
+    if bytes.len() < 4 {
+        return Shape::Other;
+    }
+    if bytes.len() >= 24 && bytes.iter().all(u8::is_ascii_hexdigit) {
+        return hex_shape(bytes.len());
+    }
+    if !token.is_ascii() && token.contains(is_invisible) {
+        return Shape::Broken("it holds an invisible character (zero-width, soft hyphen or a direction mark)");
+    }
+    if is_simple(bytes) {
+        return match name_shape(token) {
+            _ if looks_like_ipv4(token) || is_range(token) => Shape::Ipv4,
+            Shape::Name if is_file_too(token) => Shape::FileOrName,
+            shape => shape,
+        };
+    }
+    if is_local(token) {
+        return Shape::Unsupported("a path or registry key of a machine");
+    }
+    let plain = refang(token);
+    if let Some((scheme, rest)) = plain.split_once("://") {
+        let sound = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
+        return match (sound, rest.is_empty()) {
+            (true, false) => Shape::Url,
+            _ => Shape::Other,
+        };
+    }
+    if is_ipv6(&plain) {
+        return Shape::Unsupported("an IPv6 address");
+    }
+    host_shape(&plain)
+}
+
+/// The shape of a refanged token without scheme: a host, perhaps with a port, perhaps with a path.
+fn host_shape(plain: &str) -> Shape {
+    let end = plain.find(['/', '?']).unwrap_or(plain.len());
+    let (authority, path) = plain.split_at(end);
+    if authority.contains('@') {
+        return match authority.rsplit_once('@') {
+            Some((user, host)) if !user.is_empty() && host.contains('.') => Shape::Unsupported("a mail address"),
+            _ => Shape::Other,
+        };
+    }
+    if authority.contains(['|', '^', '$', '+', '{', '}', '\\', '(', '[']) && authority.contains('.') {
+        let pattern = authority.contains(['|', '^', '$', '+', '{', '}']) || authority.contains("0-9");
+        return if pattern {
+            Shape::Unsupported("a regular expression")
+        } else {
+            Shape::Broken("brackets that are no known way of defanging")
+        };
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        Some((host, "")) => host,
+        Some(_) => return Shape::Other,
+        None => authority,
+    };
+    if looks_like_ipv4(host) {
+        let is_block = path.len() <= 3 && path.len() > 1 && path[1..].bytes().all(|b| b.is_ascii_digit());
+        return if path.is_empty() || is_block { Shape::Ipv4 } else { Shape::HostPath };
+    }
+    // `1.2.3.0-1.2.3.9`, and a range with a dash that is none of ASCII's.
+    if path.is_empty() && is_range(host) {
+        return Shape::Ipv4;
+    }
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    if name.contains('*') {
+        return if name.contains('.') { Shape::Unsupported("a wildcard pattern") } else { Shape::Other };
+    }
+    match name_shape(name) {
+        Shape::Name if path.is_empty() => Shape::Name,
+        Shape::Name => Shape::HostPath,
+        other => other,
+    }
+}
+
+fn hex_shape(digits: usize) -> Shape {
+    match digits {
+        32 | 40 | 64 => Shape::Hash,
+        56 => Shape::Unsupported("a SHA-224 digest"),
+        96 => Shape::Unsupported("a SHA-384 digest"),
+        128 => Shape::Unsupported("a SHA-512 digest"),
+        _ => Shape::Hex(digits),
+    }
+}
+
+/// Host characters only, so that nothing is defanged and there is neither scheme, port nor path.
+fn is_simple(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// Digits and dots, three dots at least: an IPv4 address or what was meant to be one. A version number such as
+/// `10.0.1` is none.
+fn looks_like_ipv4(host: &str) -> bool {
+    let mut dots = 0;
+    for b in host.bytes() {
+        match b {
+            b'.' => dots += 1,
+            b'0'..=b'9' => {}
+            _ => return false,
+        }
+    }
+    dots >= 3
+}
+
+fn is_range(host: &str) -> bool {
+    host.split_once(['-', '–']).is_some_and(|(first, last)| looks_like_ipv4(first) && looks_like_ipv4(last))
+}
+
+/// Whether a bare name may be a file's: no port, no path, nothing defanged, no `www.` says that it is a host.
+fn is_file_too(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    FILE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+        && !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("www."))
+}
+
+fn name_shape(name: &str) -> Shape {
+    if !name.contains('.') || name.contains("..") || name.starts_with('.') {
+        return Shape::Other;
+    }
+    let sound =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (!c.is_ascii() && c.is_alphanumeric());
+    if !name.chars().all(sound) || !is_known_top(name) || is_package(name) {
+        return Shape::Other;
+    }
+    Shape::Name
+}
+
+/// Whether the last label of a name is a top-level domain.
+pub(in crate::feed) fn is_known_top(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let top = name.rsplit('.').next().unwrap_or_default();
+    if top.len() > 63 || top.is_empty() || top.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    let mut lower = [0u8; 64];
+    let ascii;
+    let top = if top.is_ascii() {
+        top
+    } else {
+        match idna::domain_to_ascii(top) {
+            Ok(converted) => {
+                ascii = converted;
+                ascii.as_str()
+            }
+            Err(_) => return false,
+        }
+    };
+    let Some(lower) = lower.get_mut(..top.len()) else { return false };
+    lower.copy_from_slice(top.as_bytes());
+    lower.make_ascii_lowercase();
+    let lower: &[u8] = lower;
+    ALTERNATIVE_ROOTS.iter().any(|root| root.as_bytes() == lower)
+        || psl::suffix(lower).is_some_and(|suffix| suffix.is_known())
+}
+
+/// `com.example.app`: the reversed name that programs for Android and the Java world carry. Such a name may end in
+/// what is a top-level domain (`.app`, `.chrome`) without being a host.
+fn is_package(name: &str) -> bool {
+    let mut labels = name.split('.');
+    let first = labels.next().unwrap_or_default();
+    // Three labels at least: `com.de` and `org.uk` style names are hosts.
+    ["com", "org", "net", "io", "air"].contains(&first) && labels.clone().count() >= 2 && {
+        let last = labels.next_back().unwrap_or_default();
+        // A country's or a classic domain at the end says host.
+        last.len() > 2 && !["com", "net", "org", "info", "biz", "xyz", "top", "online", "site", "club"].contains(&last)
+    }
+}
+
+/// A drive, a share, an environment variable or a registry hive.
+fn is_local(token: &str) -> bool {
+    let bytes = token.as_bytes();
+    (bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && matches!(bytes[2], b'\\' | b'/') && bytes[3] != b'/')
+        || token.starts_with("\\\\")
+        || (bytes[0] == b'%' && token[1..].contains('%') && token.contains('\\'))
+        || ["HKEY_", "HKLM", "HKCU"].iter().any(|hive| token.starts_with(hive))
+}
+
+/// `2001:db8::1`, `[2001:db8::1]:443`, `2001:db8::/32`.
+fn is_ipv6(token: &str) -> bool {
+    let address = match token.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => token.split(['/', '%']).next().unwrap_or_default(),
+    };
+    address.bytes().filter(|&b| b == b':').count() >= 2 && address.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// Endings of files that are top-level domains, too: archives, films, scripts, sources, libraries.
+const FILE_ENDINGS: [&str; 12] = ["zip", "mov", "sh", "py", "pl", "ps", "pm", "rs", "md", "so", "cab", "lib"];
+
+/// Roots outside the public one that malware calls home to: Tor, I2P, Namecoin, EmerCoin, OpenNIC and their like.
+const ALTERNATIVE_ROOTS: [&str; 12] =
+    ["onion", "i2p", "bit", "lib", "emc", "coin", "bazar", "eth", "crypto", "libre", "geek", "oss"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        use Shape::*;
+        for (token, expected) in [
+            ("0123456789abcdef0123456789ABCDEF", Hash),
+            ("0123456789abcdef0123456789abcde", Hex(31)),
+            ("evil.example.com", Name),
+            ("evil[.]com", Name),
+            ("evil[.]com:8080", Name),
+            ("*.evil.com", Name),
+            ("abc.onion", Name),
+            ("пример.рф", Name),
+            ("xn--e1afmkfd.xn--p1ai", Name),
+            ("evil.COM", Name),
+            ("1.2.3.4", Ipv4),
+            ("1.2.3.4:80", Ipv4),
+            ("1.2.3.0/24", Ipv4),
+            ("1.2.3.0-1.2.3.9", Ipv4),
+            ("1[.]2[.]3[.]4", Ipv4),
+            ("185.55..243.110", Ipv4),
+            ("1.2.3.4/gate.php", HostPath),
+            ("evil[.]com/gate.php", HostPath),
+            ("evil.com:443/a/", HostPath),
+            ("evil.com?x=1", HostPath),
+            ("hxxps://evil[.]com/a", Url),
+            ("tcp://evil.com:1", Url),
+            ("/gate.php", Unsupported("a path without a host")),
+            ("2400:6180:0:d0::100a:1", Unsupported("an IPv6 address")),
+            ("[2001:db8::1]:443", Unsupported("an IPv6 address")),
+            ("2001:db8::/32", Unsupported("an IPv6 address")),
+            ("someone@evil[.]com", Unsupported("a mail address")),
+            ("backdates[0-9]{1,2}\\.(com|net)", Unsupported("a regular expression")),
+            ("C:\\ProgramData\\x.dat", Unsupported("a path or registry key of a machine")),
+            ("%TEMP%\\x.dat", Unsupported("a path or registry key of a machine")),
+            (
+                "evil\u{200b}.com",
+                Broken("it holds an invisible character (zero-width, soft hyphen or a direction mark)"),
+            ),
+            ("invoice.doc", Other),
+            ("readme.txt", Other),
+            ("a.exe", Other),
+            ("invoice.zip", FileOrName),
+            ("bins.SH", FileOrName),
+            ("evil[.]zip", Name),
+            ("evil.zip:80", Name),
+            ("www.evil.sh", Name),
+            ("evil.zip/a", HostPath),
+            ("/a", Unsupported("a path without a host")),
+            ("setup.exe", Other),
+            ("com.example.chrome", Other),
+            ("regsvr32.exe", Other),
+            ("10.0.1", Other),
+            ("1,234", Other),
+            ("word", Other),
+            ("http://", Other),
+            ("1-661-501-2041", Other),
+            ("Win32/Agent.ABC", Other),
+        ] {
+            assert_eq!(shape(token), expected, "{token}");
+        }
+    }
+}
