@@ -3,16 +3,281 @@
 
 mod common;
 
-use common::{MD5_KNOWN, Running, bounded, key};
-use ksn::{Origin, Status};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{MD5_KNOWN, Running, bounded, key, raw_server, sha256, snapshot};
+use ksn::{
+    Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Origin, Status, Trust,
+    batch::Detail,
+    key::{KeyKind, Scope},
+    wire::{self, Notice, ServerLimits, Welcome},
+};
+
+fn numbered(count: u32) -> Vec<Key> {
+    (0..count).map(|number| sha256(number).into()).collect()
+}
+
+/// Of every number, whether it is listed.
+fn assert_numbered(answers: &[ksn::Answer]) {
+    for (number, answer) in (0..).zip(answers) {
+        let listed = number < 1_000 && number % 10 == 0;
+        assert_eq!(answer.status, if listed { Status::Known } else { Status::Unknown }, "{number}");
+        if listed {
+            let record = answer.winner().unwrap();
+            assert_eq!((record.id, &*record.name), (1_000 + number, &*format!("Trojan.Numbered.{}", number / 10)));
+        }
+    }
+}
 
 #[tokio::test]
-async fn a_first_key_is_answered() {
+async fn a_mixed_batch_keeps_its_order() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
-    let answers = bounded(client.lookup(&[key(MD5_KNOWN)])).await.unwrap();
-    assert_eq!((answers[0].status, answers[0].origin), (Status::Known, Origin::Server));
-    assert_eq!(&*answers[0].records[0].name, "Eicar");
-    drop(client);
+    let keys = [
+        "url:sub.evil.example/page",
+        MD5_KNOWN,
+        "ipv4:192.0.2.7",
+        "sha1:00112233445566778899aabbccddeeff01234567",
+        "url:good.example/bad?x=1",
+        "url:good.example/other",
+        "ipv4:198.51.100.1",
+        "url:192.0.2.9/x",
+        MD5_KNOWN,
+    ];
+    let keys = keys.map(key);
+    let answers = bounded(client.lookup(&keys)).await.unwrap();
+    let names: Vec<_> = answers.iter().map(|a| a.winner().map_or("", |r| &*r.name)).collect();
+    assert_eq!(names, ["Domain", "Eicar", "Address", "", "Exact", "", "", "Block", "Eicar"]);
+    assert!(answers.iter().all(|a| (a.origin, a.generation) == (Origin::Server, 1)));
+    assert_eq!(answers[3].status, Status::Unknown);
+
+    let domain = answers[0].winner().unwrap();
+    assert_eq!((domain.matched.as_deref(), domain.scope), (Some("evil.example"), Some(Scope::Domain)));
+    assert_eq!(answers[7].winner().unwrap().matched.as_deref(), Some("192.0.2.0/24"));
+    assert_eq!(answers[1].winner().unwrap().matched, None);
+
+    let all = LookupOptions { detail: Detail::All, ..LookupOptions::default() };
+    let answers = bounded(client.lookup_with(&keys, &all)).await.unwrap();
+    let names: Vec<_> = answers[2].records.iter().map(|r| &*r.name).collect();
+    assert_eq!(names, ["Address", "Block"]);
+
+    assert_eq!(client.welcome().dataset, "test");
+    assert_eq!(client.welcome().records(KeyKind::Ipv4), 2);
+    assert!(bounded(client.lookup(&[])).await.unwrap().is_empty());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_keys_go_in_several_batches() {
+    let server = Running::start(|_| {}).await;
+    let client = bounded(server.client()).await;
+    // From a task of its own: the future can be sent between threads.
+    let answers = tokio::spawn(async move { bounded(client.lookup(&numbered(100_000))).await });
+    let answers = answers.await.unwrap().unwrap();
+    assert_eq!(answers.len(), 100_000);
+    assert_numbered(&answers);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_truncated_answer_left_out_is_asked_again() {
+    let server = Running::start(|config| config.limits.answer_bytes = 1_000).await;
+    let client = bounded(server.client()).await;
+    let mut keys = numbered(1_000);
+    keys.extend((0..50).map(|_| key(MD5_KNOWN)));
+    let answers = bounded(client.lookup(&keys)).await.unwrap();
+    assert_numbered(&answers[..1_000]);
+    assert!(answers[1_000..].iter().all(|answer| answer.status == Status::Known));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_a_small_server_are_kept() {
+    let limits =
+        ServerLimits { keys: 100, cost: 150, columns: 1, request_bytes: 2_000, streams: 2, ..Default::default() };
+    let server = Running::start(|config| config.limits = limits).await;
+    let client = bounded(server.client()).await;
+    let mut keys = numbered(1_000);
+    keys.extend((0..20).map(|i| key(&format!("url:host{i}.evil.example/"))));
+    let answers = bounded(client.lookup(&keys)).await.unwrap();
+    assert_numbered(&answers[..1_000]);
+    assert!(answers[1_000..].iter().all(|answer| answer.status == Status::Known));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_pinned_is_refused() {
+    let (server, other) = (Running::start(|_| {}).await, Running::start(|_| {}).await);
+    let config = ClientConfig { trust: Trust::Pin(other.pin), ..server.client_config() };
+    let error = bounded(Client::connect(config)).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::WrongPin { expected, found } if (expected, found) == (other.pin, server.pin)),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&server.pin.to_string()));
+}
+
+#[tokio::test]
+async fn only_the_right_authority_and_name_are_trusted() {
+    let (server, other) = (Running::start(|_| {}).await, Running::start(|_| {}).await);
+    let trust = |of: &Running, name: &str| Trust::Authorities {
+        file: of.state.path().join("server.crt"),
+        server_name: Some(name.into()),
+    };
+    let connect = |trust| bounded(Client::connect(ClientConfig { trust, ..server.client_config() }));
+    connect(trust(&server, "localhost")).await.unwrap();
+    for wrong in [trust(&other, "localhost"), trust(&server, "elsewhere.example")] {
+        let error = connect(wrong).await.unwrap_err();
+        assert!(matches!(error, ConnectError::WrongCertificate { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn something_else_on_the_port_is_told_apart() {
+    let (endpoint, pin) = raw_server(b"other/1");
+    let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+    let serve = async {
+        while let Some(incoming) = endpoint.accept().await {
+            drop(incoming.await);
+        }
+    };
+    tokio::select! {
+        () = serve => panic!("the server ended"),
+        result = bounded(Client::connect(config)) => {
+            let error = result.unwrap_err();
+            assert!(matches!(error, ConnectError::WrongProtocol), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_timeout_that_says_where() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (endpoint, pin) = raw_server(wire::ALPN);
+    drop(endpoint);
+    let mut config = ClientConfig::new(free.local_addr().unwrap().to_string(), Trust::Pin(pin));
+    config.connect_timeout = Duration::from_millis(300);
+    let error = bounded(Client::connect(config.clone())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout { .. }), "{error:?}");
+    config.server = "127.0.0.1".into();
+    let error = bounded(Client::connect(config)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
+}
+
+/// A server that welcomes and then never answers.
+async fn silent(endpoint: quinn::Endpoint) {
+    let connection = endpoint.accept().await.unwrap().await.unwrap();
+    let (mut send, _recv) = connection.accept_bi().await.unwrap();
+    let welcome = Welcome {
+        version: wire::VERSION,
+        limits: ServerLimits::default(),
+        dataset: "silent".into(),
+        generation: 1,
+        sequence: 0,
+        created: None,
+        kinds: Vec::new(),
+        software: "test".into(),
+    };
+    // In one packet: what follows a frame on the control stream is left for the next.
+    let notices = [Notice::NewGeneration(5), Notice::Unknown(99), Notice::NewGeneration(6)].map(Notice::to_frame);
+    send.write_all(&[welcome.to_frame(), notices.concat()].concat()).await.unwrap();
+    connection.closed().await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_a_timeout() {
+    let (endpoint, pin) = raw_server(wire::ALPN);
+    let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+    let server = tokio::spawn(silent(endpoint));
+    let client = bounded(Client::connect(config)).await.unwrap();
+    let options = LookupOptions { timeout: Some(Duration::from_millis(200)), ..LookupOptions::default() };
+    let started = Instant::now();
+    let error = bounded(client.lookup_with(&[key(MD5_KNOWN)], &options)).await.unwrap_err();
+    assert!(matches!(error, LookupError::Timeout { after } if Some(after) == options.timeout), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(client.welcome().generation, 6);
+    drop(client);
+    bounded(server).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_left_is_an_error_and_one_that_returns_is_found() {
+    let server = Running::start(|_| {}).await;
+    let (address, state) = (server.address, server.state.path().to_owned());
+    let mut config = server.client_config();
+    config.connect_timeout = Duration::from_millis(300);
+    let client = bounded(Client::connect(config)).await.unwrap();
+    bounded(client.lookup(&numbered(1))).await.unwrap();
+    // The certificate outlives the server.
+    let kept = tempfile::tempdir().unwrap();
+    for name in ["server.crt", "server.key"] {
+        std::fs::copy(state.join(name), kept.path().join(name)).unwrap();
+    }
+    server.stop().await;
+
+    let error = bounded(client.lookup(&numbered(1))).await.unwrap_err();
+    assert!(matches!(&error, LookupError::Connect(e) if matches!(**e, ConnectError::Timeout { .. })), "{error:?}");
+
+    let _back = Running::start(|config| {
+        config.listen = address;
+        config.certificate = ksn::Certificate::SelfSigned { state: kept.path().into() };
+    })
+    .await;
+    let answers = bounded(client.lookup(&numbered(20))).await.unwrap();
+    assert_numbered(&answers);
+}
+
+#[tokio::test]
+async fn a_dropped_lookup_harms_no_other() {
+    let server = Running::start(|_| {}).await;
+    let client = bounded(server.client()).await;
+    let keys = numbered(50_000);
+    for _ in 0..5 {
+        let options = LookupOptions { timeout: Some(Duration::from_micros(500)), ..LookupOptions::default() };
+        let _ = client.lookup_with(&keys, &options).await;
+    }
+    let (a, b) = tokio::join!(client.lookup(&keys), client.lookup(&keys[..1_000]));
+    assert_numbered(&a.unwrap());
+    assert_numbered(&b.unwrap());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_generation_is_noticed_and_answers() {
+    let server = Running::start(|_| {}).await;
+    let client = bounded(server.client()).await;
+    server.index.replace(snapshot(2));
+    assert_eq!(bounded(client.lookup(&numbered(1))).await.unwrap()[0].generation, 2);
+    bounded(async {
+        while client.welcome().generation != 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    server.stop().await;
+}
+
+#[test]
+fn a_program_without_a_runtime_asks_from_many_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Running::start(|_| {}));
+    let config = server.client_config();
+    let asking = std::thread::spawn(move || {
+        let client = Arc::new(Client::spawn(config).unwrap());
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let client = client.clone();
+                std::thread::spawn(move || assert_numbered(&client.lookup(&numbered(2_000)).unwrap()))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    runtime.block_on(async {
+        let asked = tokio::task::spawn_blocking(move || asking.join().unwrap());
+        bounded(asked).await.unwrap();
+        server.stop().await;
+    });
 }

@@ -191,6 +191,12 @@ impl From<ExchangeError> for LookupError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::Connection(e) => e.into(),
+            ExchangeError::GivenUp(code) => Self::Server {
+                code: u16::try_from(code).unwrap_or(u16::MAX),
+                detail: 0,
+                retry_after: None,
+                message: "it gave up the stream".into(),
+            },
             e => Self::Protocol(e.to_string()),
         }
     }

@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -25,12 +26,15 @@ use tokio::{
     time::{self, Instant},
 };
 
-use self::driver::{Connector, Session, Status};
 pub use self::{
     blocking::BlockingClient,
     config::{ClientConfig, LookupOptions, Trust},
     error::{ConnectError, LookupError},
     lookup::RawAnswer,
+};
+use self::{
+    driver::{Connector, Session, Status},
+    plan::Batch,
 };
 use crate::{
     answer::Answer,
@@ -98,39 +102,43 @@ impl Client {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.retried(options, async |session, deadline| {
-            lookup::ask_all(session, keys, options.detail, deadline, |batch| self.warn_of(batch.kinds())).await
-        })
-        .await
+        let (after, deadline) = self.deadline(options);
+        let asking = async {
+            let mut broken = None;
+            loop {
+                let session = self.session(broken.as_ref(), deadline).await?;
+                let warn = |batch: &Batch| self.warn_of(batch.kinds());
+                match lookup::ask_all(&session, keys, options.detail, deadline, warn).await {
+                    Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
+                    result => return result,
+                }
+            }
+        };
+        time::timeout_at(deadline, asking).await.unwrap_or(Err(LookupError::Timeout { after }))
     }
 
     /// Asks one batch, given as columns, and hands over the frame: for callers that have keys in columns and want no
     /// answer taken apart. The batch must keep to the limits of the [welcome](Self::welcome), and what a truncated
     /// answer left out is for the caller to ask again.
     pub async fn exchange(&self, columns: &[Column<'_>], options: &LookupOptions) -> Result<RawAnswer, LookupError> {
-        self.retried(options, async |session, deadline| lookup::ask(session, columns, options.detail, deadline).await)
-            .await
-    }
-
-    /// Runs a lookup within its time, twice if the connection breaks.
-    async fn retried<T>(
-        &self,
-        options: &LookupOptions,
-        run: impl AsyncFn(&Session, Instant) -> Result<T, LookupError>,
-    ) -> Result<T, LookupError> {
-        let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
-        let deadline = Instant::now() + after;
-        let twice = async {
-            let session = self.session(None, deadline).await?;
-            match run(&session, deadline).await {
-                Err(error) if error.is_loss() => {
-                    let session = self.session(Some(&session), deadline).await?;
-                    run(&session, deadline).await
+        let (after, deadline) = self.deadline(options);
+        let asking = async {
+            let mut broken = None;
+            loop {
+                let session = self.session(broken.as_ref(), deadline).await?;
+                match lookup::ask(&session, columns, options.detail, deadline).await {
+                    Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
+                    result => return result,
                 }
-                result => result,
             }
         };
-        time::timeout_at(deadline, twice).await.unwrap_or(Err(LookupError::Timeout { after }))
+        time::timeout_at(deadline, asking).await.unwrap_or(Err(LookupError::Timeout { after }))
+    }
+
+    /// How long a lookup may take, and until when.
+    fn deadline(&self, options: &LookupOptions) -> (Duration, Instant) {
+        let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
+        (after, Instant::now() + after)
     }
 
     /// The connection, made anew if need be; not the one that was found broken.

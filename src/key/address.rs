@@ -14,7 +14,8 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use super::canonical::{self, WebAddressError};
+use super::canonical::{self, HOST_BYTES_MAX, WebAddressError};
+use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
 /// Which addresses an expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,10 +144,15 @@ pub struct AddressParts<'a> {
 }
 
 impl<'a> AddressParts<'a> {
-    /// Finds host, path and query. `None` when the text has no host or no path.
+    /// Finds host, path and query. `None` when the text has no host or no path, or when either is longer than in any
+    /// canonical address: a host of thousands of labels would have as many parent domains to look for.
     #[inline]
     pub fn split(text: &'a [u8]) -> Option<Self> {
-        let path_start = text.iter().position(|&b| b == b'/').filter(|&at| at > 0)?;
+        if text.len() > WEB_ADDRESS_BYTES_MAX {
+            return None;
+        }
+        let hosts = 1..=HOST_BYTES_MAX;
+        let path_start = text.iter().position(|&b| b == b'/').filter(|at| hosts.contains(at))?;
         let path_end = text[path_start..].iter().position(|&b| b == b'?').map_or(text.len(), |at| path_start + at);
         Some(Self { text, path_start, path_end, ipv4: dotted_quad(&text[..path_start]) })
     }
@@ -178,7 +184,7 @@ impl<'a> AddressParts<'a> {
 
     /// Calls `try_one` with everything that this address can match in the scopes given, the most specific host first.
     ///
-    /// At most 2 + 1 + 30 expressions, and one domain for every label of the host.
+    /// At most 2 + 1 + 30 expressions, and one domain for every label of the host, of which there are 127 at most.
     #[inline]
     pub fn for_each_expression(&self, scopes: ScopeSet, mut try_one: impl FnMut(Scope, &'a [u8])) {
         if scopes.contains(Scope::Exact) {

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::wire::{HEADER_BYTES, Header, WireError};
+use crate::{
+    limits::CONTROL_BYTES_MAX,
+    wire::{HEADER_BYTES, Header, WireError},
+};
 
 /// Why a frame did not come or go.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,11 +25,15 @@ pub(crate) enum ExchangeError {
 /// Reads a header.
 pub(crate) async fn read_header(stream: &mut RecvStream) -> Result<Header, ExchangeError> {
     let mut bytes = [0; HEADER_BYTES];
-    stream.read_exact(&mut bytes).await.map_err(|e| match e {
+    read_exact(stream, &mut bytes).await?;
+    Ok(Header::parse(&bytes)?)
+}
+
+async fn read_exact(stream: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ExchangeError> {
+    stream.read_exact(bytes).await.map_err(|e| match e {
         ReadExactError::FinishedEarly(_) => ExchangeError::Cut,
         ReadExactError::ReadError(e) => e.into(),
-    })?;
-    Ok(Header::parse(&bytes)?)
+    })
 }
 
 /// Memory that the bodies of many streams share, counted in steps as they arrive, so that a promise of bytes holds
@@ -47,14 +54,19 @@ pub(crate) struct Body<'a> {
     _permits: Option<SemaphorePermit<'a>>,
 }
 
-/// Reads the body of a header.
+/// Reads the body of a header: nothing behind it if it is short, as all frames are that others follow on their stream.
 pub(crate) async fn read_body<'a>(
     stream: &mut RecvStream,
     header: &Header,
     budget: Option<&'a FrameBudget>,
 ) -> Result<Body<'a>, ExchangeError> {
     let length = header.body_bytes as usize;
-    let mut bytes = Vec::with_capacity(length.min(STEP_BYTES));
+    if length <= STEP_BYTES {
+        let mut bytes = vec![0; length];
+        read_exact(stream, &mut bytes).await?;
+        return Ok(Body { bytes, _permits: None });
+    }
+    let mut bytes = Vec::with_capacity(STEP_BYTES);
     let mut permits: Option<SemaphorePermit<'a>> = None;
     // What arrives is copied out at once: a `Bytes` kept would pin the whole receive buffer that it lies in.
     let mut chunks: [Bytes; CHUNKS] = Default::default();
@@ -117,6 +129,8 @@ impl From<ReadError> for ExchangeError {
 
 /// Bodies up to this size are allocated unseen and count for nothing: windows bound those.
 const STEP_BYTES: usize = 64 << 10;
+
+const _: () = assert!(CONTROL_BYTES_MAX <= STEP_BYTES);
 
 /// Packets taken from a stream at a time: each is one lock of the connection.
 const CHUNKS: usize = 32;

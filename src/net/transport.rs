@@ -10,14 +10,14 @@ use std::{
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, REQUEST_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, REQUEST_BYTES_MAX};
 
 /// What the server lets a client send before its hello is accepted, over all streams.
 pub(crate) const EARLY_WINDOW_BYTES: u32 = 256 << 10;
 
-/// What it lets a client send from then on, while its budget lasts: four of the longest requests. Also what it keeps of
+/// What it lets a client send from then on, while its budget lasts: two of the longest requests. Also what it keeps of
 /// answers that a client has not taken yet.
-pub(crate) const WINDOW_BYTES: u32 = 16 << 20;
+pub(crate) const WINDOW_BYTES: u32 = 8 << 20;
 
 /// Streams that a client may open before its hello is accepted: the control stream, the batches that wait, and some
 /// that are refused with an error that says why instead of being held back.

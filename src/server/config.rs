@@ -50,6 +50,9 @@ pub struct ServerConfig {
     pub retry_above_connections: usize,
     /// Memory for requests that arrive, over all connections.
     pub frame_bytes: usize,
+    /// Memory for the windows of all connections together: what peers may send ahead of what is read. Connections that
+    /// find it spent have small windows.
+    pub window_bytes: usize,
     /// How long batches are still answered after the shutdown began.
     pub grace: Duration,
     /// For how long clients may keep an answer with a record.
@@ -75,6 +78,7 @@ impl ServerConfig {
             // A handful of handshakes costs nothing; a flood of forged addresses must.
             retry_above_connections: CONNECTIONS_MAX / 16,
             frame_bytes: 512 << 20,
+            window_bytes: 1 << 30,
             grace: Duration::from_millis(BATCH_DEADLINE_MS / 2),
             // Bad news keeps; what is unknown may be listed with the next delta.
             positive_ttl: Duration::from_secs(3_600),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -27,7 +27,9 @@ use crate::{
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) connection: Connection,
-    /// Whether the hello was accepted.
+    /// Whether a hello came: there is no second.
+    hello_came: AtomicBool,
+    /// Whether it was accepted.
     pub(super) greeted: watch::Sender<bool>,
     /// Batches that came before.
     pub(super) early: AtomicUsize,
@@ -37,7 +39,7 @@ pub(super) struct Session {
 struct Control {
     send: SendStream,
     recv: RecvStream,
-    _windows: Option<OwnedSemaphorePermit>,
+    windows: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a stream has no answer.
@@ -53,11 +55,14 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
     let session = Arc::new(Session {
         shared: shared.clone(),
         connection: connection.clone(),
+        hello_came: AtomicBool::new(false),
         greeted: watch::Sender::new(false),
         early: AtomicUsize::new(0),
     });
     let mut streams = JoinSet::new();
     let mut notices = JoinSet::new();
+    // As long as the connection lasts, which may be longer than its control stream.
+    let mut _windows = None;
     let mut going_away = shared.going_away.subscribe();
     let mut leaving = false;
     let hello_by = time::sleep(shared.config.hello_deadline);
@@ -73,7 +78,8 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
                 }
             },
             Some(ended) = streams.join_next(), if !streams.is_empty() => {
-                if let Some(Some(control)) = report_panic(ended) {
+                if let Some(Some(mut control)) = report_panic(ended) {
+                    _windows = control.windows.take();
                     notices.spawn(notify(session.clone(), control));
                 }
             }
@@ -110,7 +116,7 @@ async fn stream(session: Arc<Session>, mut send: SendStream, mut recv: RecvStrea
         Ok(header) => match header.kind {
             FrameKind::Request => batch::answer(&session, &header, &mut send, &mut recv, deadline).await,
             FrameKind::Hello => match greet(&session, &header, &mut send, &mut recv, deadline).await {
-                Ok(windows) => return Some(Control { send, recv, _windows: windows }),
+                Ok(windows) => return Some(Control { send, recv, windows }),
                 Err(failure) => Err(failure),
             },
             kind => Err(WireError::FrameKind { expected: "hello or request", found: kind as u8 }.into()),
@@ -141,7 +147,7 @@ async fn greet(
     recv: &mut RecvStream,
     deadline: Instant,
 ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
-    if *session.greeted.borrow() {
+    if session.hello_came.swap(true, Relaxed) {
         return Err(
             WireError::FrameKind { expected: "request, after the first hello", found: header.kind as u8 }.into()
         );

@@ -97,7 +97,7 @@ impl Server {
         let shared = Shared {
             admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
             frames: FrameBudget::new(config.frame_bytes),
-            windows: Arc::new(Semaphore::new(config.frame_bytes >> 10)),
+            windows: Arc::new(Semaphore::new(config.window_bytes >> 10)),
             writers: Mutex::default(),
             generation: watch::Sender::new(index.view().generation()),
             going_away: watch::Sender::new(false),

@@ -132,6 +132,9 @@ impl SnapshotBuilder {
     /// Sorts everything and lays out the snapshot, ready to be written.
     pub fn finish(mut self, info: &SnapshotInfo) -> Result<super::BuiltSnapshot, BuildError> {
         check_dataset(&info.dataset)?;
+        if let Some(draft) = self.web.iter().find(|d| !d.key.1.is_ascii()) {
+            return Err(BuildError::Expression { found: draft.key.1.clone().into() });
+        }
         let mut summary = BuildSummary::default();
 
         let (sources, source_ranks) = mem::take(&mut self.sources).into_sorted();
@@ -151,7 +154,13 @@ impl SnapshotBuilder {
         let mut web = settle(mem::take(&mut self.web), &context, &mut summary);
         let mut web_sha256 = settle(mem::take(&mut self.web_sha256), &context, &mut summary);
         let mut ipv4 = settle(mem::take(&mut self.ipv4), &context, &mut summary);
-        make_ids_unique(&context, &mut digests, &mut web, &mut web_sha256, &mut ipv4);
+        if make_ids_unique(&context, &mut digests, &mut web, &mut web_sha256, &mut ipv4) {
+            // Two IDs of one feed under one indicator may have become the same derived one.
+            digests = settle(digests, &context, &mut summary);
+            web = settle(web, &context, &mut summary);
+            web_sha256 = settle(web_sha256, &context, &mut summary);
+            ipv4 = settle(ipv4, &context, &mut summary);
+        }
 
         let mut entries: Vec<_> =
             sources.iter().map(|name| SourceEntry { name: name.clone(), records: 0, newest: 0 }).collect();
@@ -267,20 +276,22 @@ fn settle<K: Ord>(mut drafts: Vec<Draft<K>>, context: &Context<'_>, summary: &mu
 }
 
 /// A record is known by (source, ID). Where a feed gives one ID to several indicators, the first keeps it and the
-/// others get derived ones.
+/// others get derived ones. Says whether there were any.
 fn make_ids_unique(
     context: &Context<'_>,
     digests: &mut [Draft<Digest>],
     web: &mut [Draft<(Scope, Box<str>)>],
     web_sha256: &mut [Draft<[u8; 32]>],
     ipv4: &mut [Draft<Ipv4Block>],
-) {
+) -> bool {
+    let mut changed = false;
     let mut seen = std::collections::HashSet::new();
     let mut check = |id: &mut u64, class: u32, name: u32, indicator: &dyn Fn() -> Indicator| {
         let source = context.classes[class as usize].source;
         // Derived IDs hold their indicator already.
         if *id >> 63 == 0 && !seen.insert((source, *id)) {
             *id = derived_id(&context.sources[source as usize], &indicator(), &context.names[name as usize]);
+            changed = true;
         }
     };
     for d in digests {
@@ -295,6 +306,7 @@ fn make_ids_unique(
     for d in ipv4 {
         check(&mut d.id, d.class, d.name, &|| Indicator::Ipv4(d.key));
     }
+    changed
 }
 
 /// Groups records by key.

@@ -90,6 +90,12 @@ pub enum BuildError {
         /// The name.
         found: String,
     },
+    /// A web expression is not canonical.
+    #[error("a web expression must be ASCII in canonical form, found {found:?}")]
+    Expression {
+        /// The expression.
+        found: String,
+    },
     /// More than a table can number.
     #[error("{found} {what}, more than the {most} that one snapshot can hold; split the feeds")]
     TooMany {

@@ -11,6 +11,9 @@
 //! frame, or one error frame, and finishes. Every kind of frame starts with the same header. All integers are little
 //! endian, nothing is aligned, texts are UTF-8, and bytes behind the last field of a frame are an error.
 //!
+//! What goes wrong has a number, see [`ErrorCode`]: in an error frame while the stream can still carry one, else as the
+//! code with which the stream is reset or stopped, or the connection closed. 0 there means that nothing went wrong.
+//!
 //! # Header, 16 bytes
 //!
 //! | at | field | bytes | |
@@ -153,13 +156,15 @@ mod raw;
 mod request;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use self::{
-    answer::{AnswerCaps, AnswerMeta, AnswerView, AnswerWriter, ExceptionRow, HitRow},
+    answer::{AnswerMeta, AnswerView, ExceptionRow, HitRow},
     error::{ErrorCode, ErrorFrame, WireError},
     header::{FrameKind, HEADER_BYTES, Header},
     hello::{Hello, Notice, ServerLimits, Welcome},
     request::{RequestColumn, RequestLimits, RequestOptions, RequestView, request_bytes, write_request},
+    writer::{AnswerCaps, AnswerWriter},
 };
 #[cfg(doc)]
 use crate::limits::{ANSWER_BYTES_MAX, CONTROL_BYTES_MAX, REQUEST_BYTES_MAX};

@@ -1,13 +1,17 @@
 //! A server on a free port of this machine, and the records that it knows.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use ksn::{
     Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
     key::{Digest, DigestKind, Indicator, Scope},
-    record::{Listing, RecordType},
+    record::{Listing, RecordSink, RecordType},
+    snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
+    timestamp::Timestamp,
+    wire,
 };
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
 /// A server that runs until it is stopped or dropped.
@@ -15,6 +19,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) pin: Pin,
     pub(crate) state: tempfile::TempDir,
+    pub(crate) index: Arc<Index>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -26,13 +31,14 @@ impl Running {
         let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap(), certificate);
         config.grace = Duration::from_secs(5);
         change(&mut config);
-        let server = Server::bind(config, index()).unwrap();
+        let index = Arc::new(Index::new(snapshot(1)));
+        let server = Server::bind(config, index.clone()).unwrap();
         let (address, pin) = (server.local_addr(), server.pin());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, pin, state, stop: Some(stop), task }
+        Self { address, pin, state, index, stop: Some(stop), task }
     }
 
     pub(crate) fn client_config(&self) -> ClientConfig {
@@ -41,6 +47,12 @@ impl Running {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.client_config()).await.unwrap()
+    }
+
+    /// A connection of a client of our own making, which may do as it likes.
+    pub(crate) async fn raw(&self) -> quinn::Connection {
+        let endpoint = raw_endpoint(&self.state.path().join("server.crt"));
+        bounded(endpoint.connect(self.address, "localhost").unwrap()).await.unwrap()
     }
 
     /// Begins the shutdown.
@@ -79,8 +91,7 @@ pub(crate) fn key(text: &str) -> Key {
 pub(crate) const MD5_KNOWN: &str = "md5:00112233445566778899aabbccddeeff";
 
 /// Records under every kind of indicator, and digests for numbers below 1,000.
-pub(crate) fn index() -> Arc<Index> {
-    let names: Vec<String> = (0..100).map(|i| format!("Trojan.Numbered.{i}")).collect();
+fn listings(names: &[String]) -> Vec<Listing<'_>> {
     let mut listings = vec![
         listing(Indicator::Digest(digest(MD5_KNOWN)), 1, RecordType::Malware, "Eicar"),
         listing(Indicator::Ipv4("192.0.2.0/24".parse().unwrap()), 2, RecordType::BotnetCc, "Block"),
@@ -92,7 +103,16 @@ pub(crate) fn index() -> Arc<Index> {
         let id = 1_000 + u64::from(number);
         listing(Indicator::Digest(sha256(number)), id, RecordType::Malware, &names[number as usize / 10])
     }));
-    Arc::new(Index::of(&listings))
+    listings
+}
+
+pub(crate) fn snapshot(generation: u64) -> Snapshot {
+    let mut builder = SnapshotBuilder::new();
+    let names: Vec<String> = (0..100).map(|i| format!("Trojan.Numbered.{i}")).collect();
+    listings(&names).into_iter().for_each(|listing| builder.add(0, listing));
+    let created = Timestamp::from_seconds(1_700_000_000).unwrap();
+    let info = SnapshotInfo { dataset: "test".into(), generation, created, compiled_with: BTreeMap::new() };
+    Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap()
 }
 
 fn listing<'a>(indicator: Indicator, id: u64, record_type: RecordType, name: &'a str) -> Listing<'a> {
@@ -108,4 +128,41 @@ fn digest(text: &str) -> Digest {
         Key::Digest(digest) => digest,
         other => panic!("{other} is no digest"),
     }
+}
+
+/// An endpoint that trusts a certificate.
+fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+    let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
+    endpoint
+}
+
+/// A server of our own making, and the pin of its certificate.
+pub(crate) fn raw_server(alpn: &[u8]) -> (quinn::Endpoint, Pin) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pin = Pin::of_certificate(made.cert.der());
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let quic = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+    (quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap(), pin)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

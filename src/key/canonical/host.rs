@@ -11,7 +11,7 @@ use super::{WebAddressError, escape::escape_into, excerpt, is_port};
 
 /// Length of a host in canonical form, in bytes: what fits into the 255 bytes of a name in DNS (RFC 1035, section
 /// 2.3.4). Escapes count as they are written.
-pub(super) const HOST_BYTES_MAX: usize = 253;
+pub(in crate::key) const HOST_BYTES_MAX: usize = 253;
 
 /// Bytes of an IDN before it is put in Punycode. A character takes four at most in UTF-8 and one at least in Punycode.
 const IDN_BYTES_MAX: usize = 4 * HOST_BYTES_MAX;

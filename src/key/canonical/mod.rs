@@ -43,7 +43,7 @@ mod plain;
 use self::escape::{escape_into, unescape};
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
-pub(super) use self::host::DEFANGED_DOTS;
+pub(super) use self::host::{DEFANGED_DOTS, HOST_BYTES_MAX};
 
 /// Why a text is no web address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

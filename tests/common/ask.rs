@@ -1,0 +1,166 @@
+//! Asks a view as its callers do: in columns, with a sink that may be full at any time.
+
+use std::ops::{ControlFlow, Range};
+
+use ksn::{
+    Key,
+    batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
+    engine::View,
+    key::KeyKind,
+    record::RecordSink as _,
+    snapshot::{BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
+    timestamp::Timestamp,
+};
+use zerocopy::little_endian::U32;
+
+use super::naive::{Answer, Matched, Row};
+
+/// A snapshot of these listings, in this order.
+pub(crate) fn build<'a>(rows: impl IntoIterator<Item = &'a Row>) -> BuiltSnapshot {
+    let mut builder = SnapshotBuilder::new();
+    for (row, input) in rows.into_iter().zip(0..) {
+        builder.add(input % 7, row.listing());
+    }
+    let info = SnapshotInfo {
+        dataset: "made-up".into(),
+        generation: 7,
+        created: Timestamp::from_seconds(1_000_000_000).unwrap(),
+        compiled_with: [("list".to_owned(), "3".to_owned())].into(),
+    };
+    builder.finish(&info).expect("small listings fit")
+}
+
+/// Keys of one kind, laid out as a column.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<U32>,
+}
+
+impl Keys {
+    /// # Panics
+    ///
+    /// When a key is of another kind.
+    pub(crate) fn new<'a>(kind: KeyKind, keys: impl IntoIterator<Item = &'a Key>) -> Self {
+        let mut column = Self::default();
+        for key in keys {
+            assert_eq!(key.kind(), kind);
+            match key {
+                Key::Digest(digest) => column.bytes.extend_from_slice(digest.bytes()),
+                Key::Web(address) => column.push_text(address.as_str().as_bytes()),
+                Key::Ipv4(address) => column.bytes.extend_from_slice(&address.octets()),
+            }
+        }
+        column
+    }
+
+    pub(crate) fn push_text(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.ends.push((self.bytes.len() as u32).into());
+    }
+
+    pub(crate) fn column(&self, kind: KeyKind) -> Column<'_> {
+        match kind {
+            KeyKind::Digest(kind) => Column::Digests { kind, bytes: &self.bytes },
+            KeyKind::Web => Column::Web(Texts::new(&self.ends, &self.bytes).expect("ends ascend")),
+            KeyKind::Ipv4 => Column::Ipv4(self.bytes.as_chunks().0),
+        }
+    }
+}
+
+/// What a view said of every row of a range.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    pub(crate) hits: Vec<Vec<Answer>>,
+    pub(crate) exceptions: Vec<Option<Exception>>,
+}
+
+/// Asks for a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when asked again, and so on;
+/// when `room` is used up it has room for all.
+pub(crate) fn ask(
+    view: &View,
+    column: &Column<'_>,
+    rows: Range<u32>,
+    detail: Detail,
+    now: Timestamp,
+    room: &[usize],
+) -> Answers {
+    let number = 5;
+    let answered = rows.start as usize..(rows.end as usize).min(column.rows()).max(rows.start as usize);
+    let mut sink = Collect {
+        number,
+        first: rows.start,
+        room: usize::MAX,
+        refused: None,
+        answers: Answers { hits: vec![Vec::new(); answered.len()], exceptions: vec![None; answered.len()] },
+    };
+    let mut room = room.iter();
+    let mut start = rows.start;
+    loop {
+        sink.room = room.next().copied().unwrap_or(usize::MAX);
+        sink.refused = None;
+        match view.answer(number, column, start..rows.end, detail, now, &mut sink) {
+            ControlFlow::Continue(()) => {
+                assert_eq!(sink.refused, None, "a refusal was ignored");
+                return sink.answers;
+            }
+            ControlFlow::Break(row) => {
+                assert_eq!(sink.refused, Some(row), "it must resume at the row that was refused");
+                assert!(start <= row && row < rows.end);
+                // Its hits were not all taken: it counts as not answered.
+                let place = (row - rows.start) as usize;
+                sink.answers.hits[place].clear();
+                assert!(sink.answers.hits[place + 1..].iter().all(Vec::is_empty));
+                start = row;
+            }
+        }
+    }
+}
+
+struct Collect {
+    number: u16,
+    first: u32,
+    room: usize,
+    refused: Option<u32>,
+    answers: Answers,
+}
+
+impl Collect {
+    fn take(&mut self, at: Position) -> ControlFlow<(), usize> {
+        assert_eq!(at.column, self.number);
+        assert_eq!(self.refused, None, "it went on after a refusal");
+        if self.room == 0 {
+            self.refused = Some(at.row);
+            return ControlFlow::Break(());
+        }
+        self.room -= 1;
+        ControlFlow::Continue((at.row - self.first) as usize)
+    }
+}
+
+impl Sink for Collect {
+    fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()> {
+        let place = self.take(at)?;
+        self.answers.hits[place].push(Answer {
+            id: hit.id,
+            record_type: hit.record_type,
+            name: hit.name.into(),
+            source: hit.source.into(),
+            timestamp: hit.timestamp,
+            expiry: hit.expiry,
+            port: hit.port,
+            matched: match hit.matched {
+                ksn::batch::Matched::Digest => Matched::Digest,
+                ksn::batch::Matched::Web(scope, text) => Matched::Web(scope, String::from_utf8(text.into()).unwrap()),
+                ksn::batch::Matched::Block(block) => Matched::Block(block.first(), block.last()),
+            },
+        });
+        ControlFlow::Continue(())
+    }
+
+    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()> {
+        let place = self.take(at)?;
+        self.answers.exceptions[place] = Some(exception);
+        ControlFlow::Continue(())
+    }
+}

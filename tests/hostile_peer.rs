@@ -1,0 +1,287 @@
+//! Prevents one peer from harming another: garbage, half frames, floods and silence cost the peer that sends them its
+//! stream or connection, and the others nothing.
+#![cfg(feature = "net")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{MD5_KNOWN, Running, bounded, key, sha256};
+use ksn::{
+    Client, ConnectError, Key, Status,
+    batch::Column,
+    key::DigestKind,
+    limits::EARLY_BATCHES_MAX,
+    wire::{
+        AnswerView, ErrorCode, ErrorFrame, FrameKind, HEADER_BYTES, Header, Hello, Notice, RequestOptions, Welcome,
+        write_request,
+    },
+};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+
+/// Two MD5 digests, the second of them listed.
+fn request() -> Vec<u8> {
+    let mut bytes = vec![0; 16];
+    let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
+    bytes.extend_from_slice(known.bytes());
+    write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }])
+}
+
+async fn hello(connection: &Connection) -> (SendStream, RecvStream) {
+    let (mut send, mut recv) = bounded(connection.open_bi()).await.unwrap();
+    send.write_all(&Hello::new("raw", "1", "test").to_frame()).await.unwrap();
+    let (header, body) = read_frame(&mut recv).await;
+    assert!(Welcome::parse(&header, &body).is_ok());
+    (send, recv)
+}
+
+async fn read_frame(recv: &mut RecvStream) -> (Header, Vec<u8>) {
+    let mut bytes = [0; HEADER_BYTES];
+    bounded(recv.read_exact(&mut bytes)).await.unwrap();
+    let header = Header::parse(&bytes).unwrap();
+    let mut body = vec![0; header.body_bytes as usize];
+    bounded(recv.read_exact(&mut body)).await.unwrap();
+    (header, body)
+}
+
+/// Opens a stream, sends bytes, and finishes.
+async fn send(connection: &Connection, bytes: &[u8]) -> RecvStream {
+    let (mut send, recv) = bounded(connection.open_bi()).await.unwrap();
+    // A server that has heard enough stops the stream; what it said is read next.
+    let _ = bounded(send.write_all(bytes)).await;
+    let _ = send.finish();
+    recv
+}
+
+async fn error_code(recv: &mut RecvStream) -> ErrorCode {
+    let (header, body) = read_frame(recv).await;
+    assert_eq!(header.kind, FrameKind::Error);
+    let error = ErrorFrame::parse(&header, &body).unwrap();
+    assert!(!error.message.is_empty());
+    ErrorCode::from_number(error.code).unwrap()
+}
+
+async fn assert_answered(recv: &mut RecvStream) {
+    let (header, body) = read_frame(recv).await;
+    let answer = AnswerView::parse(&header, &body).unwrap();
+    assert_eq!((answer.hits().len(), answer.hits()[0].position().row), (1, 1));
+}
+
+fn closed_with(error: ConnectionError) -> Option<ErrorCode> {
+    match error {
+        ConnectionError::ApplicationClosed(close) => ErrorCode::from_number(close.error_code.into_inner() as u16),
+        other => panic!("{other}"),
+    }
+}
+
+/// Asks until told to stop, and checks every answer.
+async fn ask_steadily(client: Client, stop: tokio::sync::watch::Receiver<bool>) -> u32 {
+    let keys: Vec<Key> = (0..1_000).map(|number| sha256(number).into()).collect();
+    let mut rounds = 0;
+    while !*stop.borrow() {
+        let answers = bounded(client.lookup(&keys)).await.unwrap();
+        for (number, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.status == Status::Known, number % 10 == 0);
+        }
+        rounds += 1;
+    }
+    rounds
+}
+
+#[tokio::test]
+async fn a_good_client_is_answered_beside_hostile_ones() {
+    let server = Running::start(|config| config.limits.deadline_ms = 1_000).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let good = tokio::spawn(ask_steadily(bounded(server.client()).await, stopped));
+
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    // Garbage, and frames of kinds that no client sends.
+    for (bytes, code) in [
+        (vec![0xff; 5_000], ErrorCode::Malformed),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), ErrorCode::Malformed),
+        (Vec::new(), ErrorCode::Malformed),
+        (Notice::NewGeneration(7).to_frame(), ErrorCode::UnexpectedFrame),
+        (Hello::new("again", "1", "test").to_frame(), ErrorCode::UnexpectedFrame),
+        (request()[..40].to_vec(), ErrorCode::Malformed),
+        ([request(), vec![0]].concat(), ErrorCode::Malformed),
+        (huge(), ErrorCode::TooLong),
+    ] {
+        assert_eq!(error_code(&mut send(&raw, &bytes).await).await, code);
+    }
+    // Half a frame and then silence: the deadline ends it.
+    let (mut half, mut told) = bounded(raw.open_bi()).await.unwrap();
+    half.write_all(&request()[..60]).await.unwrap();
+    assert_eq!(error_code(&mut told).await, ErrorCode::Deadline);
+    // The stream fails alone: its connection still answers.
+    assert_answered(&mut send(&raw, &request()).await).await;
+
+    // A flood of streams that nobody ever finishes.
+    let flood = server.raw().await;
+    let _control = hello(&flood).await;
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let (mut send, recv) = bounded(flood.open_bi()).await.unwrap();
+        send.write_all(&request()[..17]).await.unwrap();
+        held.push((send, recv));
+    }
+    assert_answered(&mut send(&raw, &request()).await).await;
+    flood.close(0u32.into(), b"");
+
+    stop.send_replace(true);
+    assert!(bounded(good).await.unwrap() > 0);
+    server.stop().await;
+}
+
+/// A header that promises more than is allowed.
+fn huge() -> Vec<u8> {
+    let mut frame = request();
+    frame[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    frame
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_take_its_answer_is_cut() {
+    let server = Running::start(|config| config.limits.deadline_ms = 500).await;
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    // 2.4 MB of hits, which is more than the window of a stream that nobody reads.
+    let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
+    let bytes = known.bytes().repeat(60_000);
+    let frame = write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }]);
+    let mut recv = send(&raw, &frame).await;
+    let reset = bounded(recv.received_reset()).await.unwrap().map(|code| code.into_inner());
+    assert_eq!(reset, Some(u64::from(ErrorCode::Deadline.number())));
+    assert_answered(&mut send(&raw, &request()).await).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_passes_a_limit_is_told_by_number() {
+    let server = Running::start(|config| {
+        config.limits.keys = 10;
+        config.limits.request_bytes = 1_000;
+    })
+    .await;
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    let digests = |count: usize| {
+        let bytes = vec![1; 16 * count];
+        write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }])
+    };
+    assert_eq!(error_code(&mut send(&raw, &digests(11)).await).await, ErrorCode::TooManyKeys);
+    assert_eq!(error_code(&mut send(&raw, &digests(1_000)).await).await, ErrorCode::TooLong);
+    let mut narrow = digests(1);
+    (narrow[57], narrow[60]) = (8, 2);
+    assert_eq!(error_code(&mut send(&raw, &narrow).await).await, ErrorCode::UnsupportedWidth);
+    let behind = RequestOptions { generation_min: 2, ..RequestOptions::default() };
+    assert_eq!(error_code(&mut send(&raw, &write_request(&behind, &[])).await).await, ErrorCode::Behind);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_column_of_an_unknown_kind_is_unsupported_and_the_rest_is_answered() {
+    let server = Running::start(|_| {}).await;
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    let listed = sha256(10);
+    let columns = [
+        Column::Digests { kind: DigestKind::Md5, bytes: &[0; 32] },
+        Column::Digests { kind: DigestKind::Sha256, bytes: listed.bytes() },
+    ];
+    let mut frame = write_request(&RequestOptions::default(), &columns);
+    frame[HEADER_BYTES + 40] = 99;
+    let (header, body) = read_frame(&mut send(&raw, &frame).await).await;
+    let answer = AnswerView::parse(&header, &body).unwrap();
+    assert_eq!(answer.answered().collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(
+        (answer.exceptions().len(), answer.exceptions()[0].row(), answer.exceptions()[0].column()),
+        (1, None, 0)
+    );
+    assert_eq!(answer.hits()[0].position().column, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_hello_is_closed() {
+    let server = Running::start(|config| config.hello_deadline = Duration::from_millis(300)).await;
+    let raw = server.raw().await;
+    assert_eq!(closed_with(bounded(raw.closed()).await), Some(ErrorCode::HelloMissing));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_few_early_batches_wait_and_the_rest_are_refused() {
+    let server = Running::start(|_| {}).await;
+    let raw = server.raw().await;
+    let mut waiting = Vec::new();
+    for _ in 0..EARLY_BATCHES_MAX {
+        waiting.push(send(&raw, &request()).await);
+    }
+    // Streams are taken up in order, so the first of these that is judged finds the places taken.
+    let mut beyond = send(&raw, &request()).await;
+    assert_eq!(error_code(&mut beyond).await, ErrorCode::HelloMissing);
+    let _control = hello(&raw).await;
+    for mut recv in waiting {
+        assert_answered(&mut recv).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_spoken_is_refused_with_words() {
+    let server = Running::start(|_| {}).await;
+    let raw = server.raw().await;
+    let hello = Hello { version_min: 2, version_max: 9, ..Hello::new("raw", "1", "test") };
+    let mut recv = send(&raw, &hello.to_frame()).await;
+    assert_eq!(error_code(&mut recv).await, ErrorCode::UnsupportedVersion);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_of_an_address_are_refused() {
+    let server = Running::start(|config| {
+        config.connections_per_address = 1;
+        // Everyone proves their address first.
+        config.retry_above_connections = 0;
+    })
+    .await;
+    let client = bounded(server.client()).await;
+    let error = bounded(Client::connect(server.client_config())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused), "{error:?}");
+    assert_eq!(bounded(client.lookup(&[key(MD5_KNOWN)])).await.unwrap()[0].status, Status::Known);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_on_its_way_is_answered_through_a_shutdown() {
+    let mut server = Running::start(|_| {}).await;
+    let raw = server.raw().await;
+    let (_send, mut notices) = hello(&raw).await;
+    let frame = request();
+    let (mut half, mut answer) = bounded(raw.open_bi()).await.unwrap();
+    half.write_all(&frame[..60]).await.unwrap();
+    server.begin_stop();
+    let (header, body) = read_frame(&mut notices).await;
+    assert_eq!(Notice::parse(&header, &body), Ok(Notice::GoingAway { grace_ms: 5_000 }));
+    // The rest comes well after the server would have left an idle connection.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    half.write_all(&frame[60..]).await.unwrap();
+    half.finish().unwrap();
+    assert_answered(&mut answer).await;
+    assert_eq!(closed_with(bounded(raw.closed()).await), Some(ErrorCode::GoingAway));
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_longer_than_its_grace() {
+    let mut server = Running::start(|config| config.grace = Duration::from_millis(300)).await;
+    let raw = server.raw().await;
+    let _control = hello(&raw).await;
+    let (mut half, _recv) = bounded(raw.open_bi()).await.unwrap();
+    half.write_all(&request()[..60]).await.unwrap();
+    server.begin_stop();
+    assert_eq!(closed_with(bounded(raw.closed()).await), Some(ErrorCode::GoingAway));
+    server.stopped().await;
+}

@@ -1,0 +1,294 @@
+//! Prevents the layers from growing together: an arrow only ever points down, files stay short, and `unsafe` stays where
+//! it is explained.
+//!
+//! It reads the sources as text: which file names which of our modules, in `use` declarations and in paths.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The layers, the lowest first. Modules of one layer are strangers to one another, but for those in [`MAY_USE`].
+const LAYERS: [&[&str]; 6] = [
+    &["key", "record", "batch", "limits", "timestamp", "answer"],
+    &["wire", "snapshot", "feed"],
+    &["index"],
+    &["engine", "compile", "local"],
+    &["net", "server", "client"],
+    &["cli"],
+];
+
+/// Who may use a module of the same layer. The vocabulary has one order of its own, which needs no law.
+const MAY_USE: [(&str, &str); 4] = [("server", "net"), ("client", "net"), ("compile", "engine"), ("local", "engine")];
+
+/// What feeds are compiled into is all that these two share.
+const NEVER: [(&str, &str); 1] = [("index", "wire")];
+
+/// Where `unsafe` may stand: kernels that say why.
+const UNSAFE_FILES: [&str; 2] = ["src/index/prefetch.rs", "src/snapshot/open.rs"];
+
+const LINES_MAX: usize = 800;
+
+struct Source {
+    /// From the root of the project, with slashes.
+    path: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source { path: relative(root, &path), text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 20, "the sources are not where they were");
+    found
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    let parts: PathBuf = path.strip_prefix(root).unwrap().into();
+    parts.components().map(|c| c.as_os_str().to_str().unwrap()).collect::<Vec<_>>().join("/")
+}
+
+/// The top-level module that a file belongs to; `None` for the roots, which belong to no layer.
+fn module_of(path: &str) -> Option<&str> {
+    let inner = path.strip_prefix("src/")?;
+    let name = inner.split('/').next()?;
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    (!["lib", "main"].contains(&name)).then_some(name)
+}
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// Whether code of one module may name another.
+fn is_allowed(from: &str, to: &str) -> bool {
+    let (Some(upper), Some(lower)) = (layer_of(from), layer_of(to)) else { return false };
+    from == to
+        || ((lower < upper || (upper == 0 && lower == 0) || MAY_USE.contains(&(from, to)))
+            && !NEVER.contains(&(from, to)))
+}
+
+/// The code of every line, without comments, strings and characters; what they hold is no arrow.
+fn code_lines(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    let push = |lines: &mut Vec<String>, c: char| match c {
+        '\n' => lines.push(String::new()),
+        c => lines.last_mut().unwrap().push(c),
+    };
+    let mut comment_depth = 0;
+    let mut previous = ' ';
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        match (c, next) {
+            ('/', Some('*')) => {
+                chars.next();
+                comment_depth += 1;
+            }
+            ('*', Some('/')) if comment_depth > 0 => {
+                chars.next();
+                comment_depth -= 1;
+            }
+            ('\n', _) => push(&mut lines, '\n'),
+            _ if comment_depth > 0 => {}
+            ('/', Some('/')) => while chars.next_if(|&c| c != '\n').is_some() {},
+            // A raw string: r"…", r#"…"#.
+            ('r', Some('"' | '#')) if !(previous.is_alphanumeric() && previous != 'b') && previous != '_' => {
+                let hashes = std::iter::from_fn(|| chars.next_if_eq(&'#')).count();
+                if chars.next_if_eq(&'"').is_some() {
+                    let end = format!("\"{}", "#".repeat(hashes));
+                    let mut tail = String::new();
+                    while !tail.ends_with(&end) {
+                        let Some(c) = chars.next() else { break };
+                        if c == '\n' {
+                            push(&mut lines, c);
+                        }
+                        tail.push(c);
+                    }
+                }
+            }
+            ('"', _) => {
+                while let Some(c) = chars.next() {
+                    match c {
+                        '\\' => {
+                            if chars.next() == Some('\n') {
+                                push(&mut lines, '\n');
+                            }
+                        }
+                        '"' => break,
+                        '\n' => push(&mut lines, '\n'),
+                        _ => {}
+                    }
+                }
+            }
+            // A character such as '"', not a lifetime.
+            ('\'', Some(inner)) => {
+                let mut ahead = chars.clone();
+                ahead.next();
+                if inner == '\\' || ahead.next() == Some('\'') {
+                    let escaped = chars.next() == Some('\\');
+                    if escaped {
+                        chars.next();
+                    }
+                    while chars.next().is_some_and(|c| c != '\'') {}
+                }
+            }
+            (c, _) => push(&mut lines, c),
+        }
+        previous = c;
+    }
+    lines
+}
+
+/// The modules of ours that a file names, each with the line (from 1).
+fn arrows(text: &str, from_program: bool) -> Vec<(usize, String)> {
+    let lines = code_lines(text);
+    // `crate::a`, `crate::{a, b::{…}}` and, in the program, `ksn::a`.
+    let joined = lines.join("\n");
+    let mut found = Vec::new();
+    for root in ["crate", "ksn"].into_iter().filter(|&root| root == "crate" || from_program) {
+        let mut rest = 0;
+        while let Some(at) = joined[rest..].find(root).map(|at| at + rest) {
+            rest = at + root.len();
+            let is_word = !joined[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let Some(path) = joined[rest..].strip_prefix("::").filter(|_| is_word) else { continue };
+            let line = joined[..at].matches('\n').count() + 1;
+            for name in heads(path) {
+                found.push((line, name));
+            }
+        }
+    }
+    found
+}
+
+/// The first names of a path or of a group of paths.
+fn heads(path: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
+    let (mut depth, mut start, mut names) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                names.push(word(group[start..at].trim()));
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                names.push(word(group[start..at].trim()));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Where the tests of a file begin: they may look upward.
+fn tests_start(text: &str) -> usize {
+    code_lines(text).iter().position(|line| line.trim() == "#[cfg(test)]").map_or(usize::MAX, |at| at + 1)
+}
+
+#[test]
+fn arrows_point_down() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        let Some(module) = module_of(&source.path) else { continue };
+        if layer_of(module).is_none() {
+            wrong.push(format!("{}: the module `{module}` is in no layer; add it to LAYERS", source.path));
+            continue;
+        }
+        let tests = tests_start(&source.text);
+        for (line, name) in arrows(&source.text, module == "cli") {
+            // What the root re-exports (`crate::Key`) is for callers; within, it would hide arrows. The program is a
+            // caller.
+            let is_module = layer_of(&name).is_some();
+            if !is_module && module != "cli" && line < tests {
+                wrong.push(format!("{}:{line}: `crate::{name}` hides an arrow; name its module", source.path));
+            }
+            if is_module && line < tests && !is_allowed(module, &name) {
+                wrong.push(format!("{}:{line}: `{module}` must not use `{name}`", source.path));
+            }
+            seen.insert((module.to_owned(), name));
+        }
+    }
+    assert!(seen.contains(&("engine".into(), "index".into())), "no arrows were found: {seen:?}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_program_uses_the_public_api_only() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if module_of(&source.path) != Some("cli") && source.path != "src/main.rs" {
+            continue;
+        }
+        for (line, name) in arrows(&source.text, false) {
+            // Its own modules are `crate::cli` to it.
+            if layer_of(&name).is_some_and(|layer| layer < LAYERS.len() - 1) {
+                wrong.push(format!("{}:{line}: `crate::{name}`; the program says `ksn::{name}`", source.path));
+            }
+        }
+    }
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    assert!(!code_lines(&lib).iter().any(|line| line.trim_end().ends_with("mod cli;")), "the library does not hold the program");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|source| (source, source.text.lines().count()))
+        .filter(|&(_, lines)| lines > LINES_MAX)
+        .map(|(source, lines)| format!("{}:{lines}: more than {LINES_MAX} lines; part it", source.path))
+        .collect();
+    assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+#[test]
+fn unsafe_stays_in_its_kernels() {
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for source in sources() {
+        for (line, code) in code_lines(&source.text).iter().enumerate() {
+            let is_word = |c: char| c.is_alphanumeric() || c == '_';
+            if !code.split(|c| !is_word(c)).any(|word| word == "unsafe") {
+                continue;
+            }
+            if UNSAFE_FILES.contains(&source.path.as_str()) {
+                used.insert(source.path.clone());
+            } else {
+                wrong.push(format!("{}:{}: `unsafe` outside of {UNSAFE_FILES:?}", source.path, line + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(used.len(), UNSAFE_FILES.len(), "a kernel needs no `unsafe` any more: {used:?}");
+}
+
+#[test]
+fn the_reader_of_arrows_reads_what_is_written() {
+    let text = "use crate::{\n    key::{Key, Scope},\n    wire,\n    // net::Secret,\n};\nfn f() { crate::index::g(\"crate::cli\", '\"', r#\"crate::feed \"#) }\n/* crate::net */ use super::server;\n// crate::client\nlet x: &'a str = mycrate::net::y; ksn::server::run()";
+    let expected = [(1, "key"), (1, "wire"), (6, "index")].map(|(line, name)| (line, name.to_owned()));
+    assert_eq!(arrows(text, false), expected);
+    assert_eq!(arrows(text, true).last(), Some(&(9, "server".to_owned())));
+    assert!(is_allowed("wire", "key") && is_allowed("server", "net") && is_allowed("record", "key"));
+    assert!(!is_allowed("key", "wire") && !is_allowed("wire", "snapshot") && !is_allowed("server", "client"));
+    assert!(!is_allowed("net", "server") && !is_allowed("index", "wire") && !is_allowed("feed", "snapshot"));
+}
