@@ -74,23 +74,14 @@ impl CompileError {
     /// Whether the input is none that a snapshot is made of, so that nothing of it was taken; as opposed to one that
     /// could not be read to its end.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Feed(FeedError::Unrecognised { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))
-        )
+        matches!(self, Self::Feed(FeedError::Unrecognised { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_)))
     }
 }
 
 impl Compiler {
     /// One that reads feeds as the options say.
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            format: None,
-            guards: Guards::default(),
-            builder: SnapshotBuilder::new(),
-            files: Vec::new(),
-        }
+        Self { options, format: None, guards: Guards::default(), builder: SnapshotBuilder::new(), files: Vec::new() }
     }
 
     /// Reads every input as this format, whatever it looks like.
@@ -106,8 +97,7 @@ impl Compiler {
     /// Reads a feed. What is refused is both returned and kept as the input's report.
     pub fn read(&mut self, input: impl Read, name: &str) -> Result<&Report, &CompileError> {
         let number = self.files.len() as u32;
-        let report =
-            feed::read(input, name, self.format, &self.options, &self.guards, number, &mut self.builder);
+        let report = feed::read(input, name, self.format, &self.options, &self.guards, number, &mut self.builder);
         self.keep(name, report.map_err(CompileError::from))
     }
 
