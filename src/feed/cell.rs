@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::ioc_list::{Shape, shape};
 use crate::{
     key::{Digest, DigestKind, Indicator, Ipv4Block, Scope, WebAddress, refang},
     timestamp::Timestamp,
@@ -125,9 +126,11 @@ pub(crate) fn ipv4_port(text: &str) -> Result<WithPort, Why> {
     Ok((Indicator::Ipv4(block), None))
 }
 
-/// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain).
+/// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain). Names need a top-level domain
+/// that exists, and more than a dot if that is an ending of files, too: see [`ioc_list`](super::ioc_list).
 pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
-    let text = refang(text.trim());
+    let given = text.trim();
+    let text = refang(given);
     if text.is_empty() {
         return Err(Why::Rejected("the indicator is missing".into()));
     }
@@ -161,11 +164,19 @@ pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
     if !host.contains('.') {
         return Err(Why::Rejected("expected a hash, an address, a URL or a name".into()));
     }
+    let port: u16 =
+        port.parse().map_err(|_| Why::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
+    // What is no more than a word with a dot in it may be a file's name.
+    match shape(given) {
+        Shape::Other => {
+            return Err(Why::Rejected("expected a name below a top-level domain that exists, not a file's".into()));
+        }
+        Shape::FileOrName => return Err(Why::Rejected("a file's name or a host's: its type has to be given".into())),
+        _ => {}
+    }
     if host_end < text.len() && text.len() > host_end + 1 {
         return web_exact(&text);
     }
-    let port: u16 =
-        port.parse().map_err(|_| Why::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
     domain(host, Scope::Domain).map(|name| (name, (port != 0).then_some(port)))
 }
 
@@ -225,14 +236,14 @@ mod tests {
             (md5.as_str(), format!("md5:{}", md5.to_lowercase())),
             (&sha512, "a SHA-512 digest".into()),
             (&md5[1..], "rejected".into()),
-            ("hxxp://evil[.]example:8080/a", "exact:evil.example/a 8080".into()),
-            ("evil.example/a?b", "exact:evil.example/a?b".into()),
-            ("evil[.]example", "domain:evil.example".into()),
-            ("*.evil.example", "domain:evil.example".into()),
-            ("evil.*.example", "a name with wildcards".into()),
-            ("evil.example:8080", "domain:evil.example 8080".into()),
-            ("evil.example:x", "rejected".into()),
-            ("evil.example/", "domain:evil.example".into()),
+            ("hxxp://evil[.]example[.]com:8080/a", "exact:evil.example.com/a 8080".into()),
+            ("evil.example.com/a?b", "exact:evil.example.com/a?b".into()),
+            ("evil[.]example[.]com", "domain:evil.example.com".into()),
+            ("*.evil.example.com", "domain:evil.example.com".into()),
+            ("evil.*.example.com", "a name with wildcards".into()),
+            ("evil.example.com:8080", "domain:evil.example.com 8080".into()),
+            ("evil.example.com:x", "rejected".into()),
+            ("evil.example.com/", "domain:evil.example.com".into()),
             ("1.2.3.4", "ipv4:1.2.3.4".into()),
             ("1[.]2[.]3[.]4:80", "ipv4:1.2.3.4 80".into()),
             ("1.2.3.4:99999", "rejected".into()),
@@ -242,9 +253,16 @@ mod tests {
             ("1.2.3.4:80/x", "exact:1.2.3.4/x 80".into()),
             ("2001:db8::1", "an IPv6 address".into()),
             ("2001:db8::/32", "an IPv6 address".into()),
-            ("a@evil.example", "a mail address".into()),
+            ("a@evil.example.com", "a mail address".into()),
             ("^evil[0-9]+\\.example$", "a regular expression".into()),
             ("word", "rejected".into()),
+            ("a.exe", "rejected".into()),
+            ("readme.txt", "rejected".into()),
+            ("x.zip", "rejected".into()),
+            ("bins.sh", "rejected".into()),
+            ("com.foo.app", "rejected".into()),
+            ("x[.]zip", "domain:x.zip".into()),
+            ("x.zip:80", "domain:x.zip 80".into()),
             ("two words.example", "rejected".into()),
             ("", "rejected".into()),
         ] {

@@ -15,5 +15,6 @@ mod url;
 pub(super) use self::{
     certificate::{read as read_certificates, recognise as recognise_certificates},
     hash::{read_hashes, read_trusted, recognise_hashes, recognise_trusted},
+    other::refuse,
     url::{read as read_urls, recognise as recognise_urls},
 };

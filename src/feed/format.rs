@@ -91,8 +91,17 @@ formats! {
     Adblock = "adblock", adblock::recognise, adblock::read;
 }
 
-/// Who is asked, before any reader, whether a file is something else.
-pub(super) const REFUSERS: &[fn(&Sample<'_>) -> Option<Refusal>] = &[sslbl::refuse, refuse::refuse];
+/// Tells what a file is that gives no records.
+pub(super) type Refuser = fn(&Sample<'_>) -> Option<Refusal>;
+
+/// Who is asked before any reader: each knows something that only such files have.
+pub(super) const REFUSERS: &[Refuser] = &[refuse::wrapping, sslbl::refuse, misp::refuse, clamav::refuse];
+
+/// Who is asked when no reader is certain.
+pub(super) const LANGUAGES: &[Refuser] = &[refuse::known_file, refuse::rules];
+
+/// Who is asked when no reader knows more than that it might be a list.
+pub(super) const PROSE: &[Refuser] = &[refuse::json, refuse::program, refuse::prose];
 
 impl Format {
     /// Its name, for `--format` and as the default source.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
-    let (mut rows, mut such, mut own) = (0u32, 0u32, false);
+    let (mut rows, mut such, mut short, mut own) = (0u32, 0u32, 0u32, false);
     for line in sample.data_lines() {
         if line.starts_with('$') {
             continue;
@@ -44,11 +44,14 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
         let key = key(excluded.unwrap_or(line)).0;
         if range(key).is_ok() {
             such += 1;
-            own |= excluded.is_some() || key.parse::<Ipv4Block>().is_err();
+            own |= excluded.is_some();
+            short += u32::from(key.parse::<Ipv4Block>().is_err());
         }
     }
-    // What a plain list has as well is a plain list.
-    (own && such * 100 >= rows * SHARE_PERCENT_MIN).then_some(Likeness::Certain)
+    // What a plain list has as well is a plain list, and so is one with a mistyped address: a zone has default values
+    // or exclusions, or abbreviates as a habit.
+    own |= short * SHORT_SHARE >= rows.max(1);
+    (own && such > 0 && such * 100 >= rows * SHARE_PERCENT_MIN).then_some(Likeness::Certain)
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
@@ -233,7 +236,9 @@ fn octets(text: &str) -> Option<([u8; 4], usize)> {
     let mut octets = [0; 4];
     let mut count = 0;
     for octet in text.split('.') {
-        if octet.is_empty() || octet.len() > 3 || !octet.bytes().all(|b| b.is_ascii_digit()) {
+        // A leading zero would be octal elsewhere.
+        let padded = octet.len() > 1 && octet.starts_with('0');
+        if octet.is_empty() || octet.len() > 3 || padded || !octet.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
         *octets.get_mut(count)? = octet.parse().ok()?;
@@ -243,7 +248,10 @@ fn octets(text: &str) -> Option<([u8; 4], usize)> {
 }
 
 /// Entries that have to have the shape.
-const SHARE_PERCENT_MIN: u32 = 95;
+const SHARE_PERCENT_MIN: u32 = 80;
+
+/// One abbreviated entry of so many makes a zone that neither has values nor exclusions.
+const SHORT_SHARE: u32 = 10;
 
 /// Entries, exclusions and pieces that one zone may have: each is held until the file's end, at 32 bytes an entry.
 const ENTRIES_MAX: usize = 1 << 25;
@@ -278,7 +286,9 @@ mod tests {
         }
         assert_eq!(text_of("127/8"), "127.0.0.0/8");
         assert_eq!(text_of("127"), "127.0.0.0/8");
-        for text in ["", "1.2.3.4.5", "256", "1..2", "1.2.3.4/33", "1.2.3.4/24", "9-1", "evil.com", "1.2.3.4-x"] {
+        for text in
+            ["", "1.2.3.4.5", "256", "1..2", "1.2.3.4/33", "1.2.3.4/24", "9-1", "evil.com", "1.2.3.4-x", "1.2.3.04"]
+        {
             assert!(range(text).is_err(), "{text}");
         }
     }

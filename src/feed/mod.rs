@@ -29,6 +29,7 @@ mod hosts;
 mod ioc_list;
 mod ip4set;
 mod ipv4_list;
+mod json;
 mod malwarebazaar;
 mod misp;
 mod nsrl;
@@ -37,6 +38,7 @@ mod refuse;
 mod spamhaus_json;
 mod sslbl;
 mod stix;
+mod tags;
 mod threatfox_csv;
 mod threatfox_json;
 mod tweetfeed;
@@ -54,6 +56,7 @@ pub use self::{
     csv_columns::{Column, ColumnError},
     format::{Format, FormatError},
     guard::{GuardReport, Guards},
+    misp::manifest::events as manifest_events,
     recognise::Refusal,
     report::{FeedError, Outcome, REFUSALS_MAX, Report, RowRefusal},
 };

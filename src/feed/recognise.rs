@@ -2,7 +2,7 @@
 
 use super::{
     FeedError,
-    format::{Format, REFUSERS},
+    format::{Format, LANGUAGES, PROSE, REFUSERS, Refuser},
 };
 
 /// How much of a file is looked at.
@@ -90,20 +90,34 @@ pub(crate) fn is_object_hash(text: &str) -> bool {
 }
 
 /// The format of a sample.
+///
+/// Who knows more is asked first: what only its first bytes or a neighbouring format give away, then the readers, and
+/// only when none of them is certain what looks like another tool's language. Whether a text is prose is asked last,
+/// when no more than a generic list is left: a list that a reader knows is never refused for how it reads.
 pub(super) fn format(sample: &Sample<'_>) -> Result<Format, FeedError> {
-    if let Some(refusal) = REFUSERS.iter().find_map(|refuse| refuse(sample)) {
-        return Err(FeedError::Refused(refusal));
-    }
+    refuse(REFUSERS, sample)?;
     let found = Format::ALL.iter().filter_map(|&format| Some(((format.reader().recognise)(sample)?, format)));
     let found: Vec<_> = found.collect();
-    let Some(best) = found.iter().map(|(likeness, _)| *likeness).max() else {
-        return Err(FeedError::Unrecognised { looks: looks(sample) });
-    };
+    let best = found.iter().map(|(likeness, _)| *likeness).max();
+    if best < Some(Likeness::Certain) {
+        refuse(LANGUAGES, sample)?;
+    }
+    if best < Some(Likeness::Likely) {
+        refuse(PROSE, sample)?;
+    }
+    let Some(best) = best else { return Err(FeedError::Unrecognised { looks: looks(sample) }) };
     let candidates: Vec<_> =
         found.iter().filter(|(likeness, _)| *likeness == best).map(|(_, format)| *format).collect();
     match candidates[..] {
         [format] => Ok(format),
         _ => Err(FeedError::Ambiguous { candidates }),
+    }
+}
+
+fn refuse(refusers: &[Refuser], sample: &Sample<'_>) -> Result<(), FeedError> {
+    match refusers.iter().find_map(|refuse| refuse(sample)) {
+        Some(refusal) => Err(FeedError::Refused(refusal)),
+        None => Ok(()),
     }
 }
 

@@ -1,22 +1,18 @@
 //! What is no indicator list, or another tool's language.
 //!
-//! Each is told apart by what only it has (magic bytes, keywords at the start of lines), because readers are asked
-//! afterwards: a list must never be refused here. Prose is refused last, and only when too few of its rows hold an
-//! indicator for the generic list (see [`ioc_list`](super::ioc_list)).
+//! Each is told apart by what only it has (magic bytes, keywords at the start of lines): a list must never be refused
+//! here. The order, which [`recognise`](super::recognise::format) keeps: what the first bytes give away before any
+//! reader; other tools' languages when no reader is certain; programs and prose when no reader knows more than that it
+//! might be a list, and then only if too few rows hold an indicator (see [`ioc_list`](super::ioc_list)).
 
 use super::{
     ioc_list::Census,
     recognise::{Refusal, Sample},
 };
 
-/// Tells what a file is that cannot become records, why, and what to do instead. Asked before any reader.
-pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
-    binary(sample.head)
-        .or_else(|| markup(sample))
-        .or_else(|| known_file(sample))
-        .or_else(|| rules(sample))
-        .or_else(|| program(sample))
-        .or_else(|| prose(sample))
+/// What the first bytes give away: binary data and markup.
+pub(super) fn wrapping(sample: &Sample<'_>) -> Option<Refusal> {
+    binary(sample.head).or_else(|| markup(sample))
 }
 
 fn binary(head: &[u8]) -> Option<Refusal> {
@@ -72,7 +68,7 @@ fn markup(sample: &Sample<'_>) -> Option<Refusal> {
 }
 
 /// Files that are published beside lists and hold other things.
-fn known_file(sample: &Sample<'_>) -> Option<Refusal> {
+pub(super) fn known_file(sample: &Sample<'_>) -> Option<Refusal> {
     let vectors = |what| {
         let why = "what stands in it are examples, good and bad alike";
         Some(Refusal { what, why, instead: "leave it out" })
@@ -120,7 +116,7 @@ fn known_file(sample: &Sample<'_>) -> Option<Refusal> {
 }
 
 /// The rule languages of other tools, and their configuration.
-fn rules(sample: &Sample<'_>) -> Option<Refusal> {
+pub(super) fn rules(sample: &Sample<'_>) -> Option<Refusal> {
     const LIST: &str = "take the same list as domains, hosts, addresses or URLs: publishers of rules offer these, too";
     let share = |starts: &[&str]| sample.share(|line| starts.iter().any(|start| line.starts_with(start)));
     let suricata = |line: &str| {
@@ -194,6 +190,17 @@ fn rules(sample: &Sample<'_>) -> Option<Refusal> {
             instead: "give it to a tool that knows Sigma",
         });
     }
+    let packages = sample.share(|line| {
+        line.split(['.', ',']).count() >= 3
+            && ["com.", "org.", "net.", "ru.", "cn.", "air.", "io."].iter().any(|tld| line.starts_with(tld))
+    });
+    if packages >= 0.5 {
+        return Some(Refusal {
+            what: "a list of the names of programs (Android packages)",
+            why: "such a name is no key: it says nothing about who made a file",
+            instead: "take the list of the files' digests or certificates",
+        });
+    }
     if share(&["| filter ", "| where ", "| fields ", "| dedup ", "| project ", "| search ", "| comp "]) >= 0.5 {
         return Some(Refusal {
             what: "a query of a hunting tool",
@@ -204,8 +211,22 @@ fn rules(sample: &Sample<'_>) -> Option<Refusal> {
     None
 }
 
+/// JSON that no reader knows: its values stand in lines of their own and would read as a list of whatever they are.
+pub(super) fn json(sample: &Sample<'_>) -> Option<Refusal> {
+    let text = sample.text.trim_start();
+    let inside = text.strip_prefix(['{', '['])?.trim_start();
+    let begins = inside.starts_with(['"', '{', '[', ']', '}']) || (inside.is_empty() && sample.lines.len() <= 1);
+    // `[section]` opens a list under headings, `[Adblock]` its own format.
+    begins.then_some(Refusal {
+        what: "a JSON document without indicators in a form that is known",
+        why: "which of its values are bad cannot be told",
+        instead: "known are MISP events and warninglists, STIX 2 bundles, ThreatFox and Spamhaus DROP; take one of \
+                  these, or extract the indicators, one a line",
+    })
+}
+
 /// Program sources and structured documents that no reader knows.
-fn program(sample: &Sample<'_>) -> Option<Refusal> {
+pub(super) fn program(sample: &Sample<'_>) -> Option<Refusal> {
     let source = Refusal {
         what: "the source of a program",
         why: "addresses and digests in it are examples, tests or messages",
@@ -225,17 +246,6 @@ fn program(sample: &Sample<'_>) -> Option<Refusal> {
             what: "a YAML document",
             why: "what its keys mean differs from publisher to publisher",
             instead: "take the lists that are made from it (CSV, hosts, domains)",
-        });
-    }
-    let packages = sample.share(|line| {
-        line.split(['.', ',']).count() >= 3
-            && ["com.", "org.", "net.", "ru.", "cn.", "air.", "io."].iter().any(|tld| line.starts_with(tld))
-    });
-    if packages >= 0.5 {
-        return Some(Refusal {
-            what: "a list of the names of programs (Android packages)",
-            why: "such a name is no key: it says nothing about who made a file",
-            instead: "take the list of the files' digests or certificates",
         });
     }
     None
@@ -264,7 +274,7 @@ fn is_yaml(sample: &Sample<'_>) -> bool {
 }
 
 /// Reports and readmes.
-fn prose(sample: &Sample<'_>) -> Option<Refusal> {
+pub(super) fn prose(sample: &Sample<'_>) -> Option<Refusal> {
     let report = |what| {
         Some(Refusal {
             what,

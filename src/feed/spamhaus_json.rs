@@ -13,7 +13,7 @@ use super::{
     cell::{self, Why},
     input::Input,
     intake::Intake,
-    misp::json::{self, Json},
+    json::{self, Json},
     recognise::{Likeness, Refusal, Sample},
 };
 use crate::record::RecordType;

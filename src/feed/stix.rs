@@ -25,11 +25,9 @@ use super::{
     cell::{self, Why, WithPort},
     input::Input,
     intake::Intake,
-    misp::{
-        json::{self, Choice, Json, Path, Step, Walker},
-        tags,
-    },
+    json::{self, Choice, Json, Path, Step, Walker},
     recognise::{Likeness, Sample},
+    tags,
 };
 use crate::{
     key::{Digest, DigestKind, Indicator, Scope},

@@ -13,7 +13,7 @@ use super::{
     FeedError, Format, cell,
     input::Input,
     intake::Intake,
-    misp::json::{self, Choice, Json, Path, Step, Walker},
+    json::{self, Choice, Json, Path, Step, Walker},
     recognise::{Likeness, Sample},
     threatfox_csv,
 };

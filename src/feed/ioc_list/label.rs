@@ -41,6 +41,37 @@ pub(in crate::feed) fn is_kind(word: &str) -> bool {
     parts.peek().is_some() && parts.all(|part| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(part)))
 }
 
+/// Whether a word names a kind that is a host, so that what follows is no file.
+pub(in crate::feed) fn is_host_kind(word: &str) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let kinds = ["domain", "domains", "fqdn", "host", "hosts", "hostname", "c2", "c2s", "cnc", "url", "urls", "server"];
+    kinds.iter().any(|kind| kind.eq_ignore_ascii_case(word))
+}
+
+/// Whether a heading's words are of hosts or of files; the last word that says so counts.
+pub(in crate::feed) fn speaks_of_hosts(heading: &str) -> Option<bool> {
+    let files = [
+        "file",
+        "files",
+        "filename",
+        "filenames",
+        "hash",
+        "hashes",
+        "sample",
+        "samples",
+        "attachment",
+        "attachments",
+        "md5",
+        "sha1",
+        "sha256",
+    ];
+    let says = |word: &str| {
+        let is_file = files.iter().any(|file| file.eq_ignore_ascii_case(word));
+        if is_host_kind(word) { Some(true) } else { is_file.then_some(false) }
+    };
+    words(heading).filter_map(says).last()
+}
+
 /// Whether a text says that the thing is no bad one after all.
 pub(in crate::feed) fn says_benign(text: &str) -> bool {
     words(text).any(|word| BENIGN.iter().any(|benign| benign.eq_ignore_ascii_case(word)))

@@ -10,6 +10,9 @@
 //!   fingerprint, an Authenticode hash, a section's hash, a serial number): those are unsupported.
 //! - A bare name is a domain with everything below it; a name with a path, and whatever has a scheme, is an exact
 //!   address. Names need a top-level domain that exists: otherwise every file name would be a site.
+//! - Some endings of files are top-level domains (`x.zip`, `bins.sh`, `gate.py`). Such a bare name is a host if the
+//!   last row or heading that tells is one of hosts, a file if it is one of files; defanged, behind `www.` or with a
+//!   port it is always a host.
 //! - Paths without a host, IPv6, mail addresses, regular expressions, registry keys are unsupported; headings and
 //!   sentences between the rows are rejected, and counted. Column headers that only name kinds are no rows.
 //! - Names: what stands behind `;`, the first wordy cell behind a comma or a tab, the words behind a hash, an inline
@@ -26,10 +29,10 @@ mod label;
 mod row;
 mod token;
 
+pub(super) use self::token::{Shape, shape};
 use self::{
-    label::foreign_digest_in,
+    label::{foreign_digest_in, speaks_of_hosts},
     row::{Entry, Row},
-    token::Shape,
 };
 use super::{
     FeedError,
@@ -68,6 +71,8 @@ pub(super) struct List {
     columns: Option<Columns>,
     /// What addresses are, once a heading has said it.
     address_type: Option<RecordType>,
+    /// Whether what stands here is hosts rather than files, by the last heading or row that tells.
+    hosts: bool,
     /// Whether a row has been seen, after which headings no longer speak for the whole list.
     begun: bool,
 }
@@ -114,10 +119,25 @@ impl List {
         }
     }
 
-    fn row<'a>(&self, text: &'a str) -> Row<'a> {
-        match &self.columns {
+    fn row<'a>(&mut self, text: &'a str) -> Row<'a> {
+        let row = match &self.columns {
             Some(columns) if text.contains(columns.delimiter) => columns.row(text),
             _ => row::parse(text, self.foreign),
+        };
+        let Row::Entry(entry) = row else { return row };
+        match entry.shape {
+            Shape::FileOrName if self.hosts => Row::Entry(Entry { shape: Shape::Name, ..entry }),
+            Shape::FileOrName => {
+                Row::Broken("a file's name or a host's: neither the rows before it nor a heading tell")
+            }
+            Shape::Hash => {
+                self.hosts = false;
+                row
+            }
+            _ => {
+                self.hosts = true;
+                row
+            }
         }
     }
 
@@ -127,6 +147,7 @@ impl List {
         // A long line tells of something; a short one is a title.
         if text.split_whitespace().count() <= HEADING_WORDS_MAX && !text.contains("://") {
             self.foreign = if self.columns.is_some() { None } else { foreign_digest_in(text) };
+            self.hosts = speaks_of_hosts(text).unwrap_or(self.hosts);
         }
     }
 

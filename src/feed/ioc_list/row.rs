@@ -11,7 +11,7 @@
 //! the key may only be a date, a number or the name of the key's kind; a sentence that mentions an address is none.
 
 use super::{
-    label::{foreign_digest, foreign_digest_in, is_kind, says_benign},
+    label::{foreign_digest, foreign_digest_in, is_host_kind, is_kind, says_benign},
     token::{Shape, shape, unwrapped},
 };
 
@@ -79,12 +79,16 @@ fn from_left<'a>(text: &'a str, remark: &'a str, section: Option<&'static str>) 
     let mut rest = text;
     let mut foreign = section;
     let mut time = None;
+    let mut hosts = false;
     for _ in 0..LEADING_MAX {
         let (token, separator, behind) = next_token(rest);
         if token.is_empty() {
             break;
         }
-        let found = shape(token);
+        let found = match shape(token) {
+            Shape::FileOrName if hosts => Shape::Name,
+            found => found,
+        };
         // A port alone behind a name would be `type: value` written without a space: `domain:evil.example`.
         if found.is_indicator() {
             return entry(text, token, found, separator, behind, remark, foreign, time);
@@ -104,7 +108,11 @@ fn from_left<'a>(text: &'a str, remark: &'a str, section: Option<&'static str>) 
                 _ => titled(text, foreign),
             };
         }
+        hosts |= is_host_kind(token);
         rest = behind;
+    }
+    if foreign.is_none() && text.split(is_cell_end).map(unwrapped).all(|word| word.is_empty() || is_kind(word)) {
+        return Row::Comment(text);
     }
     titled(text, foreign)
 }
@@ -157,7 +165,10 @@ fn labelled<'a>(
         return Some(Row::Entry(Entry { token: value, shape: found, name, time: None }));
     }
     let (label, value) = token.split_once(':')?;
-    let found = shape(value);
+    let found = match shape(value) {
+        Shape::FileOrName if is_host_kind(label) => Shape::Name,
+        found => found,
+    };
     (is_kind(label) && found.is_indicator() && is_separated(separator, behind.trim_matches(is_margin)))
         .then_some(Row::Entry(Entry { token: value, shape: found, name: remark, time: None }))
 }
@@ -239,7 +250,7 @@ fn is_separated(separator: char, description: &str) -> bool {
 }
 
 /// The name in a description, and a date at its beginning.
-fn name_of(shape: Shape, separator: char, description: &str) -> (&str, Option<&str>) {
+fn name_of(key: Shape, separator: char, description: &str) -> (&str, Option<&str>) {
     let cells = match separator {
         // `hash;comment`: the comment may hold everything, semicolons too.
         ';' => return (description, None),
@@ -248,13 +259,14 @@ fn name_of(shape: Shape, separator: char, description: &str) -> (&str, Option<&s
     };
     if !cells {
         // A description in words names a file's family or the file; behind an address it tells of the connection.
-        if shape != Shape::Hash {
+        if key != Shape::Hash {
             return ("", None);
         }
         let name = description
             .trim_start_matches(|c: char| is_margin(c) || matches!(c, '-' | '–' | '—' | '|' | ':' | '=' | '>'));
-        let named =
-            !name.is_empty() && !is_number(name.split_whitespace().next().unwrap_or_default()) && !is_indicator(name);
+        let named = !name.is_empty()
+            && !is_number(name.split_whitespace().next().unwrap_or_default())
+            && (!is_indicator(name) || is_file_or_name(name));
         return (if named { name } else { "" }, None);
     }
     let mut time = None;
@@ -262,7 +274,10 @@ fn name_of(shape: Shape, separator: char, description: &str) -> (&str, Option<&s
         let cell = unwrapped(cell.trim_matches(is_margin));
         if is_date(cell.split_whitespace().next().unwrap_or_default()) {
             time = time.or(Some(cell));
-        } else if cell.contains(char::is_alphabetic) && !is_null(cell) && !is_indicator(cell) {
+        } else if cell.contains(char::is_alphabetic)
+            && !is_null(cell)
+            && (!is_indicator(cell) || key == Shape::Hash && is_file_or_name(cell))
+        {
             return (cell, time);
         }
     }
@@ -286,6 +301,16 @@ fn trailing_label(description: &str) -> Option<&'static str> {
 
 fn is_indicator(cell: &str) -> bool {
     !cell.contains(char::is_whitespace) && shape(cell).is_indicator()
+}
+
+/// Beside a hash, a file's name rather than a host's.
+fn is_file_or_name(cell: &str) -> bool {
+    matches!(shape(cell), Shape::Name | Shape::FileOrName)
+}
+
+/// What parts the words of a header.
+fn is_cell_end(c: char) -> bool {
+    is_margin(c) || matches!(c, ',' | ';' | '|' | ':' | '/')
 }
 
 fn is_null(cell: &str) -> bool {

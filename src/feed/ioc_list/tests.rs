@@ -60,7 +60,10 @@ fn addresses() {
         ("- evil[.]com - 93.184.216[.]34", "domain:evil.com malicious-address"),
         ("http://evil.com/a", "exact:evil.com/a malicious-address"),
         ("evil[.]com/gate.php", "exact:evil.com/gate.php malicious-address"),
-        ("hxxps://evil[.]com/a,2017-07-27 06:20:28,ab", "exact:evil.com/a malicious-address at 2017-07-27T06:20:28Z"),
+        (
+            "hxxps://evil[.]com/a,2017-07-27 06:20:28,ab",
+            "exact:evil.com/a malicious-address \"ab\" at 2017-07-27T06:20:28Z",
+        ),
         ("http://evil.com/a,b;c", "exact:evil.com/a,b;c malicious-address"),
         ("93.184.216.34:443", "ipv4:93.184.216.34 malicious-address port 443"),
         ("93.184.216[.]34 port 443 - evil[.]com - HTTPS", "ipv4:93.184.216.34 malicious-address"),
@@ -98,6 +101,17 @@ fn only_the_key_counts() {
 }
 
 #[test]
+fn endings_of_files_are_hosts_among_hosts() {
+    assert_eq!(listed("x.zip\nbins.sh\n"), Vec::<String>::new());
+    assert_eq!(listed("evil.com\nbins.sh\n").len(), 2);
+    assert_eq!(listed("Domains:\nevil.py\n"), ["domain:evil.py malicious-address"]);
+    assert_eq!(listed("domain,evil.py\n"), ["domain:evil.py malicious-address"]);
+    assert_eq!(listed("File names\nevil.py\n"), Vec::<String>::new());
+    assert_eq!(listed(&format!("evil.com\n{MD5}\nevil.sh\n")).len(), 2);
+    assert_eq!(listed("evil[.]zip\nwww.evil.sh\nevil.py:80\n").len(), 3);
+}
+
+#[test]
 fn digests_of_other_things() {
     for (text, what) in [
         (format!("imphash: {MD5}"), "an import hash"),
@@ -106,7 +120,7 @@ fn digests_of_other_things() {
         (format!("{MD5},ja3"), "a JA3 fingerprint"),
         (format!("ja3:{MD5}"), "a JA3 fingerprint"),
         (format!("Authentihash {SHA256}"), "an Authenticode hash"),
-        (format!("Certificate serial: {MD5}"), "a certificate's fingerprint"),
+        (format!("Certificate serial: {MD5}"), "a certificate's serial number"),
         ("a".repeat(128), "a SHA-512 digest"),
         ("/gate.php".into(), "a path without a host"),
         ("2400:6180:0:d0::1008:2001 # scanner".into(), "an IPv6 address"),

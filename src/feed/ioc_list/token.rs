@@ -21,6 +21,8 @@ pub(in crate::feed) enum Shape {
     Ipv4,
     /// A host name with a dot and a known top-level domain, with a port or not.
     Name,
+    /// A host name, or a file name with an ending that is a top-level domain as well (`x.zip`, `bins.sh`).
+    FileOrName,
     /// What no record can exist for.
     Unsupported(&'static str),
     /// It looks like an indicator and is none.
@@ -32,7 +34,7 @@ pub(in crate::feed) enum Shape {
 impl Shape {
     /// Whether an indicator can be made of it.
     pub(in crate::feed) fn is_indicator(self) -> bool {
-        matches!(self, Self::Hash | Self::Url | Self::HostPath | Self::Ipv4 | Self::Name)
+        matches!(self, Self::Hash | Self::Url | Self::HostPath | Self::Ipv4 | Self::Name | Self::FileOrName)
     }
 }
 
@@ -44,6 +46,9 @@ pub(in crate::feed) fn unwrapped(token: &str) -> &str {
 /// The shape of a token without white space.
 pub(in crate::feed) fn shape(token: &str) -> Shape {
     let bytes = token.as_bytes();
+    if bytes.len() > 1 && bytes[0] == b'/' && bytes[1] != b'/' {
+        return Shape::Unsupported("a path without a host");
+    }
     if bytes.len() < 4 {
         return Shape::Other;
     }
@@ -54,13 +59,14 @@ pub(in crate::feed) fn shape(token: &str) -> Shape {
         return Shape::Broken("it holds an invisible character (zero-width, soft hyphen or a direction mark)");
     }
     if is_simple(bytes) {
-        return if looks_like_ipv4(token) { Shape::Ipv4 } else { name_shape(token) };
+        return match name_shape(token) {
+            _ if looks_like_ipv4(token) || is_range(token) => Shape::Ipv4,
+            Shape::Name if is_file_too(token) => Shape::FileOrName,
+            shape => shape,
+        };
     }
     if is_local(token) {
         return Shape::Unsupported("a path or registry key of a machine");
-    }
-    if bytes[0] == b'/' {
-        return Shape::Unsupported("a path without a host");
     }
     let plain = refang(token);
     if let Some((scheme, rest)) = plain.split_once("://") {
@@ -106,7 +112,7 @@ fn host_shape(plain: &str) -> Shape {
         return if path.is_empty() || is_block { Shape::Ipv4 } else { Shape::HostPath };
     }
     // `1.2.3.0-1.2.3.9`, and a range with a dash that is none of ASCII's.
-    if path.is_empty() && host.split_once(['-', '–']).is_some_and(|(a, b)| looks_like_ipv4(a) && looks_like_ipv4(b)) {
+    if path.is_empty() && is_range(host) {
         return Shape::Ipv4;
     }
     let name = host.strip_prefix("*.").unwrap_or(host);
@@ -147,6 +153,17 @@ fn looks_like_ipv4(host: &str) -> bool {
         }
     }
     dots >= 3
+}
+
+fn is_range(host: &str) -> bool {
+    host.split_once(['-', '–']).is_some_and(|(first, last)| looks_like_ipv4(first) && looks_like_ipv4(last))
+}
+
+/// Whether a bare name may be a file's: no port, no path, nothing defanged, no `www.` says that it is a host.
+fn is_file_too(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    FILE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+        && !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("www."))
 }
 
 fn name_shape(name: &str) -> Shape {
@@ -195,7 +212,7 @@ fn is_package(name: &str) -> bool {
     let mut labels = name.split('.');
     let first = labels.next().unwrap_or_default();
     // Three labels at least: `com.de` and `org.uk` style names are hosts.
-    ["com", "org", "net"].contains(&first) && labels.clone().count() >= 2 && {
+    ["com", "org", "net", "io", "air"].contains(&first) && labels.clone().count() >= 2 && {
         let last = labels.next_back().unwrap_or_default();
         // A country's or a classic domain at the end says host.
         last.len() > 2 && !["com", "net", "org", "info", "biz", "xyz", "top", "online", "site", "club"].contains(&last)
@@ -223,6 +240,9 @@ fn is_ipv6(token: &str) -> bool {
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
+
+/// Endings of files that are top-level domains, too: archives, films, scripts, sources, libraries.
+const FILE_ENDINGS: [&str; 12] = ["zip", "mov", "sh", "py", "pl", "ps", "pm", "rs", "md", "so", "cab", "lib"];
 
 /// Roots outside the public one that malware calls home to: Tor, I2P, Namecoin, EmerCoin, OpenNIC and their like.
 const ALTERNATIVE_ROOTS: [&str; 12] =
@@ -271,6 +291,15 @@ mod tests {
                 Broken("it holds an invisible character (zero-width, soft hyphen or a direction mark)"),
             ),
             ("invoice.doc", Other),
+            ("readme.txt", Other),
+            ("a.exe", Other),
+            ("invoice.zip", FileOrName),
+            ("bins.SH", FileOrName),
+            ("evil[.]zip", Name),
+            ("evil.zip:80", Name),
+            ("www.evil.sh", Name),
+            ("evil.zip/a", HostPath),
+            ("/a", Unsupported("a path without a host")),
             ("setup.exe", Other),
             ("com.example.chrome", Other),
             ("regsvr32.exe", Other),

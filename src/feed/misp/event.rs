@@ -16,17 +16,15 @@
 
 use std::collections::HashMap;
 
-use super::{
-    json::{self, Choice, Json, Path, Step, Walker},
-    tags,
-};
 use crate::{
     feed::{
         FeedError, Format,
         cell::{self, Why},
         input::Input,
         intake::Intake,
+        json::{self, Choice, Json, Path, Step, Walker},
         recognise::{Likeness, Sample},
+        tags,
     },
     key::{Digest, DigestKind, Indicator, Scope},
     record::RecordType,

@@ -1,8 +1,8 @@
 //! The manifest of a MISP feed: which events it has.
 
-use super::json::{self, Choice, Json, Path, Step, Walker};
 use crate::feed::{
     FeedError, Format,
+    json::{self, Choice, Json, Path, Step, Walker},
     recognise::{Refusal, Sample},
 };
 
@@ -15,8 +15,7 @@ pub(super) const REFUSAL: Refusal = Refusal {
 
 /// The UUIDs of the events of a manifest, in its order. They are strictly that (32 hexadecimal digits in five groups),
 /// so that a file name made of one names no other place; whatever else stands there is passed over.
-#[cfg_attr(not(test), expect(dead_code, reason = "the build opens the events that a manifest names"))]
-pub(crate) fn events(manifest: &[u8]) -> Result<Vec<String>, FeedError> {
+pub fn events(manifest: &[u8]) -> Result<Vec<String>, FeedError> {
     let manifest = manifest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(manifest);
     let mut events = Events(Vec::new());
     json::walk(manifest, &mut events)

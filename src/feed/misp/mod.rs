@@ -7,9 +7,7 @@
 //! <https://www.misp-standard.org/rfc/misp-standard-warninglists-format.html>.
 
 pub(super) mod event;
-pub(super) mod json;
 pub(super) mod manifest;
-pub(super) mod tags;
 pub(super) mod warninglist;
 
 use super::recognise::{Refusal, Sample, is_hex};

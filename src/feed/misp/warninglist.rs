@@ -13,7 +13,6 @@
 //! certificate keys only, even if it is for file hashes too: its entries are fingerprints, and which algorithm made
 //! them shows in their length.
 
-use super::json::{self, Choice, Json, Path, Step, Walker};
 use crate::{
     feed::{
         FeedError, Format,
@@ -21,6 +20,7 @@ use crate::{
         guard::{GuardReport, Guards},
         input::Input,
         intake::Intake,
+        json::{self, Choice, Json, Path, Step, Walker},
         recognise::{Likeness, Refusal, Sample, is_object_hash},
     },
     key::{Indicator, Ipv4Block, Ipv4BlockError, Scope},
