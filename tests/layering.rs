@@ -246,7 +246,10 @@ fn the_program_uses_the_public_api_only() {
         }
     }
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    assert!(!code_lines(&lib).iter().any(|line| line.trim_end().ends_with("mod cli;")), "the library does not hold the program");
+    assert!(
+        !code_lines(&lib).iter().any(|line| line.trim_end().ends_with("mod cli;")),
+        "the library does not hold the program"
+    );
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
