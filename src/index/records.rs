@@ -1,7 +1,5 @@
 //! From the number of a key to its records.
 
-use zerocopy::little_endian::U32;
-
 use crate::{
     batch::{Hit, Matched},
     record::{RecordType, Specificity, Standing},
@@ -18,16 +16,8 @@ pub(super) struct Records<'a> {
     pub(super) rows: &'a [RecordRow],
     runs: &'a [RunRow],
     more: &'a [RecordRow],
-    shared: Shared<'a>,
-}
-
-/// What all tables share: names, classes and sources.
-#[derive(Clone, Copy)]
-struct Shared<'a> {
-    snapshot: &'a Snapshot,
-    name_ends: &'a [U32],
-    name_text: &'a [u8],
     classes: &'a [ClassRow],
+    snapshot: &'a Snapshot,
 }
 
 /// One record that matches a key, with what of it matched.
@@ -37,7 +27,7 @@ pub(super) struct Match<'a> {
     class: &'a ClassRow,
     specificity: Specificity,
     matched: Matched<'a>,
-    shared: Shared<'a>,
+    snapshot: &'a Snapshot,
 }
 
 impl<'a> Records<'a> {
@@ -46,12 +36,8 @@ impl<'a> Records<'a> {
             rows: snapshot.rows(table, Role::Records),
             runs: snapshot.rows(table, Role::Runs),
             more: snapshot.rows(table, Role::MoreRecords),
-            shared: Shared {
-                snapshot,
-                name_ends: snapshot.rows(Table::Shared, Role::NameEnds),
-                name_text: snapshot.section(Table::Shared, Role::NameText),
-                classes: snapshot.rows(Table::Shared, Role::Classes),
-            },
+            classes: snapshot.rows(Table::Shared, Role::Classes),
+            snapshot,
         }
     }
 
@@ -68,10 +54,10 @@ impl<'a> Records<'a> {
         let row = &self.rows[key];
         let class = row.class.get();
         let mut push = |row: &'a RecordRow, class: u32| {
-            let class = &self.shared.classes[class as usize];
+            let class = &self.classes[class as usize];
             let expiry = class.expiry.get();
             if expiry == 0 || expiry > now.seconds() {
-                matches.push(Match { row, class, specificity, matched, shared: self.shared });
+                matches.push(Match { row, class, specificity, matched, snapshot: self.snapshot });
             }
         };
         if class & RecordRow::HAS_MORE == 0 {
@@ -102,17 +88,12 @@ impl<'a> Match<'a> {
 
     /// The record as a sink takes it.
     pub(super) fn hit(&self) -> Hit<'a> {
-        let Shared { snapshot, name_ends, name_text, .. } = self.shared;
-        let name = self.row.name.get() as usize;
-        let start = if name == 0 { 0 } else { name_ends[name - 1].get() as usize };
-        let name_bytes = &name_text[start..name_ends[name].get() as usize];
-        let source = self.class.source.get();
+        let (snapshot, name, source) = (self.snapshot, self.row.name.get(), self.class.source.get());
         Hit {
             id: self.row.id.get(),
             record_type: self.record_type(),
-            // It was checked when the snapshot was opened; checking it again costs little and spares an `unsafe`.
-            name: std::str::from_utf8(name_bytes).unwrap_or_default(),
-            name_number: name as u32,
+            name: snapshot.name(name),
+            name_number: name,
             source: snapshot.source_name(source),
             source_number: source,
             timestamp: Timestamp::from_seconds(self.row.timestamp.get()),

@@ -1,36 +1,20 @@
 //! From records in any order to the sorted tables of a snapshot.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-    mem,
-};
+use std::{cmp::Reverse, collections::HashMap, mem};
 
 use super::{
     error::BuildError,
+    info::{SnapshotInfo, is_dataset_name},
     layout::{ClassRow, RecordRow, RunRow, TABLE_KEYS_MAX, Table},
     manifest::SourceEntry,
-    write::Sections,
+    write::{BuildSummary, BuiltSnapshot, Sections, SortedTable},
 };
 use crate::{
     key::{Digest, Indicator, Ipv4Block, Scope},
-    limits::{DATASET_BYTES_MAX, SOURCES_MAX},
+    limits::SOURCES_MAX,
     record::{Listing, RecordSink, derived_id},
     timestamp::Timestamp,
 };
-
-/// What a snapshot is told about itself. Together with the records it decides every byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotInfo {
-    /// Which dataset this is a generation of: 1 to 32 characters of `a-z 0-9 . _ -`.
-    pub dataset: String,
-    /// The number of this generation, larger for newer ones.
-    pub generation: u64,
-    /// When it was made.
-    pub created: Timestamp,
-    /// What was compiled in, by name, and its version (such as the public suffix list that screened the feeds).
-    pub compiled_with: BTreeMap<String, String>,
-}
 
 /// A snapshot under construction: a [`RecordSink`] that keeps all records in memory until they are written.
 ///
@@ -66,25 +50,6 @@ struct Class {
     record_type: u8,
     port: u16,
     expiry: u32,
-}
-
-/// What became of the records that were added.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BuildSummary {
-    /// Records in the snapshot.
-    pub records: u64,
-    /// Records that were another one's equal, by the number of the input that they came from.
-    pub duplicates: Vec<u64>,
-}
-
-/// A table in final order: keys ascending, each with its records.
-#[derive(Debug)]
-pub(crate) struct SortedTable<K> {
-    pub(crate) keys: Vec<K>,
-    /// The first record of every key.
-    pub(crate) records: Vec<RecordRow>,
-    pub(crate) runs: Vec<RunRow>,
-    pub(crate) more: Vec<RecordRow>,
 }
 
 impl RecordSink for SnapshotBuilder {
@@ -130,8 +95,10 @@ impl SnapshotBuilder {
     }
 
     /// Sorts everything and lays out the snapshot, ready to be written.
-    pub fn finish(mut self, info: &SnapshotInfo) -> Result<super::BuiltSnapshot, BuildError> {
-        check_dataset(&info.dataset)?;
+    pub fn finish(mut self, info: &SnapshotInfo) -> Result<BuiltSnapshot, BuildError> {
+        if !is_dataset_name(&info.dataset) {
+            return Err(BuildError::Dataset { found: info.dataset.clone() });
+        }
         if let Some(draft) = self.web.iter().find(|d| !d.key.1.is_ascii()) {
             return Err(BuildError::Expression { found: draft.key.1.clone().into() });
         }
@@ -186,7 +153,7 @@ impl SnapshotBuilder {
         sections.digests(Table::WebSha256, tabulate(web_sha256, &classes)?, |d| d);
         sections.web(tabulate(web, &classes)?);
         sections.ipv4(tabulate(ipv4, &classes)?);
-        Ok(super::BuiltSnapshot { bytes: sections.finish()?, summary })
+        Ok(BuiltSnapshot { bytes: sections.finish()?, summary })
     }
 
     /// Puts the classes in their final order; gives the final number of each former one.
@@ -377,14 +344,4 @@ fn too_many(what: &'static str, found: usize, most: u64) -> Result<(), BuildErro
         return Err(BuildError::TooMany { what, found: found as u64, most });
     }
     Ok(())
-}
-
-fn check_dataset(name: &str) -> Result<(), BuildError> {
-    if is_dataset_name(name) { Ok(()) } else { Err(BuildError::Dataset { found: name.into() }) }
-}
-
-/// Whether a text can name a dataset: 1 to 32 characters of `a-z 0-9 . _ -`.
-pub(crate) fn is_dataset_name(name: &str) -> bool {
-    (1..=DATASET_BYTES_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 }

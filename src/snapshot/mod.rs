@@ -19,13 +19,15 @@
 //!
 //! All integers are little-endian. The manifest holds dataset, generation, creation time, sources, versions of what was
 //! compiled in, and for each section its table, role, row size, offset, length and BLAKE3; so the root stands for every
-//! byte of the file. What the sections hold is told at [`layout`].
+//! byte of the file. What the sections hold is told in `layout.rs`, at the types
+//! of their rows.
 //!
 //! The bytes are a function of the set of records and of what [`SnapshotInfo`] says: the same feeds in any order give
 //! the same file.
 
 mod build;
 mod error;
+mod info;
 pub(crate) mod layout;
 mod manifest;
 mod memory;
@@ -36,10 +38,11 @@ mod write;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use self::{
-    build::{BuildSummary, SnapshotBuilder, SnapshotInfo},
+    build::SnapshotBuilder,
     error::{BuildError, OpenError},
+    info::SnapshotInfo,
     open::{SectionInfo, Snapshot, SourceInfo},
-    write::BuiltSnapshot,
+    write::{BuildSummary, BuiltSnapshot},
 };
 use crate::key::Scope;
 

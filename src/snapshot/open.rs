@@ -8,8 +8,8 @@ use zerocopy::{
 };
 
 use super::{
-    build::is_dataset_name,
     error::OpenError,
+    info::is_dataset_name,
     layout::{BUCKET_KEYS_MEAN, BlockRow, Bucket, ClassRow, RecordRow, Role, RunRow, TABLE_KEYS_MAX, Table},
     manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry},
     memory::Memory,
@@ -192,6 +192,17 @@ impl Snapshot {
 
     pub(crate) fn source_name(&self, number: u16) -> &str {
         &self.manifest.sources[usize::from(number)].name
+    }
+
+    /// The detection name of a number.
+    #[inline]
+    pub(crate) fn name(&self, number: u32) -> &str {
+        let ends = self.rows::<U32>(Table::Shared, Role::NameEnds);
+        let number = number as usize;
+        let start = if number == 0 { 0 } else { ends[number - 1].get() as usize };
+        let name = &self.section(Table::Shared, Role::NameText)[start..ends[number].get() as usize];
+        // It was checked when the snapshot was opened; checking it again costs little and spares an `unsafe`.
+        std::str::from_utf8(name).unwrap_or_default()
     }
 
     /// The bytes of a section; none when it is absent.

@@ -1,6 +1,6 @@
 //! Walking everything that a snapshot lists, in the order in which it lies there.
 
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::U64;
 
 use super::{
     layout::{BlockRow, ClassRow, RecordRow, Role, RunRow, Table},
@@ -50,8 +50,6 @@ struct TableWalk<'a> {
     runs: &'a [RunRow],
     more: &'a [RecordRow],
     classes: &'a [ClassRow],
-    name_ends: &'a [U32],
-    name_text: &'a [u8],
 }
 
 impl<'a> TableWalk<'a> {
@@ -63,8 +61,6 @@ impl<'a> TableWalk<'a> {
             runs: snapshot.rows(table, Role::Runs),
             more: snapshot.rows(table, Role::MoreRecords),
             classes: snapshot.rows(Table::Shared, Role::Classes),
-            name_ends: snapshot.rows(Table::Shared, Role::NameEnds),
-            name_text: snapshot.section(Table::Shared, Role::NameText),
         }
     }
 
@@ -94,19 +90,12 @@ impl<'a> TableWalk<'a> {
             indicator,
             id: row.id.get(),
             record_type: RecordType::from_number(class.record_type).unwrap_or(RecordType::Other),
-            name: self.name(row.name.get() as usize),
+            name: self.snapshot.name(row.name.get()),
             source: self.snapshot.source_name(class.source.get()),
             timestamp: Timestamp::from_seconds(row.timestamp.get()),
             expiry: Timestamp::from_seconds(class.expiry.get()),
             port: Some(class.port.get()).filter(|&port| port != 0),
         }
-    }
-
-    fn name(&self, number: usize) -> &'a str {
-        let start = if number == 0 { 0 } else { self.name_ends[number - 1].get() as usize };
-        let bytes = &self.name_text[start..self.name_ends[number].get() as usize];
-        // It was checked when the snapshot was opened.
-        std::str::from_utf8(bytes).unwrap_or_default()
     }
 
     fn indicator(&self, key: usize) -> Option<Indicator> {

@@ -8,10 +8,11 @@ use zerocopy::{
 };
 
 use super::{
-    build::{BuildSummary, SnapshotInfo, SortedTable},
     error::BuildError,
+    info::SnapshotInfo,
     layout::{
-        BUCKET_KEYS_MEAN, BUCKET_SLOTS, BlockRow, Bucket, ClassRow, RecordRow, Role, Table, bucket_of, fingerprint_of,
+        BUCKET_KEYS_MEAN, BUCKET_SLOTS, BlockRow, Bucket, ClassRow, RecordRow, Role, RunRow, Table, bucket_of,
+        fingerprint_of,
     },
     manifest::{FORMAT_VERSION, Header, MAGIC, Manifest, SECTION_ALIGNMENT, SectionEntry, SourceEntry},
 };
@@ -19,6 +20,25 @@ use crate::{
     key::{Ipv4Block, Scope, ScopeSet},
     snapshot::web_hash,
 };
+
+/// What became of the records that were added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildSummary {
+    /// Records in the snapshot.
+    pub records: u64,
+    /// Records that were another one's equal, by the number of the input that they came from.
+    pub duplicates: Vec<u64>,
+}
+
+/// A table in final order: keys ascending, each with its records.
+#[derive(Debug)]
+pub(crate) struct SortedTable<K> {
+    pub(crate) keys: Vec<K>,
+    /// The first record of every key.
+    pub(crate) records: Vec<RecordRow>,
+    pub(crate) runs: Vec<RunRow>,
+    pub(crate) more: Vec<RecordRow>,
+}
 
 /// A finished snapshot in memory.
 #[derive(Debug)]

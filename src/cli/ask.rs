@@ -1,0 +1,108 @@
+//! Who answers: a server, or a snapshot in this process.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use anyhow::{Context, Result, bail};
+use ksn::{
+    Answer, BlockingClient, Client, ClientConfig, Index, Key, LookupOptions, Pin, Trust, batch::Detail,
+    timestamp::Timestamp,
+};
+
+use super::state::{self, Serving};
+
+/// Where to ask. Without any of it, the server that was last started on this machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Where {
+    /// Ask this server: `name:port` or `address:port`.
+    #[arg(long, value_name = "ADDR", conflicts_with = "db")]
+    pub(super) server: Option<String>,
+
+    /// Trust a server whose certificate comes from an authority in this PEM file.
+    #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
+    pub(super) ca: Option<PathBuf>,
+
+    /// Trust the server with this certificate, as `ksn serve` prints it: `sha256:` and 64 digits.
+    #[arg(long, value_name = "PIN", requires = "server")]
+    pub(super) pin: Option<Pin>,
+
+    /// Ask this snapshot in this process, without a server.
+    #[arg(long, value_name = "FILE")]
+    pub(super) db: Option<PathBuf>,
+}
+
+/// Answers keys, or says why nobody does.
+pub(super) enum Asker {
+    Local(Box<Index>),
+    Server(Box<BlockingClient>),
+    /// Nobody, for this reason.
+    Gone(String),
+}
+
+impl Where {
+    /// Opens the snapshot or connects. What was asked for wrongly is an error; a server that cannot be reached is an
+    /// asker that answers nothing.
+    pub(super) fn open(&self) -> Result<Asker> {
+        if let Some(path) = &self.db {
+            return Ok(Asker::Local(Box::new(open(path)?)));
+        }
+        let (server, trust) = self.server_and_trust()?;
+        Ok(match Client::spawn(ClientConfig::new(&server, trust)) {
+            Ok(client) => Asker::Server(Box::new(client)),
+            Err(e) if self.server.is_none() => {
+                Asker::Gone(format!("{e} (nothing answers at {server}; start it with `ksn serve --db records.ksn`)"))
+            }
+            Err(e) => Asker::Gone(e.to_string()),
+        })
+    }
+
+    fn server_and_trust(&self) -> Result<(String, Trust)> {
+        if let Some(server) = &self.server {
+            if let Some(file) = &self.ca {
+                return Ok((server.clone(), Trust::Authorities { file: file.clone(), server_name: None }));
+            }
+            if let Some(pin) = self.pin {
+                return Ok((server.clone(), Trust::Pin(pin)));
+            }
+        }
+        let saved = Serving::load(&state::directory()?)?;
+        match (&self.server, saved) {
+            (None, Some(saved)) => Ok((saved.address.to_string(), Trust::Pin(saved.pin()?))),
+            (Some(server), Some(saved)) if *server == saved.address.to_string() => {
+                Ok((server.clone(), Trust::Pin(saved.pin()?)))
+            }
+            (Some(server), _) => bail!(
+                "how is {server} to be recognised? Give `--pin` with what `ksn serve` printed there, or `--ca` with the \
+                 PEM file of its authority"
+            ),
+            (None, None) => bail!(
+                "no server was started on this machine yet: start one with `ksn serve --db records.ksn`, or give \
+                 `--db FILE` or `--server ADDR`"
+            ),
+        }
+    }
+}
+
+impl Asker {
+    /// The answers by position, or why there are none.
+    pub(super) fn ask(&self, keys: &[Key], detail: Detail) -> Result<Vec<Answer>, String> {
+        match self {
+            Self::Local(index) => Ok(index.lookup(keys, detail, now())),
+            Self::Server(client) => {
+                let options = LookupOptions { detail, ..LookupOptions::default() };
+                client.lookup_with(keys, &options).map_err(|e| e.to_string())
+            }
+            Self::Gone(reason) => Err(reason.clone()),
+        }
+    }
+}
+
+/// Opens a snapshot.
+pub(super) fn open(path: &std::path::Path) -> Result<Index> {
+    Index::open(path).with_context(|| format!("{}", path.display()))
+}
+
+/// This moment. A clock outside 1970 to 2106 is as good as none: nothing has expired yet.
+pub(super) fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    i64::try_from(seconds).ok().and_then(Timestamp::from_unix).unwrap_or(Timestamp::from_seconds(1).expect("not zero"))
+}

@@ -1,0 +1,200 @@
+//! What a build came to: for people as a table, for programs as JSON.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+};
+
+use ksn::{
+    compile::{Compiled, FileReport},
+    feed::{Outcome, Report},
+};
+use serde::Serialize;
+
+use super::output::plain;
+
+/// The JSON document. Fields are only ever added.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    output: String,
+    bytes: usize,
+    /// Records in the snapshot.
+    records: u64,
+    files: Vec<File<'a>>,
+    totals: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct File<'a> {
+    file: &'a str,
+    /// `null` when it is no feed.
+    format: Option<&'static str>,
+    #[serde(flatten)]
+    counts: Counts,
+    /// How often each reason stood.
+    reasons: BTreeMap<&'a str, u64>,
+    /// The first rows that gave no record.
+    refusals: Vec<Refusal<'a>>,
+    /// Members of an archive that are no feeds.
+    skipped: Vec<Skipped<'a>>,
+    /// Why it is no feed.
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal<'a> {
+    line: u64,
+    outcome: &'static str,
+    reason: &'a str,
+    text: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Skipped<'a> {
+    member: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Counts {
+    rows: u64,
+    /// Records read, duplicates among them.
+    records: u64,
+    duplicates: u64,
+    withheld: u64,
+    unsupported: u64,
+    rejected: u64,
+    names_cut: u64,
+    narrowed: u64,
+}
+
+impl Counts {
+    fn of(report: &Report) -> Self {
+        Self {
+            rows: report.rows,
+            records: report.records,
+            duplicates: report.duplicates,
+            withheld: report.withheld,
+            unsupported: report.unsupported,
+            rejected: report.rejected,
+            names_cut: report.names_cut,
+            narrowed: report.narrowed,
+        }
+    }
+
+    fn sum(files: &[FileReport]) -> Self {
+        files.iter().filter_map(|file| file.report.as_ref().ok()).map(Self::of).fold(Self::default(), |a, b| Self {
+            rows: a.rows + b.rows,
+            records: a.records + b.records,
+            duplicates: a.duplicates + b.duplicates,
+            withheld: a.withheld + b.withheld,
+            unsupported: a.unsupported + b.unsupported,
+            rejected: a.rejected + b.rejected,
+            names_cut: a.names_cut + b.names_cut,
+            narrowed: a.narrowed + b.narrowed,
+        })
+    }
+
+    /// The columns of the table.
+    fn cells(&self) -> [u64; 6] {
+        [self.rows, self.records, self.duplicates, self.withheld, self.unsupported, self.rejected]
+    }
+}
+
+/// Writes one JSON document to standard output.
+pub(super) fn json(compiled: &Compiled, output: &Path) -> io::Result<()> {
+    let document = Document {
+        output: output.display().to_string(),
+        bytes: compiled.snapshot.as_bytes().len(),
+        records: compiled.snapshot.summary().records,
+        files: compiled.files.iter().map(file).collect(),
+        totals: Counts::sum(&compiled.files),
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &document)?;
+    out.write_all(b"\n")
+}
+
+fn file(file: &FileReport) -> File<'_> {
+    let mut entry = File {
+        file: &file.file,
+        format: None,
+        counts: Counts::default(),
+        reasons: BTreeMap::new(),
+        refusals: Vec::new(),
+        skipped: Vec::new(),
+        error: None,
+    };
+    match &file.report {
+        Err(e) => entry.error = Some(e.to_string()),
+        Ok(report) => {
+            entry.format = Some(report.format.name());
+            entry.counts = Counts::of(report);
+            for ((_, reason), count) in &report.reasons {
+                *entry.reasons.entry(reason).or_default() += count;
+            }
+            entry.refusals = report
+                .refusals
+                .iter()
+                .map(|r| Refusal { line: r.line, outcome: word(r.outcome), reason: &r.reason, text: &r.excerpt })
+                .collect();
+            entry.skipped = report.skipped.iter().map(|(member, reason)| Skipped { member, reason }).collect();
+        }
+    }
+    entry
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Withheld => "withheld",
+        Outcome::Unsupported => "unsupported",
+        Outcome::Rejected => "rejected",
+    }
+}
+
+/// Writes a table to standard error: a line a feed, under it why rows gave no record, then the sum.
+pub(super) fn text(compiled: &Compiled, output: &Path) {
+    let files = &compiled.files;
+    let formats = files.iter().filter_map(|file| Some(file.report.as_ref().ok()?.format.name().len()));
+    let width = formats.max().unwrap_or(0).max("format".len());
+    eprintln!(
+        "{:<width$} {:>10} {:>10} {:>10} {:>10} {:>11} {:>10}  file",
+        "format", "rows", "records", "duplicates", "withheld", "unsupported", "rejected"
+    );
+    let line = |first: &str, counts: Counts, last: &str| {
+        let [rows, records, duplicates, withheld, unsupported, rejected] = counts.cells();
+        eprintln!(
+            "{first:<width$} {rows:>10} {records:>10} {duplicates:>10} {withheld:>10} {unsupported:>11} \
+             {rejected:>10}  {last}"
+        );
+    };
+    for file in files {
+        let Ok(report) = &file.report else { continue };
+        line(report.format.name(), Counts::of(report), &plain(&file.file));
+        for ((outcome, reason), count) in &report.reasons {
+            eprintln!("{:width$} {count:>10} {}: {}", "", word(*outcome), plain(reason));
+        }
+        for (member, reason) in &report.skipped {
+            eprintln!("{:width$} passed over {}: {}", "", plain(member), plain(reason));
+        }
+    }
+    if files.len() > 1 {
+        line("", Counts::sum(files), "total");
+    }
+    refused(files);
+    let records = compiled.snapshot.summary().records;
+    if records == 0 {
+        eprintln!("ksn: the snapshot holds no records");
+    }
+    eprintln!("{records} records in {}, {} bytes", output.display(), compiled.snapshot.as_bytes().len());
+}
+
+/// Names the files that are no feeds.
+pub(super) fn refused(files: &[FileReport]) {
+    for file in files {
+        if let Err(e) = &file.report {
+            eprintln!("ksn: {}: {}", plain(&file.file), plain(&e.to_string()));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Keys from the command line and from streams of lines.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use ksn::{Key, key::KeyError, limits::WEB_ADDRESS_BYTES_MAX};
+
+/// Lines that are asked in one go: enough to make the way to a server cheap, few enough to hold.
+pub(super) const CHUNK_LINES: usize = 16_384;
+
+/// Length of a line in bytes. The longest key is a web address; defanging and spaces may double it.
+const LINE_BYTES_MAX: usize = 2 * WEB_ADDRESS_BYTES_MAX;
+
+/// Bytes that are read at once: what a pipe holds.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// How long keys wait for company. A person who types sees no delay, and a slow program's lines still come in batches.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// One key as it was given, and what it was understood as.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) text: String,
+    pub(super) key: Result<Key, Misread>,
+}
+
+/// Why a text is no key that can be asked.
+#[derive(Debug)]
+pub(super) struct Misread {
+    pub(super) is_unsupported: bool,
+    pub(super) reason: String,
+}
+
+impl Asked {
+    /// From an argument: one that is the name of a file is taken for a mistake.
+    pub(super) fn from_argument(text: &str) -> Self {
+        let mut asked = Self::from_text(text);
+        if !has_scheme_or_prefix(text) && Path::new(text).is_file() {
+            let reason = format!(
+                "{text} is a file here: to ask about its content run `ksn scan {text}`; to ask about a web address \
+                 write `url:{text}`"
+            );
+            asked.key = Err(Misread { is_unsupported: false, reason });
+        }
+        asked
+    }
+
+    /// From a line or argument.
+    pub(super) fn from_text(text: &str) -> Self {
+        Self { text: text.into(), key: text.parse().map_err(Misread::from) }
+    }
+
+    fn from_line(line: &[u8]) -> Self {
+        if line.len() > LINE_BYTES_MAX {
+            let start = String::from_utf8_lossy(&line[..EXCERPT_BYTES]).into_owned() + "…";
+            return Self::misread(start, format!("the line is longer than {LINE_BYTES_MAX} bytes"));
+        }
+        match std::str::from_utf8(line) {
+            Ok(text) => Self::from_text(text.trim()),
+            Err(e) => {
+                let reason = format!("expected UTF-8, found another byte at {}", e.valid_up_to() + 1);
+                Self::misread(String::from_utf8_lossy(line).trim().into(), reason)
+            }
+        }
+    }
+
+    fn misread(text: String, reason: String) -> Self {
+        Self { text, key: Err(Misread { is_unsupported: false, reason }) }
+    }
+}
+
+impl From<KeyError> for Misread {
+    fn from(error: KeyError) -> Self {
+        Self { is_unsupported: error.is_unsupported(), reason: error.to_string() }
+    }
+}
+
+/// Bytes of an overlong line that are shown.
+const EXCERPT_BYTES: usize = 80;
+
+fn has_scheme_or_prefix(text: &str) -> bool {
+    let prefix = text.split_once(':').map(|(prefix, _)| prefix.to_ascii_lowercase());
+    text.contains("://")
+        || prefix.is_some_and(|prefix| ksn::key::KeyKind::ALL.iter().any(|kind| kind.prefix() == prefix))
+}
+
+/// Keys from a stream of lines, a chunk at a time.
+///
+/// A thread reads; what it has read and nobody has taken is bounded, so a stream of any length is held a few blocks at
+/// a time. A chunk is what there is, up to [`CHUNK_LINES`]: keys that are typed are answered at once. Blank lines are
+/// skipped; there are no comments, since `#` may stand in a key.
+pub(super) struct KeyLines {
+    blocks: Receiver<io::Result<Vec<u8>>>,
+    /// Whole lines that were read and not yet taken, and how far they were taken.
+    block: Vec<u8>,
+    taken: usize,
+    at_end: bool,
+}
+
+impl KeyLines {
+    pub(super) fn new(input: impl Read + Send + 'static) -> Self {
+        // Four blocks ahead hide the time that a chunk takes.
+        let (sender, blocks) = mpsc::sync_channel(4);
+        thread::spawn(move || {
+            for block in Blocks::new(input) {
+                if sender.send(block).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { blocks, block: Vec::new(), taken: 0, at_end: false }
+    }
+
+    /// The next keys; `None` at the end.
+    pub(super) fn next_chunk(&mut self) -> io::Result<Option<Vec<Asked>>> {
+        let mut chunk = Vec::new();
+        loop {
+            self.take_lines(&mut chunk);
+            if chunk.len() == CHUNK_LINES || self.at_end {
+                return Ok((!chunk.is_empty()).then_some(chunk));
+            }
+            let block = match chunk.is_empty() {
+                true => self.blocks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.blocks.recv_timeout(GATHER),
+            };
+            match block {
+                Ok(block) => (self.block, self.taken) = (block?, 0),
+                Err(RecvTimeoutError::Timeout) => return Ok(Some(chunk)),
+                Err(RecvTimeoutError::Disconnected) => self.at_end = true,
+            }
+        }
+    }
+
+    fn take_lines(&mut self, chunk: &mut Vec<Asked>) {
+        while chunk.len() < CHUNK_LINES && self.taken < self.block.len() {
+            let rest = &self.block[self.taken..];
+            let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
+            let line = rest[..end].trim_ascii();
+            if !line.is_empty() {
+                chunk.push(Asked::from_line(line));
+            }
+            self.taken += end + 1;
+        }
+    }
+}
+
+/// Blocks of whole lines. Of a line that is too long one byte more than allowed is kept, and the rest passed over.
+struct Blocks<R> {
+    input: R,
+    /// The beginning of a line whose end was not read yet.
+    partial: Vec<u8>,
+    at_end: bool,
+}
+
+impl<R: Read> Blocks<R> {
+    fn new(input: R) -> Self {
+        Self { input, partial: Vec::new(), at_end: false }
+    }
+
+    fn read_block(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = vec![0; BLOCK_BYTES];
+        while !self.at_end {
+            let read = match self.input.read(&mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if read == 0 {
+                self.at_end = true;
+                break;
+            }
+            let (lines, rest) = match buffer[..read].iter().rposition(|&b| b == b'\n') {
+                Some(last) => buffer[..read].split_at(last + 1),
+                None => (&[][..], &buffer[..read]),
+            };
+            let mut block = Vec::new();
+            if !lines.is_empty() {
+                block = std::mem::take(&mut self.partial);
+                // Blocks end with a line's end, so that an overlong line is cut at the front of the next block.
+                block.extend_from_slice(lines);
+            }
+            let room = (LINE_BYTES_MAX + 1).saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&rest[..rest.len().min(room)]);
+            if !block.is_empty() {
+                return Ok(Some(block));
+            }
+        }
+        let last = std::mem::take(&mut self.partial);
+        Ok((!last.is_empty()).then_some(last))
+    }
+}
+
+impl<R: Read> Iterator for Blocks<R> {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_block().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(input: &[u8]) -> Vec<String> {
+        let mut lines = KeyLines::new(io::Cursor::new(input.to_vec()));
+        let mut texts = Vec::new();
+        while let Some(chunk) = lines.next_chunk().unwrap() {
+            texts.extend(chunk.into_iter().map(|asked| asked.text));
+        }
+        texts
+    }
+
+    #[test]
+    fn lines_are_whole_wherever_blocks_end() {
+        let input: String = (0..50_000).map(|n| format!("host{n}.example/{}\r\n\n", "x".repeat(n % 90))).collect();
+        let expected: Vec<_> = input.split_whitespace().collect();
+        assert_eq!(texts(input.as_bytes()), expected);
+        assert_eq!(texts(b"a.example"), ["a.example"]);
+        assert!(texts(b"\n \n\r\n").is_empty());
+    }
+
+    #[test]
+    fn an_endless_line_is_one_error_and_is_not_held() {
+        let mut input = vec![b'a'; 1 << 20];
+        input.extend_from_slice(b"\nb.example\n\xff\xfe.example\n");
+        let mut lines = KeyLines::new(io::Cursor::new(input));
+        let mut all = Vec::new();
+        while let Some(chunk) = lines.next_chunk().unwrap() {
+            all.extend(chunk);
+        }
+        assert_eq!(all.len(), 3);
+        assert!(all[0].key.as_ref().unwrap_err().reason.contains("longer than"));
+        assert!(all[0].text.len() < 100);
+        assert!(all[1].key.is_ok());
+        assert!(all[2].key.as_ref().unwrap_err().reason.contains("UTF-8"));
+    }
+}

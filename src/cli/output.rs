@@ -1,0 +1,251 @@
+//! Answers as people and programs read them.
+
+use std::io::{self, IsTerminal, StdoutLock, Write};
+
+use ksn::{
+    Answer, Origin, Record, Status,
+    batch::Exception,
+    key::{Key, KeyKind},
+    record::RecordType,
+};
+use serde::Serialize;
+
+use super::{exit::Tally, keys::Asked};
+
+/// One key with what came of it.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// As it was given.
+    pub(super) text: String,
+    /// `None` when it is no key.
+    kind: Option<KeyKind>,
+    answer: Answer,
+    /// Why there is no answer, when there is none.
+    reason: Option<String>,
+}
+
+impl Row {
+    /// A key that was asked.
+    pub(super) fn answered(text: String, key: &Key, answer: Answer) -> Self {
+        let reason = answer.reason.map(|exception| match exception {
+            Exception::Unsupported => format!("keys of the kind {} cannot be answered here", key.kind()),
+            Exception::Malformed => "the key is malformed".into(),
+        });
+        Self { text, kind: Some(key.kind()), answer, reason }
+    }
+
+    /// A key that was not asked.
+    pub(super) fn not_asked(text: String, key: &Key, reason: &str) -> Self {
+        Self::without_answer(text, Some(key.kind()), Status::NotAsked, reason)
+    }
+
+    /// What is no key; nobody needed to be asked.
+    pub(super) fn misread(asked: Asked) -> Self {
+        let (status, reason) = match &asked.key {
+            Err(misread) if misread.is_unsupported => (Status::Unsupported, &*misread.reason),
+            Err(misread) => (Status::Error, &*misread.reason),
+            Ok(_) => (Status::Error, ""),
+        };
+        Self::without_answer(asked.text, None, status, reason)
+    }
+
+    fn without_answer(text: String, kind: Option<KeyKind>, status: Status, reason: &str) -> Self {
+        let answer = Answer { status, ..Answer::unknown(Origin::Local, 0) };
+        Self { text, kind, answer, reason: Some(reason.into()) }
+    }
+
+    pub(super) fn winner(&self) -> Option<&Record> {
+        self.answer.winner()
+    }
+
+    /// Adds the row to what decides the exit code.
+    pub(super) fn count(&self, tally: &mut Tally, fail_on: &[RecordType]) {
+        tally.has_bad |= self.winner().is_some_and(|record| fail_on.contains(&record.record_type));
+        tally.has_trouble |= matches!(self.answer.status, Status::Error | Status::NotAsked);
+    }
+}
+
+/// A row in JSON. Fields are only ever added.
+#[derive(Debug, Serialize)]
+struct JsonRow<'a> {
+    key: &'a str,
+    kind: Option<&'static str>,
+    status: &'static str,
+    origin: &'static str,
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(flatten)]
+    winner: Option<JsonRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<JsonRecord<'a>>>,
+    /// Only there when records were left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
+}
+
+/// A record in JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct JsonRecord<'a> {
+    name: &'a str,
+    /// Text, because many languages corrupt integers above 2^53.
+    record_id: String,
+    record_type: &'static str,
+    timestamp: Option<String>,
+    source: &'a str,
+    matched: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry: Option<String>,
+}
+
+impl<'a> From<&'a Record> for JsonRecord<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            name: &record.name,
+            record_id: record.id.to_string(),
+            record_type: record.record_type.name(),
+            timestamp: record.timestamp.map(|time| time.to_string()),
+            source: &record.source,
+            matched: record.matched.as_deref(),
+            scope: record.scope.map(|scope| scope.name()),
+            port: record.port,
+            expiry: record.expiry.map(|time| time.to_string()),
+        }
+    }
+}
+
+/// Writes one JSON object a line.
+pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool) -> io::Result<()> {
+    let answer = &row.answer;
+    let is_known = answer.status == Status::Known;
+    let row = JsonRow {
+        key: &row.text,
+        kind: row.kind.map(KeyKind::prefix),
+        status: answer.status.name(),
+        origin: answer.origin.name(),
+        generation: Some(answer.generation).filter(|_| is_known || answer.status == Status::Unknown),
+        reason: row.reason.as_deref(),
+        winner: answer.winner().map(JsonRecord::from),
+        records: with_all.then(|| answer.records.iter().map(JsonRecord::from).collect()),
+        cut: answer.is_cut,
+    };
+    serde_json::to_writer(&mut *out, &row)?;
+    out.write_all(b"\n")
+}
+
+/// Writes rows in columns: what it is, the key, then what is known of it.
+pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, paint: Paint) -> io::Result<()> {
+    // Long addresses push only their own line aside.
+    let width = rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(KEY_WIDTH_MAX);
+    for row in rows {
+        let Some(winner) = row.winner() else {
+            let (word, colour) = match row.answer.status {
+                Status::Unknown => ("unknown", Colour::Dim),
+                status => (status.name(), Colour::Yellow),
+            };
+            write_cell(out, word, colour, paint)?;
+            match &row.reason {
+                Some(reason) => writeln!(out, "  {:<width$}  {reason}", plain(&row.text))?,
+                None => writeln!(out, "  {}", plain(&row.text))?,
+            }
+            continue;
+        };
+        let others = if with_all { &row.answer.records[..] } else { std::slice::from_ref(winner) };
+        for (at, record) in others.iter().enumerate() {
+            write_cell(out, record.record_type.name(), colour_of(record.record_type), paint)?;
+            let text = if at == 0 { plain(&row.text) } else { "  also".into() };
+            writeln!(out, "  {text:<width$}  {}", describe(record))?;
+        }
+        if row.answer.is_cut {
+            writeln!(out, "{:TYPE_WIDTH$}  {:<width$}", "", "  and more than fit an answer")?;
+        }
+    }
+    Ok(())
+}
+
+/// `Name (source ID, time), matched domain evil.example, port 443`.
+pub(super) fn describe(record: &Record) -> String {
+    let mut text = if record.name.is_empty() { "-".into() } else { plain(&record.name) };
+    text += &format!(" ({} {}", plain(&record.source), record.id);
+    if let Some(time) = record.timestamp {
+        text += &format!(", {time}");
+    }
+    text.push(')');
+    match (&record.matched, record.scope) {
+        (Some(matched), Some(scope)) => text += &format!(", matched {scope} {matched}"),
+        (Some(matched), None) => text += &format!(", matched {matched}"),
+        _ => {}
+    }
+    if let Some(port) = record.port {
+        text += &format!(", port {port}");
+    }
+    if let Some(expiry) = record.expiry {
+        text += &format!(", until {expiry}");
+    }
+    text
+}
+
+/// Text that came from elsewhere, without what would command a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn write_cell(out: &mut impl Write, word: &str, colour: Colour, paint: Paint) -> io::Result<()> {
+    let pad = TYPE_WIDTH.saturating_sub(word.len());
+    write!(out, "{}{:pad$}", paint.text(word, colour), "")
+}
+
+/// The width of `malicious-address`.
+const TYPE_WIDTH: usize = 17;
+
+/// `sha256:` and 64 digits.
+const KEY_WIDTH_MAX: usize = 71;
+
+fn colour_of(record_type: RecordType) -> Colour {
+    match record_type {
+        RecordType::Trusted => Colour::Green,
+        bad if bad.is_bad() => Colour::Red,
+        _ => Colour::Yellow,
+    }
+}
+
+/// The colours that are used, each for one meaning: bad, good, take notice, nothing known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Colour {
+    Red,
+    Green,
+    Yellow,
+    Dim,
+}
+
+/// Whether to use colours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    /// Colours on a terminal that has them, unless `NO_COLOR` is set (<https://no-color.org>).
+    pub(super) fn for_stdout() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self(io::stdout().is_terminal() && !refused)
+    }
+
+    pub(super) fn text(self, text: &str, colour: Colour) -> String {
+        let code = match colour {
+            Colour::Red => "1;31",
+            Colour::Green => "32",
+            Colour::Yellow => "33",
+            Colour::Dim => "2",
+        };
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+}
+
+/// Standard output, written a buffer at a time even on a terminal.
+pub(super) fn stdout() -> io::BufWriter<StdoutLock<'static>> {
+    io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
