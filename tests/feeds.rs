@@ -8,6 +8,11 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use ksn::{
@@ -79,18 +84,23 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Counts what it is given.
+/// Counts what it is given, and keeps it as text if asked to.
 #[derive(Default)]
 struct Counter {
     records: u64,
     named: u64,
+    listings: Option<Vec<String>>,
 }
 
 impl RecordSink for Counter {
     fn add(&mut self, _input: u32, listing: Listing<'_>) {
-        assert!(!listing.indicator.to_string().is_empty());
+        let indicator = listing.indicator.to_string();
+        assert!(!indicator.is_empty());
         self.records += 1;
         self.named += u64::from(!listing.name.is_empty());
+        if let Some(listings) = &mut self.listings {
+            listings.push(format!("{indicator} {} {:?}", listing.record_type, listing.name));
+        }
     }
 }
 
@@ -106,6 +116,50 @@ struct Sums {
     rejected: u64,
 }
 
+/// What became of the files.
+#[derive(Default)]
+struct Walk {
+    table: BTreeMap<(String, String), Sums>,
+    wrong: Vec<String>,
+}
+
+impl Walk {
+    fn take(&mut self, path: &str, group: &str, outcome: &Result<feed::Report, FeedError>, counter: &Counter) {
+        if let Err(why) = check(path, outcome, counter) {
+            self.wrong.push(format!("{path}: {why}"));
+        }
+        let outcome_text = match outcome {
+            Ok(report) => report.format.name().to_owned(),
+            Err(FeedError::Refused(refusal)) => format!("refused: {}", refusal.what),
+            Err(FeedError::Unrecognised { .. }) => "not recognised".into(),
+            Err(e) => format!("{e}"),
+        };
+        if let Some(listings) = &counter.listings {
+            println!("{path}: {outcome_text}: {} records", counter.records);
+            for ((kind, reason), times) in outcome.iter().flat_map(|report| &report.reasons) {
+                println!("    {times} {kind:?}: {reason}");
+            }
+            for refusal in outcome.iter().flat_map(|report| &report.refusals) {
+                println!("    line {}: {:?} {}: {:?}", refusal.line, refusal.outcome, refusal.reason, refusal.excerpt);
+            }
+            for listing in listings.iter().step_by(listings.len() / 20 + 1) {
+                println!("    + {listing}");
+            }
+        }
+        let group = group.split('/').take(2).collect::<Vec<_>>().join("/");
+        let sums = self.table.entry((group, outcome_text)).or_default();
+        sums.files += 1;
+        if let Ok(report) = outcome {
+            sums.rows += report.rows;
+            sums.records += report.records;
+            sums.named += counter.named;
+            sums.withheld += report.withheld;
+            sums.unsupported += report.unsupported;
+            sums.rejected += report.rejected;
+        }
+    }
+}
+
 #[test]
 fn real_feeds_are_read_as_known() {
     let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
@@ -117,44 +171,24 @@ fn real_feeds_are_read_as_known() {
     files.sort();
     assert!(!files.is_empty(), "{} has no files", folder.display());
     let each = env::var_os("KSN_FEEDS_EACH").is_some();
-    let mut table: BTreeMap<(String, String), Sums> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for file in &files {
-        let path = file.strip_prefix(&folder).unwrap_or(file).to_string_lossy().into_owned();
-        let path = path.strip_suffix(".zst").unwrap_or(&path);
-        let Some((group, _)) = path.rsplit_once('/') else { continue };
-        let mut counter = Counter::default();
-        let outcome = read(file, &Guards::default(), &mut counter);
-        if let Err(why) = check(path, &outcome, &counter) {
-            wrong.push(format!("{path}: {why}"));
+    let walk = Mutex::new(Walk::default());
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let path = file.strip_prefix(&folder).unwrap_or(file).to_string_lossy().into_owned();
+                    let path = path.strip_suffix(".zst").unwrap_or(&path);
+                    // What stands at the top describes the lists.
+                    let Some((group, _)) = path.rsplit_once('/') else { continue };
+                    let mut counter = Counter { listings: each.then(Vec::new), ..Counter::default() };
+                    let outcome = read(file, &Guards::default(), &mut counter);
+                    walk.lock().unwrap().take(path, group, &outcome, &counter);
+                }
+            });
         }
-        let outcome_text = match &outcome {
-            Ok(report) => report.format.name().to_owned(),
-            Err(FeedError::Refused(refusal)) => format!("refused: {}", refusal.what),
-            Err(FeedError::Unrecognised { .. }) => "not recognised".into(),
-            Err(e) => format!("{e}"),
-        };
-        if each {
-            println!("{path}: {outcome_text}");
-            for ((kind, reason), times) in outcome.iter().flat_map(|report| &report.reasons) {
-                println!("    {times} {kind:?}: {reason}");
-            }
-            for refusal in outcome.iter().flat_map(|report| &report.refusals).take(5) {
-                println!("    line {}: {:?} {}: {:?}", refusal.line, refusal.outcome, refusal.reason, refusal.excerpt);
-            }
-        }
-        let group = group.split('/').take(2).collect::<Vec<_>>().join("/");
-        let sums = table.entry((group, outcome_text)).or_default();
-        sums.files += 1;
-        if let Ok(report) = &outcome {
-            sums.rows += report.rows;
-            sums.records += report.records;
-            sums.named += counter.named;
-            sums.withheld += report.withheld;
-            sums.unsupported += report.unsupported;
-            sums.rejected += report.rejected;
-        }
-    }
+    });
+    let Walk { table, wrong } = walk.into_inner().unwrap();
     print(&table);
     assert!(wrong.is_empty(), "{} of {} files:\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }

@@ -9,6 +9,7 @@ use super::{
     input::Input,
     intake::{Draft, Intake},
     ioc_list::{Census, List, type_in},
+    ipv4_list::has_letters,
     recognise::{Likeness, Sample},
 };
 use crate::{
@@ -22,8 +23,8 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
         return None;
     }
     let census = Census::of(sample);
-    let names = sample.share(|line| is_name(line.strip_prefix('=').unwrap_or(line)) && !is_ipv4(line));
-    let addresses = sample.share(is_ipv4);
+    let names = sample.share(|line| is_name(line.strip_prefix('=').unwrap_or(line)) && !is_address(line));
+    let addresses = sample.share(is_address);
     (names > 0.0 && names + addresses >= SHARE_MIN && census.is_list()).then_some(Likeness::Likely)
 }
 
@@ -69,8 +70,9 @@ fn is_name(line: &str) -> bool {
     !name.is_empty() && name.chars().all(sound) && !is_hex
 }
 
-fn is_ipv4(line: &str) -> bool {
-    line.parse::<std::net::Ipv4Addr>().is_ok()
+/// An address in some notation, or what was meant to be one.
+fn is_address(line: &str) -> bool {
+    !line.rsplit('.').next().is_some_and(has_letters)
 }
 
 /// Rows that have to have the shape; a list with ports and paths is one for the generic reader.

@@ -91,9 +91,15 @@ fn is_rest(rest: &str) -> bool {
     rest.bytes().all(|b| b.is_ascii_digit()) || (rest.len() <= 16 && rest.starts_with("SBL"))
 }
 
+/// A name has letters in its last label; what has some only before it is an address in hexadecimal.
 fn is_name(line: &str) -> bool {
     let name = line.split([' ', '\t', '/', ':', '#', ';']).next().unwrap_or_default();
-    name.contains('.') && name.bytes().any(|b| b.is_ascii_alphabetic())
+    name.rsplit_once('.').is_some_and(|(_, top)| has_letters(top))
+}
+
+/// Whether a label is none of an address in decimal, octal or hexadecimal.
+pub(super) fn has_letters(label: &str) -> bool {
+    !label.starts_with("0x") && label.bytes().any(|b| !b.is_ascii_digit())
 }
 
 /// Rows that have to have the shape; the rest is room for typing errors.

@@ -284,14 +284,18 @@ pub(super) fn prose(sample: &Sample<'_>) -> Option<Refusal> {
     };
     let title = |line: &&str| {
         let rest = line.trim_start_matches('=');
-        rest.len() < line.len() && rest.starts_with(' ') && rest.trim().starts_with(char::is_alphanumeric)
+        // `== Domains ==` closes what it opens: a heading of other texts.
+        rest.len() < line.len()
+            && rest.starts_with(' ')
+            && rest.trim().starts_with(char::is_alphanumeric)
+            && !rest.trim_end().ends_with('=')
     };
     let table = |line: &&str| line.starts_with("|===") || line.starts_with(":toc:");
     if sample.lines.iter().any(|line| title(line) || table(line)) {
         return report("a report in AsciiDoc");
     }
     let census = Census::of(sample);
-    if census.rows == 0 || census.is_list() {
+    if census.is_empty() || census.is_list() {
         return None;
     }
     // Not a table, and not the rows of a format that nobody knows: words, in sentences or headings.

@@ -77,6 +77,14 @@ pub(in crate::feed) fn says_benign(text: &str) -> bool {
     words(text).any(|word| BENIGN.iter().any(|benign| benign.eq_ignore_ascii_case(word)))
 }
 
+/// Whether a heading says that what stands below it is good: `HTTPS TRAFFIC TO LEGITIMATE DOMAINS:`. A heading about
+/// what is cleaned up or in the clear does not.
+pub(in crate::feed) fn heading_says_benign(heading: &str) -> bool {
+    words(heading).any(|word| {
+        !word.eq_ignore_ascii_case("clean") && BENIGN.iter().any(|benign| benign.eq_ignore_ascii_case(word))
+    })
+}
+
 const FOREIGN: [(&str, &str); 30] = [
     ("imphash", "an import hash"),
     ("imphashes", "an import hash"),

@@ -31,7 +31,7 @@ mod token;
 
 pub(super) use self::token::{Shape, shape};
 use self::{
-    label::{foreign_digest_in, speaks_of_hosts},
+    label::{foreign_digest_in, heading_says_benign, speaks_of_hosts},
     row::{Entry, Row},
 };
 use super::{
@@ -51,7 +51,7 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
         return None;
     }
     let census = Census::of(sample);
-    (census.rows == 0 || census.is_list()).then_some(Likeness::Fallback)
+    (census.is_empty() || census.is_list()).then_some(Likeness::Fallback)
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
@@ -71,6 +71,8 @@ pub(super) struct List {
     columns: Option<Columns>,
     /// What addresses are, once a heading has said it.
     address_type: Option<RecordType>,
+    /// Whether the section's heading calls what stands in it legitimate.
+    benign: bool,
     /// Whether what stands here is hosts rather than files, by the last heading or row that tells.
     hosts: bool,
     /// Whether a row has been seen, after which headings no longer speak for the whole list.
@@ -95,6 +97,7 @@ impl List {
         intake.row_of(line);
         match row {
             Row::Blank | Row::Comment(_) => {}
+            Row::Entry(_) if self.benign => intake.withhold("the list itself calls it legitimate"),
             Row::Entry(entry) => match self.indicator(&entry) {
                 Ok((indicator, port)) => {
                     let record_type = match indicator {
@@ -112,6 +115,11 @@ impl List {
             Row::Hex(digits) => intake.reject(format_args!(
                 "{digits} hexadecimal digits are no object hash: expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256)"
             )),
+            Row::File => {
+                intake.reject(
+                    "a file's name or a host's: neither a heading nor the rows before it say that hosts stand here",
+                );
+            }
             Row::Prose => {
                 self.heading(line.text);
                 intake.reject("a heading or a sentence, no indicator");
@@ -127,9 +135,7 @@ impl List {
         let Row::Entry(entry) = row else { return row };
         match entry.shape {
             Shape::FileOrName if self.hosts => Row::Entry(Entry { shape: Shape::Name, ..entry }),
-            Shape::FileOrName => {
-                Row::Broken("a file's name or a host's: neither the rows before it nor a heading tell")
-            }
+            Shape::FileOrName => Row::File,
             Shape::Hash => {
                 self.hosts = false;
                 row
@@ -147,6 +153,7 @@ impl List {
         // A long line tells of something; a short one is a title.
         if text.split_whitespace().count() <= HEADING_WORDS_MAX && !text.contains("://") {
             self.foreign = if self.columns.is_some() { None } else { foreign_digest_in(text) };
+            self.benign = heading_says_benign(text);
             self.hosts = speaks_of_hosts(text).unwrap_or(self.hosts);
         }
     }
@@ -243,8 +250,10 @@ fn cells(text: &str, delimiter: char) -> impl Iterator<Item = &str> {
 /// What the rows of a sample are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Census {
-    /// Rows: no comments, headers and blank lines.
+    /// Rows: no comments, titles and blank lines.
     pub(super) rows: u32,
+    /// Titles between the rows.
+    titles: u32,
     /// Those with an indicator.
     pub(super) entries: u32,
     /// Those with a URL or a name.
@@ -276,21 +285,39 @@ impl Census {
                     }
                 }
                 Row::Unsupported(_) | Row::Benign | Row::Broken(_) | Row::Hex(_) => census.known += 1,
-                Row::Prose => list.heading(line),
+                Row::File => {}
+                Row::Prose => {
+                    list.heading(line);
+                    if is_title(line) {
+                        census.titles += 1;
+                        continue;
+                    }
+                }
             }
             census.rows += 1;
         }
         census
     }
 
+    /// Whether nothing stands there but comments.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows + self.titles == 0
+    }
+
     /// Whether enough of the rows are indicators.
     pub(super) fn is_list(&self) -> bool {
-        self.entries + self.known > 0 && (self.entries + self.known) * LIST_SHARE >= self.rows
+        self.entries + self.known > 0 && (self.entries + self.known) * 100 >= self.rows * LIST_PERCENT_MIN
     }
 }
 
-/// One row of so many has to be an indicator; see the module's head.
-const LIST_SHARE: u32 = 3;
+/// How many of a hundred rows have to be indicators; see the module's head.
+const LIST_PERCENT_MIN: u32 = 40;
+
+/// Whether a line that is no indicator is the title of those below it: short, and in capitals or with a colon.
+fn is_title(line: &str) -> bool {
+    let line = line.trim();
+    line.split_whitespace().count() <= HEADING_WORDS_MAX && (line.ends_with(':') || !line.contains(char::is_lowercase))
+}
 
 /// Words of the longest heading: `EXAMPLES OF IMPORT HASHES FOR THE ABOVE FILES:` has eight.
 const HEADING_WORDS_MAX: usize = 8;

@@ -30,6 +30,8 @@ pub(in crate::feed) enum Row<'a> {
     Benign,
     /// It looks like an indicator and cannot be read.
     Broken(&'static str),
+    /// A file's name, as far as can be told.
+    File,
     /// Hexadecimal of a length that no object hash has.
     Hex(usize),
     /// A heading, a sentence, anything else.
@@ -96,10 +98,15 @@ fn from_left<'a>(text: &'a str, remark: &'a str, section: Option<&'static str>) 
         if let Some(row) = labelled(token, separator, behind, remark, foreign) {
             return row;
         }
+        if matches!(token, "GET" | "POST" | "PUT" | "HEAD") && behind.trim_start().starts_with('/') {
+            return Row::Unsupported("a path without a host");
+        }
         if let Some(what) = foreign_digest(token) {
             foreign = Some(what);
         } else if is_date(token) {
             time = time.or(Some(date_and_time(rest, token)));
+        } else if found == Shape::Other && time.is_some() && behind.trim_start().starts_with("-- ") {
+            // `date -- file name -- address`: a row of columns, not a sentence.
         } else if !is_kind(token) && !is_number(token) {
             return match found {
                 Shape::Unsupported(what) => Row::Unsupported(what),
@@ -205,8 +212,16 @@ fn next_token(text: &str) -> (&str, char, &str) {
     let text =
         text.trim_start_matches(|c: char| is_margin(c) || matches!(c, ',' | ';' | '|' | '(' | '-' | '–' | '—' | '='));
     let mut slash = false;
+    // `(com|net)`, `{1,2}`: separators within the brackets of a pattern are none.
+    let mut open = 0u32;
     for (at, c) in text.char_indices() {
+        match c {
+            '(' | '{' => open += 1,
+            ')' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
         let ends = match c {
+            '|' | ',' if open > 0 => false,
             '/' | '?' => {
                 slash = true;
                 false

@@ -70,6 +70,11 @@ fn addresses() {
         ("93.184.216.34 # scanner.example", "ipv4:93.184.216.34 malicious-address \"scanner.example\""),
         ("93.184.216.0/24", "ipv4:93.184.216.0/24 malicious-address"),
         ("2017-08-02 16:28:51,api.evil.com", "domain:api.evil.com malicious-address at 2017-08-02T16:28:51Z"),
+        (
+            "2018-03-25 -- x__1.exe -- 93[.]184[.]216[.]34/a?b=c",
+            "exact:93.184.216.34/a?b=c malicious-address at 2018-03-25T00:00:00Z",
+        ),
+        ("evil.co.za", "domain:evil.co.za malicious-address"),
         ("Domain,evil.com,", "domain:evil.com malicious-address"),
         ("evil.com,Fraud", "domain:evil.com malicious-address \"Fraud\""),
         ("- File location: hxxp://evil[.]com/x.rar (encrypted)", "exact:evil.com/x.rar malicious-address"),
@@ -167,6 +172,8 @@ fn what_the_list_calls_legitimate_is_withheld() {
     assert_eq!(refused("- good.com - legitimate site").0, Outcome::Withheld);
     assert_eq!(refused(&format!("{MD5} (legit, abused)")).0, Outcome::Withheld);
     assert_eq!(listed(&format!("{MD5};Tool that looks legit")).len(), 1);
+    let text = "TRAFFIC TO LEGITIMATE DOMAINS:\n\n- good[.]com\n\nDOMAINS:\n\n- evil[.]com\n";
+    assert_eq!(listed(text), ["domain:evil.com malicious-address"]);
 }
 
 #[test]

@@ -80,11 +80,11 @@ pub(in crate::feed) fn shape(token: &str) -> Shape {
     if is_ipv6(&plain) {
         return Shape::Unsupported("an IPv6 address");
     }
-    host_shape(&plain)
+    host_shape(&plain, plain.len() != token.len())
 }
 
 /// The shape of a refanged token without scheme: a host, perhaps with a port, perhaps with a path.
-fn host_shape(plain: &str) -> Shape {
+fn host_shape(plain: &str, defanged: bool) -> Shape {
     let end = plain.find(['/', '?']).unwrap_or(plain.len());
     let (authority, path) = plain.split_at(end);
     if authority.contains('@') {
@@ -101,6 +101,7 @@ fn host_shape(plain: &str) -> Shape {
             Shape::Broken("brackets that are no known way of defanging")
         };
     }
+    let bare = !defanged && authority.trim_end_matches(':').chars().all(|c| c != ':' && c != '*');
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
         Some((host, "")) => host,
@@ -120,6 +121,8 @@ fn host_shape(plain: &str) -> Shape {
         return if name.contains('.') { Shape::Unsupported("a wildcard pattern") } else { Shape::Other };
     }
     match name_shape(name) {
+        // `gate.py:` with its colon is still a bare name.
+        Shape::Name if path.is_empty() && bare && is_file_too(name) => Shape::FileOrName,
         Shape::Name if path.is_empty() => Shape::Name,
         Shape::Name => Shape::HostPath,
         other => other,
@@ -178,33 +181,26 @@ fn name_shape(name: &str) -> Shape {
     Shape::Name
 }
 
-/// Whether the last label of a name is a top-level domain.
+/// Whether a name ends in a public suffix. Some top-level domains (`.za`, `.np`) are none by themselves.
 pub(in crate::feed) fn is_known_top(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let top = name.rsplit('.').next().unwrap_or_default();
-    if top.len() > 63 || top.is_empty() || top.bytes().all(|b| b.is_ascii_digit()) {
-        return false;
-    }
-    let mut lower = [0u8; 64];
-    let ascii;
-    let top = if top.is_ascii() {
-        top
-    } else {
-        match idna::domain_to_ascii(top) {
-            Ok(converted) => {
-                ascii = converted;
-                ascii.as_str()
-            }
-            Err(_) => return false,
-        }
-    };
-    let Some(lower) = lower.get_mut(..top.len()) else { return false };
-    lower.copy_from_slice(top.as_bytes());
+    // Suffixes have up to five labels; one more, so that a name that is none but a suffix is not cut short.
+    let start = name.rmatch_indices('.').nth(SUFFIX_LABELS_MAX).map_or(0, |(at, _)| at + 1);
+    let tail = &name[start..];
+    let ascii = if tail.is_ascii() { None } else { idna::domain_to_ascii(tail).ok() };
+    let tail = ascii.as_deref().unwrap_or(tail).as_bytes();
+    let mut lower = [0u8; 64 * (SUFFIX_LABELS_MAX + 1)];
+    let Some(lower) = lower.get_mut(..tail.len()) else { return false };
+    lower.copy_from_slice(tail);
     lower.make_ascii_lowercase();
     let lower: &[u8] = lower;
-    ALTERNATIVE_ROOTS.iter().any(|root| root.as_bytes() == lower)
+    let top = lower.rsplit(|&b| b == b'.').next().unwrap_or_default();
+    ALTERNATIVE_ROOTS.iter().any(|root| root.as_bytes() == top)
         || psl::suffix(lower).is_some_and(|suffix| suffix.is_known())
 }
+
+/// Labels of the longest public suffixes.
+const SUFFIX_LABELS_MAX: usize = 5;
 
 /// `com.example.app`: the reversed name that programs for Android and the Java world carry. Such a name may end in
 /// what is a top-level domain (`.app`, `.chrome`) without being a host.
@@ -299,6 +295,11 @@ mod tests {
             ("evil.zip:80", Name),
             ("www.evil.sh", Name),
             ("evil.zip/a", HostPath),
+            ("gate.py:", FileOrName),
+            ("*.evil.zip", Name),
+            ("evil.co.za", Name),
+            ("EVIL.com.np/a", HostPath),
+            ("a.b.c.d.e.f.evil.co.uk", Name),
             ("/a", Unsupported("a path without a host")),
             ("setup.exe", Other),
             ("com.example.chrome", Other),
