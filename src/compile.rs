@@ -189,12 +189,12 @@ impl Files {
         let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         for path in paths {
-            if fs::metadata(&path).is_ok_and(|m| m.is_dir()) {
-                if depth < FOLDERS_DEEP_MAX {
-                    self.add_folder(&path, depth + 1)?;
-                }
-            } else {
+            // Neither pipes, which would wait for ever, nor links that lead nowhere.
+            let Ok(about) = fs::metadata(&path) else { continue };
+            if about.is_file() {
                 self.add(path, false)?;
+            } else if about.is_dir() && depth < FOLDERS_DEEP_MAX {
+                self.add_folder(&path, depth + 1)?;
             }
         }
         Ok(())

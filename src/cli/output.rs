@@ -202,8 +202,8 @@ fn write_cell(out: &mut impl Write, word: &str, colour: Colour, paint: Paint) ->
 /// The width of `malicious-address`.
 const TYPE_WIDTH: usize = 17;
 
-/// `sha256:` and 64 digits.
-const KEY_WIDTH_MAX: usize = 71;
+/// `cert-sha256:` and 64 digits.
+const KEY_WIDTH_MAX: usize = 76;
 
 fn colour_of(record_type: RecordType) -> Colour {
     match record_type {

@@ -1,0 +1,149 @@
+//! `build`, `inspect`, `verify`, `explain`, `demo`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::{Program, SHA256};
+
+/// Prevents: a report whose numbers do not add up, or whose fields scripts no longer find.
+#[test]
+fn report_accounts_for_every_row() {
+    let program = Program::new();
+    program.write("more.csv", &format!("sha256,signature\n{SHA256},Made.Up\n{},Zero\nword,Bad\n", "0".repeat(64)));
+    let ran = program.run(&["build", "-o", "records.ksn", "--report", "json", "hashes.csv", "more.csv"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let files = report["files"].as_array().unwrap();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        for field in ["rows", "records", "duplicates", "withheld", "unsupported", "rejected"] {
+            assert!(file[field].is_u64(), "{field}: {file}");
+        }
+        assert!(file["reasons"].is_object() && file["refusals"].is_array() && file["format"] == "csv", "{file}");
+    }
+    let more = &files[1];
+    assert_eq!((&more["rows"], &more["withheld"], &more["rejected"]), (&3.into(), &1.into(), &1.into()), "{more}");
+    assert_eq!(more["refusals"].as_array().unwrap().len(), 2);
+    assert!(more["refusals"][0]["line"].is_u64() && more["refusals"][0]["reason"].is_string(), "{more}");
+    let sum = |field: &str| report["totals"][field].as_u64().unwrap();
+    assert_eq!(sum("rows"), 4);
+    assert_eq!(sum("records") - sum("duplicates"), report["records"].as_u64().unwrap());
+    assert_eq!(sum("duplicates"), 1, "{report}");
+}
+
+/// Prevents: bytes that depend on the order of files, on the clock or on the machine.
+#[test]
+fn same_feeds_give_the_same_bytes() {
+    let program = Program::new();
+    let build = |name: &str, feeds: [&str; 2]| {
+        let created = ["--created", "2026-11-22T10:00:00Z"];
+        let ran = program.run(&[&["build", "-o", name][..], &created, &feeds].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        fs::read(program.path(name)).unwrap()
+    };
+    assert_eq!(build("a.ksn", ["hashes.csv", "names.txt"]), build("b.ksn", ["names.txt", "hashes.csv"]));
+    let mut command = program.command(&["build", "-o", "-", "hashes.csv", "names.txt"]);
+    let piped = command.env("SOURCE_DATE_EPOCH", "1795341600").output().unwrap();
+    assert_eq!(piped.stdout, fs::read(program.path("a.ksn")).unwrap());
+}
+
+/// Prevents: a mistyped file that silently leaves its records out, and a folder that cannot hold a README.
+#[test]
+fn a_named_file_must_be_a_feed_one_in_a_folder_need_not() {
+    let program = Program::new();
+    let prose = "These are the lists that we use.\nPlease ask before you change one of them!\n";
+    program.write("README", prose);
+    program.write("folder/README", prose);
+    program.write("folder/deep/names.txt", "||evil.example^\n");
+    let ran = program.run(&["build", "-o", "records.ksn", "hashes.csv", "README"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("README") && !program.path("records.ksn").exists(), "{ran:?}");
+    let ran = program.run(&["build", "-o", "records.ksn", "--report", "json", "folder"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(report["files"][0]["error"].is_string(), "{report}");
+    assert_eq!(report["records"], 1);
+    for args in
+        [&["build", "-o", "x.ksn", "absent.csv"][..], &["build", "-o", "x.ksn", "--format", "nope", "hashes.csv"]]
+    {
+        let ran = program.run(args);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains("absent.csv") || ran.err.contains("expected one of malwarebazaar"), "{ran:?}");
+    }
+}
+
+/// Prevents: guards, ages and trust that are accepted and then forgotten.
+#[test]
+fn options_reach_the_reader() {
+    let program = Program::new();
+    program.write("guard.txt", "evil.example\n");
+    let records = |args: &[&str]| {
+        let ran =
+            program.run(&[&["build", "-o", "r.ksn", "--report", "json", "--created", "2026-11-22"], args].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        serde_json::from_str::<Value>(&ran.out).unwrap()["records"].as_u64().unwrap()
+    };
+    assert_eq!(records(&["hashes.csv"]), 1);
+    assert_eq!(records(&["--max-age", "7d", "hashes.csv"]), 0);
+    assert_eq!(records(&["--max-age", "4w", "hashes.csv"]), 1);
+    let all = records(&["names.txt"]);
+    assert_eq!(records(&["--guard", "guard.txt", "names.txt"]), all - 1);
+    records(&["--trusted", "--source", "ours", "hashes.csv"]);
+    let ran = program.run(&["lookup", "--json", "--db", "r.ksn", SHA256]);
+    let row = &ran.objects()[0];
+    assert_eq!((ran.code, &row["record_type"], &row["source"]), (Some(0), &"trusted".into(), &"ours".into()), "{row}");
+}
+
+/// Prevents: records that were written and cannot be found, and a damaged file that is served.
+#[test]
+fn inspect_shows_and_verifies() {
+    let program = Program::with_records();
+    let ran = program.run(&["inspect", "--json", "--verify", "records.ksn"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let shown: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["dataset"], "local");
+    assert_eq!(shown["created"], "2026-11-22T00:00:00Z");
+    assert_eq!(shown["records"]["sha256"], 1);
+    assert_eq!(shown["verified"]["misses"], 0);
+    assert!(shown["compiled_with"]["ksn"].is_string() && shown["compiled_with"]["public-suffix-list"].is_string());
+    let ran = program.run(&["inspect", "--verify", "records.ksn"]);
+    assert!(ran.out.contains("0 misses"), "{ran:?}");
+
+    let mut bytes = fs::read(program.path("records.ksn")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(program.path("damaged.ksn"), bytes).unwrap();
+    for args in [&["inspect", "damaged.ksn"][..], &["lookup", "--db", "damaged.ksn", "evil.example"]] {
+        let ran = program.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.err.contains("damaged.ksn"), "{ran:?}");
+    }
+}
+
+/// Prevents: an explanation that disagrees with the lookup.
+#[test]
+fn explain_names_what_is_tried_and_why_one_wins() {
+    let program = Program::with_records();
+    let ran = program.run(&["explain", "--db", "records.ksn", "hxxp://a.evil[.]example:8080/x/../y?z"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for part in ["url:a.evil.example/y?z", "domain     evil.example", "because    it is the only one"] {
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(program.run(&["explain", "word"]).code, Some(2));
+}
+
+/// Prevents: a first impression that fails, and help texts that clap refuses at run time.
+#[test]
+fn demo_version_and_help() {
+    let program = Program::new();
+    let ran = program.run(&["demo"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for kind in ["sha256:", "blake3:", "cert-md5:", "spki-sha1:", "evil[.]example", "192.0.2.7", "unknown"] {
+        assert!(ran.out.contains(kind), "{kind}: {ran:?}");
+    }
+    assert_eq!(program.run(&["--version"]).out.trim(), format!("ksn {}", env!("CARGO_PKG_VERSION")));
+    for command in ["build", "inspect", "serve", "lookup", "explain", "scan", "verify", "demo"] {
+        assert_eq!(program.run(&[command, "--help"]).code, Some(0), "{command}");
+    }
+}

@@ -1,0 +1,171 @@
+//! `lookup` and `scan` on a snapshot.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+    time::Duration,
+};
+
+use crate::program::{Program, SHA256, UNKNOWN};
+
+/// Prevents: scripts that read fields which are no longer there, and IDs that lose their last digits.
+#[test]
+fn json_has_its_fields_in_the_order_asked() {
+    let program = Program::with_records();
+    let keys = [SHA256, UNKNOWN, "http://a.evil.example/x", "2001:db8::1", "word"];
+    let ran = program.run(&[&["lookup", "--json", "--db", "records.ksn"][..], &keys].concat());
+    let rows = ran.objects();
+    assert_eq!(rows.iter().map(|row| row["key"].as_str().unwrap()).collect::<Vec<_>>(), keys);
+    let statuses: Vec<_> = rows.iter().map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["known", "unknown", "known", "unsupported", "error"]);
+    let known = &rows[0];
+    assert_eq!((&known["kind"], &known["origin"]), (&"sha256".into(), &"local".into()), "{known}");
+    assert_eq!((&known["name"], &known["record_type"]), (&"Made.Up".into(), &"malware".into()), "{known}");
+    assert_eq!((&known["source"], &known["timestamp"]), (&"csv".into(), &"2026-11-01T12:00:00Z".into()), "{known}");
+    assert!(known["record_id"].as_str().unwrap().parse::<u64>().is_ok(), "{known}");
+    assert!(known["generation"].is_u64() && known.get("port").is_none() && known.get("records").is_none(), "{known}");
+    assert_eq!(rows[2]["matched"], "evil.example");
+    assert_eq!(rows[2]["timestamp"], serde_json::Value::Null);
+    assert!(rows[3]["reason"].is_string() && rows[4]["reason"].is_string());
+    let ran = program.run(&["lookup", "--json", "--all", "--db", "records.ksn", SHA256]);
+    assert_eq!(ran.objects()[0]["records"][0]["name"], "Made.Up");
+}
+
+/// Prevents: a script that takes bad for good, or an error for an answer.
+#[test]
+fn exit_codes_tell_bad_trouble_and_neither_apart() {
+    let program = Program::with_records();
+    let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
+    assert_eq!(code(&[UNKNOWN]), Some(0));
+    assert_eq!(code(&[UNKNOWN, "2001:db8::1"]), Some(0));
+    assert_eq!(code(&[UNKNOWN, "word"]), Some(2));
+    assert_eq!(code(&["word", SHA256]), Some(1));
+    assert_eq!(code(&["--fail-on", "adware,trusted", SHA256]), Some(0));
+    assert_eq!(code(&["--fail-on", "adware,malware", SHA256]), Some(1));
+    assert_eq!(code(&["--fail-on", "nonsense", SHA256]), Some(2));
+    assert_eq!(code(&[]), Some(2));
+}
+
+/// Prevents: a file name that is looked up as a web address and found "unknown".
+#[test]
+fn the_name_of_a_file_is_an_error_that_names_scan() {
+    let program = Program::with_records();
+    program.write("evil.example", "content");
+    let ran = program.run(&["lookup", "--db", "records.ksn", "evil.example"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.out.contains("ksn scan evil.example"), "{ran:?}");
+    for key in ["url:evil.example", "http://evil.example"] {
+        assert_eq!(program.run(&["lookup", "--db", "records.ksn", key]).code, Some(1), "{key}");
+    }
+}
+
+/// Prevents: lines that are lost at the edges of buffers, and one bad line that spoils the others.
+#[test]
+fn lines_of_standard_input_and_of_a_file() {
+    let program = Program::with_records();
+    let args = ["lookup", "--json", "--db", "records.ksn", "-"];
+    let ran = program.run_with_input(&args, b"");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+    let input = [b"\n evil.example \r\n\xff\xfe\n\n".as_slice(), &[b'a'; 100_000], b"\nlast.example"].concat();
+    let ran = program.run_with_input(&args, &input);
+    let statuses: Vec<_> = ran.objects().iter().map(|row| row["status"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(statuses, ["known", "error", "error", "unknown"]);
+    assert_eq!(ran.code, Some(1));
+    program.write("keys.txt", "evil.example\n");
+    let ran = program.run(&["lookup", "--db", "records.ksn", "--from", "keys.txt"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(program.run(&["lookup", "--db", "records.ksn", "--from", "absent.txt"]).code, Some(2));
+}
+
+/// Prevents: a key that is typed and waits for 16,383 more.
+#[test]
+fn a_typed_key_is_answered_before_the_next() {
+    let program = Program::with_records();
+    let mut child =
+        program.command(&["lookup", "--json", "--db", "records.ksn", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for key in ["evil.example", "good.example"] {
+        writeln!(stdin, "{key}").unwrap();
+        let answer = answers.next().unwrap().unwrap();
+        assert!(answer.contains(key), "{answer}");
+    }
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// Prevents: memory that grows with the keys. A million of them are 65 MB as text and far more as answers.
+#[test]
+fn a_million_keys_stream_through_bounded_memory() {
+    let program = Program::with_records();
+    let mut child =
+        program.command(&["lookup", "--json", "--db", "records.ksn", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = std::io::BufWriter::new(child.stdin.take().unwrap());
+    let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let writer = std::thread::spawn(move || {
+        (0..1_000_000_u32).try_for_each(|n| writeln!(stdin, "{n:064x}")).and_then(|()| stdin.flush()).map(|()| stdin)
+    });
+    let mut count = 0;
+    let mut stdin = None;
+    let mut writer = Some(writer);
+    for answer in answers {
+        assert!(answer.unwrap().contains("unknown"));
+        count += 1;
+        if count == 1_000_000 {
+            // Everything was answered while the input was still open.
+            stdin = writer.take().map(|writer| writer.join().unwrap().unwrap());
+            #[cfg(target_os = "linux")]
+            {
+                let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+                let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+                assert!(kib < 150 << 10, "{kib} KiB");
+            }
+            stdin = None;
+        }
+    }
+    assert!(stdin.is_none());
+    assert_eq!(count, 1_000_000);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Prevents: `ksn lookup - | head -1` that prints an error or hangs.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let program = Program::with_records();
+    let mut child = program.command(&["lookup", "--db", "records.ksn", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    drop(child.stdout.take());
+    let writer = std::thread::spawn(move || {
+        // Until the program is gone.
+        while writeln!(stdin, "good.example").is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+/// Prevents: a file whose bytes are not those that were hashed, weak trust that looks strong, an unreadable file that
+/// looks unknown.
+#[test]
+fn scan_combines_the_digests_of_a_file() {
+    let program = Program::new();
+    program.write("file", "abc");
+    program
+        .write("bad.csv", "sha256,signature\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad,Abc\n");
+    program.write("good.csv", "md5\n900150983cd24fb0d6963f7d28e17f72\n");
+    for (args, db) in [(&["bad.csv"][..], "bad.ksn"), (&["--trusted", "good.csv"], "good.ksn")] {
+        assert_eq!(program.run(&[&["build", "-o", db], args].concat()).code, Some(0));
+    }
+    let ran = program.run(&["scan", "--json", "--db", "bad.ksn", "file"]);
+    let row = &ran.objects()[0];
+    assert_eq!((ran.code, &row["status"], &row["found_by"]), (Some(1), &"known".into(), &"sha256".into()), "{row}");
+    assert_eq!(row["sha1"], "a9993e364706816aba3e25717850c26c9cd0d89d");
+    assert_eq!(row["blake3"], "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+    let ran = program.run(&["scan", "--json", "--db", "good.ksn", "file", "absent"]);
+    let rows = ran.objects();
+    assert_eq!((ran.code, &rows[0]["weak"]), (Some(2), &true.into()), "{rows:?}");
+    assert_eq!(rows[1]["status"], "error");
+}

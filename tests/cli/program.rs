@@ -1,0 +1,116 @@
+//! Runs the program in a directory of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory with feeds, state and snapshots of one test.
+pub(crate) struct Program {
+    directory: TempDir,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Made-up keys; the names are reserved, so nobody's.
+pub(crate) const SHA256: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
+pub(crate) const UNKNOWN: &str = "0ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba110";
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        let program = Self { directory: TempDir::new().unwrap() };
+        program.write("hashes.csv", &format!("sha256,signature,first_seen\n{SHA256},Made.Up,2026-11-01 12:00:00\n"));
+        program.write("names.txt", "! made up\n||evil.example^\n||192.0.2.1^\n");
+        program
+    }
+
+    /// One with `records.ksn` built.
+    pub(crate) fn with_records() -> Self {
+        let program = Self::new();
+        let ran = program.run(&["build", "-o", "records.ksn", "--created", "2026-11-22", "hashes.csv", "names.txt"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        program
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ksn"));
+        command.args(args).current_dir(self.directory.path()).env("KSN_STATE_DIR", self.path("state"));
+        command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Runs with that text on standard input.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
+        let ran = child.wait_with_output().unwrap().into();
+        // A program that has enough closes its end.
+        let _ = writer.join().unwrap();
+        ran
+    }
+
+    /// Starts a server on a free port of loopback, and waits until it listens.
+    pub(crate) fn serve(&self) -> Serving {
+        let mut child = self.command(&["serve", "--db", "records.ksn", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().unwrap().unwrap();
+        let (first, second) = (line(), line());
+        let address = first.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
+        Serving { address, pin: second.strip_prefix("pin ").unwrap().to_owned(), child }
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// The objects of standard output, one a line.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+    }
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct Serving {
+    pub(crate) address: String,
+    pub(crate) pin: String,
+    pub(crate) child: Child,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,69 @@
+//! `serve`, and `lookup` through it.
+
+use std::net::UdpSocket;
+
+use crate::program::{Program, SHA256, UNKNOWN};
+
+/// Prevents: a server that this machine's own `lookup` does not find or trust.
+#[test]
+fn lookup_knows_the_server_of_this_machine() {
+    let program = Program::with_records();
+    let server = program.serve();
+    let ran = program.run(&["lookup", "--json", SHA256, UNKNOWN]);
+    let rows = ran.objects();
+    assert_eq!((ran.code, &rows[0]["origin"], &rows[1]["status"]), (Some(1), &"server".into(), &"unknown".into()));
+    let (address, pin) = (server.address.as_str(), server.pin.as_str());
+    for trust in [&["--server", address][..], &["--server", address, "--pin", pin]] {
+        assert_eq!(program.run(&[&["lookup"], trust, &[UNKNOWN]].concat()).code, Some(0), "{trust:?}");
+    }
+    let ran = program.run(&["verify", "--db", "records.ksn", "--server", address]);
+    assert!(ran.code == Some(0) && ran.out.contains("0 misses"), "{ran:?}");
+}
+
+/// Prevents: answers from somebody else's server, and "unknown" where nobody was asked.
+#[test]
+fn a_wrong_pin_is_not_asked() {
+    let program = Program::with_records();
+    let server = program.serve();
+    let wrong = format!("sha256:{UNKNOWN}");
+    let ran = program.run(&["lookup", "--json", "--server", &server.address, "--pin", &wrong, SHA256, "word"]);
+    let rows = ran.objects();
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert_eq!(rows[0]["status"], "not-asked");
+    assert!(rows[0]["reason"].as_str().unwrap().contains(&server.pin), "{rows:?}");
+    assert_eq!(rows[1]["status"], "error");
+    assert!(!ran.err.is_empty());
+    let ran = program.run(&["lookup", "--server", "ksn.example:4433", SHA256]);
+    assert!(ran.code == Some(2) && ran.err.contains("--pin") && ran.out.is_empty(), "{ran:?}");
+}
+
+/// Prevents: a dead server that looks like unknown keys, and one timeout a key.
+#[test]
+fn nobody_there_is_told_once() {
+    let program = Program::with_records();
+    let ran = program.run(&["lookup", SHA256]);
+    assert!(ran.code == Some(2) && ran.err.contains("ksn serve"), "{ran:?}");
+    // Nobody answers on this socket.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let keys = format!("{SHA256}\n").repeat(20_000);
+    let pin = format!("sha256:{UNKNOWN}");
+    let args = ["lookup", "--json", "--server", &address, "--pin", &pin, "-"];
+    let ran = program.run_with_input(&args, keys.as_bytes());
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert_eq!(ran.out.lines().filter(|line| line.contains("not-asked")).count(), 20_000);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+/// Prevents: a service manager that has to kill it, and a certificate that changes with every start.
+#[cfg(unix)]
+#[test]
+fn it_ends_when_it_is_asked_to_and_keeps_its_pin() {
+    let program = Program::with_records();
+    let mut server = program.serve();
+    let pin = server.pin.clone();
+    let id = server.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(program.serve().pin, pin);
+}
