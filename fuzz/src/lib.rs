@@ -28,4 +28,7 @@ macro_rules! targets {
     };
 }
 
-targets! { engine feeds key_text snapshot_open web_address wire_answer wire_request }
+targets! { engine key_text snapshot_open web_address wire_answer wire_request }
+
+#[cfg(feature = "feed")]
+targets! { feeds }
