@@ -94,19 +94,18 @@ pub(super) fn known_file(sample: &Sample<'_>) -> Option<Refusal> {
         return vectors("a file of test vectors in JSON");
     }
     let data = sample.data_lines().filter(|line| !line.starts_with("//"));
-    let (mut rows, mut suffixes, mut bracketed) = (0u32, 0u32, 0u32);
+    let (mut rows, mut suffixes, mut nulls, mut bracketed) = (0u32, 0u32, 0u32, 0u32);
     for line in data {
         rows += 1;
         let pair = line.split_once(' ').filter(|(_, second)| !second.contains(' '));
         suffixes += u32::from(
             line.starts_with("checkPublicSuffix(")
-                || pair.is_some_and(|(name, suffix)| {
-                    suffix == "null" || name.to_lowercase().ends_with(&suffix.to_lowercase())
-                }),
+                || pair.is_some_and(|(name, suffix)| name.to_lowercase().ends_with(&suffix.to_lowercase())),
         );
+        nulls += u32::from(pair.is_some_and(|(_, suffix)| suffix == "null"));
         bracketed += u32::from(line.starts_with('<') && line.ends_with('>'));
     }
-    if rows >= 3 && suffixes * 10 >= rows * 9 {
+    if rows >= 3 && suffixes > 0 && (suffixes + nulls) * 10 >= rows * 9 {
         return vectors("a file of public suffix test vectors");
     }
     if rows >= 3 && bracketed * 10 >= rows * 9 {
@@ -238,7 +237,8 @@ pub(super) fn program(sample: &Sample<'_>) -> Option<Refusal> {
         ends += u32::from(line.ends_with(['{', '}', ';', '(', ')', ':', ',']));
         words += u32::from(KEYWORDS.iter().any(|word| line.starts_with(word)));
     }
-    if sample.text.starts_with("#!/") || (words >= 2 && ends * 2 >= rows) {
+    // A CSV may end its rows in empty cells and have a word or two in their first column.
+    if sample.text.starts_with("#!/") || (words >= 2 && words * 200 >= rows && ends * 2 >= rows) {
         return Some(source);
     }
     if is_yaml(sample) {
@@ -291,7 +291,8 @@ pub(super) fn prose(sample: &Sample<'_>) -> Option<Refusal> {
             && !rest.trim_end().ends_with('=')
     };
     let table = |line: &&str| line.starts_with("|===") || line.starts_with(":toc:");
-    if sample.lines.iter().any(|line| title(line) || table(line)) {
+    let first = sample.lines.iter().find(|line| !line.trim().is_empty());
+    if first.is_some_and(title) || sample.lines.iter().any(|line| table(line)) {
         return report("a report in AsciiDoc");
     }
     let census = Census::of(sample);

@@ -165,7 +165,7 @@ fn is_range(host: &str) -> bool {
 /// Whether a bare name may be a file's: no port, no path, nothing defanged, no `www.` says that it is a host.
 fn is_file_too(name: &str) -> bool {
     let ending = name.rsplit('.').next().unwrap_or_default();
-    FILE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    (FILE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)) || may_be_package(name))
         && !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("www."))
 }
 
@@ -203,17 +203,30 @@ pub(in crate::feed) fn is_known_top(name: &str) -> bool {
 const SUFFIX_LABELS_MAX: usize = 5;
 
 /// `com.example.app`: the reversed name that programs for Android and the Java world carry. Such a name may end in
-/// what is a top-level domain (`.app`, `.chrome`) without being a host.
+/// what is a top-level domain (`.app`, `.store`) without being a host. It has three labels at least (`com.de` is a
+/// host) without dashes, and neither a country nor a domain that only sites have at its end.
 fn is_package(name: &str) -> bool {
     let mut labels = name.split('.');
     let first = labels.next().unwrap_or_default();
-    // Three labels at least: `com.de` and `org.uk` style names are hosts.
-    ["com", "org", "net", "io", "air"].contains(&first) && labels.clone().count() >= 2 && {
-        let last = labels.next_back().unwrap_or_default();
-        // A country's or a classic domain at the end says host.
-        last.len() > 2 && !["com", "net", "org", "info", "biz", "xyz", "top", "online", "site", "club"].contains(&last)
-    }
+    let last = labels.next_back().unwrap_or_default();
+    ["com", "org", "air"].contains(&first)
+        && labels.next().is_some()
+        && !name.contains('-')
+        && last.len() > 2
+        && !SITE_ENDINGS.contains(&last)
 }
+
+/// Whether a name begins as the names of programs do that are no more than suspicious: `net.`, `io.`.
+fn may_be_package(name: &str) -> bool {
+    let mut labels = name.split('.');
+    ["net", "io"].contains(&labels.next().unwrap_or_default()) && labels.count() >= 2
+}
+
+/// Top-level domains that no package ends in.
+const SITE_ENDINGS: [&str; 17] = [
+    "com", "net", "org", "info", "biz", "xyz", "top", "online", "site", "club", "icu", "pics", "lol", "cfd", "sbs",
+    "click", "shop",
+];
 
 /// A drive, a share, an environment variable or a registry hive.
 fn is_local(token: &str) -> bool {
@@ -241,8 +254,10 @@ fn is_invisible(c: char) -> bool {
 const FILE_ENDINGS: [&str; 12] = ["zip", "mov", "sh", "py", "pl", "ps", "pm", "rs", "md", "so", "cab", "lib"];
 
 /// Roots outside the public one that malware calls home to: Tor, I2P, Namecoin, EmerCoin, OpenNIC and their like.
-const ALTERNATIVE_ROOTS: [&str; 12] =
-    ["onion", "i2p", "bit", "lib", "emc", "coin", "bazar", "eth", "crypto", "libre", "geek", "oss"];
+const ALTERNATIVE_ROOTS: [&str; 25] = [
+    "onion", "i2p", "bit", "lib", "emc", "coin", "bazar", "eth", "crypto", "libre", "geek", "oss", "bbs", "chan",
+    "cyb", "dyn", "epic", "gopher", "indy", "neo", "oz", "parody", "pirate", "ku", "te",
+];
 
 #[cfg(test)]
 mod tests {
@@ -303,6 +318,10 @@ mod tests {
             ("/a", Unsupported("a path without a host")),
             ("setup.exe", Other),
             ("com.example.chrome", Other),
+            ("com.example.app", Other),
+            ("net.example.app", FileOrName),
+            ("com.some-shop.app", Name),
+            ("evil.pirate", Name),
             ("regsvr32.exe", Other),
             ("10.0.1", Other),
             ("1,234", Other),

@@ -57,6 +57,45 @@ fn each_for_its_reason() {
 }
 
 #[test]
+fn what_only_its_name_gives_away() {
+    let list = format!("{}:4096:Evil.Agent\n", "0a".repeat(16));
+    let read = |name| try_collect(list.as_bytes(), name, None, &options());
+    assert!(matches!(read("x.imp"), Err(FeedError::Refused(refusal)) if refusal.what.contains("import table")));
+    assert_eq!(read("x.hdb").unwrap().1.records, 1);
+}
+
+#[test]
+fn json_that_nobody_knows_is_no_list() {
+    let json = "a JSON document without indicators in a form that is known";
+    for text in [
+        "{\n  \"domains\": [\n\"evil.com\",\n\"evil.net\"\n]\n}\n",
+        "[\n\"http://evil.com/\",\n\"http://evil.net/\"\n]",
+        "{\"host\": \"evil.com\"}\n{\"host\": \"evil.net\"}\n",
+        "{}",
+    ] {
+        assert_eq!(refused(text.as_bytes()), json, "{text}");
+    }
+}
+
+#[test]
+fn lists_that_read_like_something_else_are_read() {
+    let hash = "0a".repeat(32);
+    for text in [
+        // Sentences for names, in a table and in a generic list.
+        format!("sha256,name\n{hash},This is what we found on the first day.\n{hash},And that on the second day.\n"),
+        format!("{hash};import of the first kind that we have seen, it is bad;\n").repeat(3),
+        // Words of programs in the first column, empty cells at the end.
+        format!("name,sha256,,\nimport x,{hash},,\nfrom y,{hash},,\nuse z,{hash},,\n"),
+        format!("{hash} null\n").repeat(4),
+        format!("== Hashes ==\n{hash}\n== Domains ==\nevil.com\n"),
+        format!("[hashes]\n{hash}\n[domains]\nevil.com\n"),
+    ] {
+        let read = try_collect(text.as_bytes(), "x", None, &options());
+        assert!(read.as_ref().is_ok_and(|(listings, _)| listings.len() >= 2), "{read:?} for {text}");
+    }
+}
+
+#[test]
 fn every_refusal_says_what_to_do() {
     let error = try_collect(b"SQLite format 3\0", "x", None, &options()).unwrap_err().to_string();
     assert!(error.contains("sqlite3 FILE -csv"), "{error}");
