@@ -25,7 +25,7 @@ use crate::{
 ///
 /// let created: Timestamp = "2026-11-22 10:00:00".parse()?;
 /// let mut compiler = Compiler::new(Options::new(created));
-/// compiler.read("||evil.example^\n".as_bytes(), "list.txt")?;
+/// assert!(compiler.read("||evil.example^\n".as_bytes(), "list.txt").is_ok());
 /// let compiled = compiler.finish("local", 1)?;
 /// assert_eq!(compiled.files[0].report.as_ref().unwrap().format.name(), "adblock");
 /// assert_eq!(compiled.snapshot.summary().records, 1);

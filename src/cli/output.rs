@@ -227,11 +227,9 @@ pub(super) enum Colour {
 pub(super) struct Paint(bool);
 
 impl Paint {
-    /// Colours on a terminal that has them, unless `NO_COLOR` is set (<https://no-color.org>).
+    /// Colours where standard output has them.
     pub(super) fn for_stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self(io::stdout().is_terminal() && !refused)
+        Self(has_colours(&io::stdout()))
     }
 
     pub(super) fn text(self, text: &str, colour: Colour) -> String {
@@ -243,6 +241,13 @@ impl Paint {
         };
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
     }
+}
+
+/// Whether it is a terminal with colours, and `NO_COLOR` is not set (<https://no-color.org>).
+pub(super) fn has_colours(stream: &impl IsTerminal) -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stream.is_terminal() && !is_refused
 }
 
 /// Standard output, written a buffer at a time even on a terminal.

@@ -48,7 +48,12 @@ Examples:
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
-        tracing_subscriber::fmt().with_max_level(self.log).with_writer(std::io::stderr).with_target(false).init();
+        tracing_subscriber::fmt()
+            .with_max_level(self.log)
+            .with_writer(std::io::stderr)
+            .with_ansi(output::has_colours(&std::io::stderr()))
+            .with_target(false)
+            .init();
         let index = Arc::new(ask::open(&self.db)?);
         // One core is one runtime: connections do not wander between threads.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
