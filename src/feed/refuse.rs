@@ -292,7 +292,7 @@ pub(super) fn prose(sample: &Sample<'_>) -> Option<Refusal> {
     };
     let table = |line: &&str| line.starts_with("|===") || line.starts_with(":toc:");
     let first = sample.lines.iter().find(|line| !line.trim().is_empty());
-    if first.is_some_and(title) || sample.lines.iter().any(|line| table(line)) {
+    if first.is_some_and(title) || sample.lines.iter().any(table) {
         return report("a report in AsciiDoc");
     }
     let census = Census::of(sample);
