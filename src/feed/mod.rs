@@ -13,6 +13,7 @@ mod format;
 mod guard;
 mod input;
 mod intake;
+mod public_suffix;
 mod recognise;
 mod report;
 mod rows;

@@ -4,7 +4,7 @@
 //! or a version number must not become a web address. A host name therefore needs a top-level domain that exists (the
 //! public suffix list's, or one of the alternative roots that malware uses); `invoice.doc` has none.
 
-use crate::key::refang;
+use crate::{feed::public_suffix, key::refang};
 
 /// The shape of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,15 +188,14 @@ pub(in crate::feed) fn is_known_top(name: &str) -> bool {
     let start = name.rmatch_indices('.').nth(SUFFIX_LABELS_MAX).map_or(0, |(at, _)| at + 1);
     let tail = &name[start..];
     let ascii = if tail.is_ascii() { None } else { idna::domain_to_ascii(tail).ok() };
-    let tail = ascii.as_deref().unwrap_or(tail).as_bytes();
+    let tail = ascii.as_deref().unwrap_or(tail);
     let mut lower = [0u8; 64 * (SUFFIX_LABELS_MAX + 1)];
     let Some(lower) = lower.get_mut(..tail.len()) else { return false };
-    lower.copy_from_slice(tail);
+    lower.copy_from_slice(tail.as_bytes());
     lower.make_ascii_lowercase();
-    let lower: &[u8] = lower;
-    let top = lower.rsplit(|&b| b == b'.').next().unwrap_or_default();
-    ALTERNATIVE_ROOTS.iter().any(|root| root.as_bytes() == top)
-        || psl::suffix(lower).is_some_and(|suffix| suffix.is_known())
+    let Ok(lower) = std::str::from_utf8(lower) else { return false };
+    let top = lower.rsplit('.').next().unwrap_or_default();
+    ALTERNATIVE_ROOTS.contains(&top) || public_suffix::ends_known(lower)
 }
 
 /// Labels of the longest public suffixes.

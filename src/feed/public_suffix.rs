@@ -1,0 +1,69 @@
+//! The public suffix list: names below which anybody may register.
+//!
+//! The list is code in the crate `psl`, generic in what iterates over labels: whoever calls it compiles it anew, which
+//! takes longer than the rest of this crate. It is asked through `addr`, which compiles it once.
+
+/// Which list is compiled in. It decides what is withheld, so that snapshots keep it.
+pub(super) const VERSION: &str = "psl 2.1.247";
+
+/// Who keeps a suffix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suffix {
+    /// A registry, such as that of `co.uk`.
+    Icann,
+    /// A company that lets its users have names below its own, such as `duckdns.org`.
+    Private,
+}
+
+/// Whether the whole of a lower-case ASCII name is a suffix, and whose.
+pub(super) fn whole(name: &str) -> Option<Suffix> {
+    // Names that `addr` refuses (with underscores, say) are no suffixes.
+    let parsed = addr::parse_domain_name(name).ok().filter(|parsed| parsed.suffix() == name)?;
+    match (parsed.is_icann(), parsed.is_private()) {
+        (true, _) => Some(Suffix::Icann),
+        (_, true) => Some(Suffix::Private),
+        _ => None,
+    }
+}
+
+/// Whether a lower-case ASCII name ends in a suffix of the list.
+pub(super) fn ends_known(name: &str) -> bool {
+    if let Ok(parsed) = addr::parse_domain_name(name) {
+        return parsed.has_known_suffix();
+    }
+    // An odd label before it changes nothing about the end; few suffixes have more than two labels.
+    let end = name.rmatch_indices('.').nth(1).map(|(at, _)| &name[at + 1..]);
+    end.and_then(|end| addr::parse_domain_name(end).ok()).is_some_and(|parsed| parsed.has_known_suffix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_and_who_keeps_them() {
+        assert_eq!(whole("com"), Some(Suffix::Icann));
+        assert_eq!(whole("co.uk"), Some(Suffix::Icann));
+        assert_eq!(whole("duckdns.org"), Some(Suffix::Private));
+        for name in ["example", "a.com", "a_b.com", "1.2.3.4", ""] {
+            assert_eq!(whole(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn ends() {
+        for name in ["a.com", "a.co.za", "a_b.example.com", "a_b.co.za"] {
+            assert!(ends_known(name), "{name}");
+        }
+        for name in ["a.exe", "a_b.exe", "a_b.c.exe", "", "a_b"] {
+            assert!(!ends_known(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_lock() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = VERSION.strip_prefix("psl ").unwrap();
+        assert!(lock.contains(&format!("name = \"psl\"\nversion = \"{version}\"")));
+    }
+}

@@ -1,0 +1,144 @@
+//! Prevents a README that says what the program no longer does.
+//!
+//! Every `console` block is run, in order, in one directory: a line that starts with `$ ` is a command for `sh`, the
+//! lines up to the next are what it must print (`…` stands for anything within a line; a line that is only `…` for any
+//! number of lines). A command that ends in ` &` keeps running to the end. The block's port is replaced by a free one.
+
+#![cfg(all(unix, feature = "cli"))]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::UdpSocket,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+struct Step {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+}
+
+#[test]
+fn console_blocks_print_what_they_show() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let steps = steps(&readme.replace("127.0.0.1:4433", &format!("127.0.0.1:{port}")));
+    assert!(steps.len() >= 8, "the tour has only {} commands", steps.len());
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running(Vec::new());
+    for step in &steps {
+        let printed = run(step, directory.path(), &mut running);
+        assert!(
+            matches(&step.expected, &printed),
+            "README.md, line {}: `{}`\nshows\n{}\nbut prints\n{}",
+            step.line,
+            step.command,
+            step.expected.join("\n"),
+            printed.join("\n")
+        );
+    }
+}
+
+#[test]
+fn concepts_are_where_the_map_says() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let paths: Vec<&str> =
+        readme.split('`').skip(1).step_by(2).filter(|code| code.starts_with("src/") && !code.contains(' ')).collect();
+    assert!(paths.len() > 10, "the map names only {} files", paths.len());
+    for path in paths {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "README.md names {path}");
+    }
+}
+
+/// Ends what it holds, also when a test fails.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn steps(readme: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    // A here-document: its lines belong to the command.
+    let mut until: Option<String> = None;
+    for (number, line) in readme.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+            continue;
+        }
+        if !inside {
+            continue;
+        }
+        if let Some(end) = &until {
+            let step = steps.last_mut().unwrap();
+            step.command.push('\n');
+            step.command.push_str(line);
+            if line == end {
+                until = None;
+            }
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            until = command.split_once("<<'").map(|(_, word)| word.trim_end_matches('\'').into());
+            steps.push(Step { line: number + 1, command: command.into(), expected: Vec::new() });
+        } else if let Some(step) = steps.last_mut() {
+            step.expected.push(line.into());
+        }
+    }
+    steps
+}
+
+fn run(step: &Step, directory: &Path, running: &mut Running) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_ksn"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.current_dir(directory).env("PATH", path).env("KSN_STATE_DIR", directory.join("state")).stdin(Stdio::null());
+    match step.command.strip_suffix(" &") {
+        None => {
+            let output = shell.arg("-c").arg(format!("exec 2>&1\n{}", step.command)).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect()
+        }
+        Some(command) => {
+            shell.arg("-c").arg(format!("exec 2>&1\nexec {command}")).stdout(Stdio::piped());
+            let mut child = shell.spawn().unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let printed = lines.take(step.expected.len()).map(Result::unwrap).collect();
+            running.0.push(child);
+            printed
+        }
+    }
+}
+
+fn matches(expected: &[String], printed: &[String]) -> bool {
+    match expected.split_first() {
+        None => printed.is_empty(),
+        Some((first, rest)) if first == "…" => (0..=printed.len()).any(|skip| matches(rest, &printed[skip..])),
+        Some((first, rest)) => {
+            printed.split_first().is_some_and(|(line, others)| line_matches(first, line) && matches(rest, others))
+        }
+    }
+}
+
+fn line_matches(expected: &str, line: &str) -> bool {
+    let mut parts = expected.trim_end().split('…');
+    let Some(mut left) = parts.next().and_then(|first| line.trim_end().strip_prefix(first)) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return left.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    left.is_empty()
+}
