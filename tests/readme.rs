@@ -2,7 +2,7 @@
 //!
 //! Every `console` block is run, in order, in one directory: a line that starts with `$ ` is a command for `sh`, the
 //! lines up to the next are what it must print (`…` stands for anything within a line; a line that is only `…` for any
-//! number of lines). A command that ends in ` &` keeps running to the end. The block's port is replaced by a free one.
+//! number of lines). A command that ends in ` &` keeps running to the end. Servers get a free port instead of the usual.
 
 #![cfg(all(unix, feature = "cli"))]
 
@@ -24,7 +24,9 @@ struct Step {
 fn console_blocks_print_what_they_show() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let steps = steps(&readme.replace("127.0.0.1:4433", &format!("127.0.0.1:{port}")));
+    let listen = format!("127.0.0.1:{port}");
+    let readme = readme.replace("127.0.0.1:4433", &listen).replace(" &\n", &format!(" --listen {listen} &\n"));
+    let steps = steps(&readme);
     assert!(steps.len() >= 8, "the tour has only {} commands", steps.len());
 
     let directory = tempfile::tempdir().unwrap();
