@@ -1,4 +1,4 @@
-//! From feeds to a snapshot: the junction of [`feed`](crate::feed) and [`snapshot`](crate::snapshot).
+//! From feeds to a snapshot: the junction of [`feed`] and [`snapshot`](crate::snapshot).
 //!
 //! [`Compiler`] reads one input after the other into a [`SnapshotBuilder`] and keeps a [`FileReport`] of each. What it
 //! refuses to do is to keep half of an input: a file that no format knows is passed over whole and said so
