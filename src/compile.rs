@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     feed::{self, FeedError, Format, GuardReport, Guards, Options, Report, screen},
-    limits::CONTROL_BYTES_MAX,
+    limits::FEED_DOCUMENT_BYTES_MAX,
     snapshot::{BuildError, BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
@@ -224,24 +224,12 @@ impl Files {
 
 /// The UUIDs of the events of a MISP manifest, sorted; `None` when the file is none.
 fn misp_events(path: &Path) -> io::Result<Option<Vec<String>>> {
-    let mut head = Vec::new();
-    File::open(path)?.take(CONTROL_BYTES_MAX as u64).read_to_end(&mut head)?;
-    if !head.trim_ascii_start().starts_with(b"{") {
-        return Ok(None);
-    }
-    let text = fs::read(path)?;
-    let Ok(events) = serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(&text) else { return Ok(None) };
-    let is_manifest = !events.is_empty() && events.keys().all(|name| is_uuid(name));
-    Ok(is_manifest.then(|| events.into_keys().collect()))
-}
-
-/// Whether the text is a UUID in its usual form; so that the name of an event cannot lead to another folder.
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
+    let mut text = Vec::new();
+    File::open(path)?.take(FEED_DOCUMENT_BYTES_MAX).read_to_end(&mut text)?;
+    // Whatever is wrong with it is told when it is read as a feed.
+    let Ok(mut events) = feed::manifest_events(&text) else { return Ok(None) };
+    events.sort();
+    Ok(Some(events).filter(|events| !events.is_empty()))
 }
 
 /// A file that tells how much of it was read.
@@ -266,7 +254,7 @@ mod tests {
     fn events_of_a_manifest_are_uuids_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest.json");
-        let one = "01234567-89ab-cdef-0123-456789ABCDEF";
+        let one = "01234567-89ab-cdef-0123-456789abcdef";
         fs::write(&path, format!(r#"{{"{one}": {{"info": "x"}}}}"#)).unwrap();
         let found = feed_files(std::slice::from_ref(&path)).unwrap();
         assert_eq!(found, [FeedFile { path: folder.path().join(format!("{one}.json")), is_named: true }]);

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// Building a snapshot allocates a string for every expression; this allocator does it in half the time of glibc's.
+/// Building a snapshot allocates a string for every expression, on which system allocators spend more time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
 use ksn::{
-    Answer, BlockingClient, Client, ClientConfig, Index, Key, LookupOptions, Pin, Trust, batch::Detail,
+    Answer, BlockingClient, Client, ClientConfig, Index, Key, LookupOptions, Pin, Trust, batch::Detail, key::KeyKind,
     timestamp::Timestamp,
 };
 
@@ -83,6 +83,15 @@ impl Where {
 }
 
 impl Asker {
+    /// How many records there are that answer a kind of key, where somebody can say.
+    pub(super) fn records(&self, kind: KeyKind) -> Option<u64> {
+        match self {
+            Self::Local(index) => Some(index.view().records(kind)),
+            Self::Server(client) => Some(client.welcome().records(kind)),
+            Self::Gone(_) => None,
+        }
+    }
+
     /// The answers by position, or why there are none.
     pub(super) fn ask(&self, keys: &[Key], detail: Detail) -> Result<Vec<Answer>, String> {
         match self {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use ksn::{Key, batch::Detail, record::RecordType};
+use ksn::{Key, batch::Detail, key::KeyKind, record::RecordType};
 
 use super::{
     ask::{Asker, Where},
@@ -93,6 +93,7 @@ impl Args {
         let mut lookup = Lookup {
             asker: self.whom.open()?,
             is_gone: false,
+            kinds: Vec::new(),
             detail: if self.all { Detail::All } else { Detail::Winner },
             is_json: self.json,
             fail_on: self.fail_on.types(),
@@ -122,6 +123,8 @@ struct Lookup {
     asker: Asker,
     /// Whether it was told that nobody answers.
     is_gone: bool,
+    /// The kinds of key that were asked so far.
+    kinds: Vec<KeyKind>,
     detail: Detail,
     is_json: bool,
     fail_on: Vec<RecordType>,
@@ -145,8 +148,21 @@ impl Lookup {
         Ok(())
     }
 
+    /// Says once for each kind that nothing can be known of it: "unknown" would sound as if something might.
+    fn warn_of_kinds_without_records(&mut self, keys: &[Key]) {
+        for kind in keys.iter().map(Key::kind) {
+            if !self.kinds.contains(&kind) {
+                self.kinds.push(kind);
+                if self.asker.records(kind) == Some(0) {
+                    eprintln!("ksn: there are no records of the kind {kind}: every such key is unknown");
+                }
+            }
+        }
+    }
+
     fn rows(&mut self, chunk: Vec<Asked>) -> Vec<Row> {
         let keys: Vec<Key> = chunk.iter().filter_map(|asked| asked.key.as_ref().ok()).cloned().collect();
+        self.warn_of_kinds_without_records(&keys);
         let answers = if keys.is_empty() { Ok(Vec::new()) } else { self.asker.ask(&keys, self.detail) };
         if let Err(reason) = &answers
             && !self.is_gone
