@@ -158,7 +158,9 @@ impl<'a> Intake<'a> {
         } else {
             name
         };
-        let id = draft.id.unwrap_or_else(|| derived_id(self.source, &indicator, name));
+        // The top bit marks derived IDs: a feed's own number that has it could not be told from one.
+        let own = draft.id.filter(|id| id >> 63 == 0);
+        let id = own.unwrap_or_else(|| derived_id(self.source, &indicator, name));
         self.report.records += 1;
         self.sink.add(
             self.number,

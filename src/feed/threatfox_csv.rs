@@ -93,7 +93,10 @@ fn is_threat_type(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::feed::{Format, testing::*};
+    use crate::{
+        feed::{self, Format, Guards, testing::*},
+        record::{Listing, RecordSink},
+    };
 
     const HEADER_14: &str = "# \"first_seen_utc\",\"ioc_id\",\"ioc_value\",\"ioc_type\",\"threat_type\",\"fk_malware\",\
                              \"malware_alias\",\"malware_printable\",\"last_seen_utc\",\"confidence_level\",\
@@ -104,6 +107,24 @@ mod tests {
             "\"2025-12-07 13:05:49\", \"{id}\", \"{value}\", \"{kind}\", \"{threat}\", \"win.family\", \"None\", \
              \"{printable}\", \"\", \"{confidence}\", \"\", \"a,b\", \"0\", \"someone\"\r\n"
         )
+    }
+
+    /// A number of the feed's own with the top bit would pass for a derived ID, and two records could share it.
+    #[test]
+    fn ids_with_the_top_bit_are_derived() {
+        #[derive(Default)]
+        struct Ids(Vec<u64>);
+        impl RecordSink for Ids {
+            fn add(&mut self, _input: u32, listing: Listing<'_>) {
+                self.0.push(listing.id);
+            }
+        }
+        let own = u64::MAX.to_string();
+        let rows = ["a.example.com", "b.example.com"].map(|d| row(7, d, "domain", "botnet_cc", "x", 50));
+        let feed = format!("{HEADER_14}\r\n{}", rows.concat()).replace("\"7\"", &format!("\"{own}\""));
+        let mut ids = Ids::default();
+        feed::read(feed.as_bytes(), "", None, &options(), &Guards::default(), 0, &mut ids).unwrap();
+        assert!(ids.0.len() == 2 && ids.0[0] != ids.0[1] && !ids.0.contains(&u64::MAX), "{:?}", ids.0);
     }
 
     #[test]
