@@ -6,16 +6,14 @@
 
 use super::{
     FeedError, cell,
+    heading::Heading,
     input::Input,
     intake::{Draft, Intake},
-    ioc_list::{Census, List, type_in},
+    ioc_list::{Census, List},
     ipv4_list::has_letters,
     recognise::{Likeness, Sample},
 };
-use crate::{
-    key::{Indicator, Scope},
-    record::RecordType,
-};
+use crate::key::{Indicator, Scope};
 
 pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     // An AdBlock list marks its comments with `!`.
@@ -30,12 +28,11 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
     let mut list = List::default();
-    let mut record_type = None;
-    let mut begun = false;
+    let mut heading = Heading::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
-        if !begun && text.starts_with(['#', ';']) {
-            record_type = record_type.or_else(|| type_in(text));
+        if text.starts_with(['#', ';']) {
+            heading.comment(text);
         }
         let (name, scope) = match text.strip_prefix('=') {
             Some(name) => (name, Scope::Host),
@@ -45,12 +42,11 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
             list.take(&line, intake);
             continue;
         }
-        begun = true;
+        heading.end();
         intake.row_of(&line);
         match cell::domain(name, scope) {
             Ok(indicator @ (Indicator::Web { .. } | Indicator::Ipv4(_))) => {
-                let record_type = record_type.unwrap_or(RecordType::MaliciousAddress);
-                intake.list(Draft::new(indicator, record_type, ""));
+                intake.list(Draft::new(indicator, heading.record_type(), ""));
             }
             Ok(_) => intake.reject("expected a name"),
             Err(why) => intake.say(why),

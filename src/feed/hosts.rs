@@ -6,12 +6,12 @@
 
 use super::{
     FeedError, cell,
+    heading::Heading,
     input::Input,
     intake::{Draft, Intake},
-    ioc_list::type_in,
     recognise::{Likeness, Sample},
 };
-use crate::{key::Scope, record::RecordType};
+use crate::key::Scope;
 
 pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     let is_row = |line: &str| {
@@ -22,17 +22,14 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
-    let mut record_type = None;
-    let mut begun = false;
+    let mut heading = Heading::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
-            if !begun {
-                record_type = record_type.or_else(|| type_in(text));
-            }
+            heading.comment(text);
             continue;
         }
-        begun = true;
+        heading.end();
         intake.row_of(&line);
         let mut names = fields(text);
         if !names.next().is_some_and(is_nowhere) {
@@ -42,8 +39,7 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
         for name in names {
             match cell::domain(name, Scope::Host) {
                 Ok(indicator) => {
-                    let record_type = record_type.unwrap_or(RecordType::MaliciousAddress);
-                    intake.list(Draft::new(indicator, record_type, ""));
+                    intake.list(Draft::new(indicator, heading.record_type(), ""));
                 }
                 Err(why) => intake.say(why),
             }

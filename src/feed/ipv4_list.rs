@@ -11,12 +11,11 @@
 use super::{
     FeedError,
     cell::{self, Why},
+    heading::Heading,
     input::Input,
     intake::{Draft, Intake},
-    ioc_list::type_in,
     recognise::{Likeness, Sample},
 };
-use crate::record::RecordType;
 
 pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
     let mut rows = 0u32;
@@ -32,27 +31,23 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
-    let mut record_type = None;
-    let mut begun = false;
+    let mut heading = Heading::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
-            if !begun {
-                record_type = record_type.or_else(|| type_in(text));
-            }
+            heading.comment(text);
             continue;
         }
-        begun = true;
+        heading.end();
         intake.row_of(&line);
         let (key, rest) = split(text);
         match cell::ipv4_port(key) {
             Ok((indicator, port)) => {
-                let record_type = record_type.unwrap_or(RecordType::MaliciousAddress);
                 let (name, score) = match rest.parse::<u32>() {
                     Ok(score) => ("", Some(score)),
                     Err(_) => (rest, None),
                 };
-                intake.list(Draft { port, score, ..Draft::new(indicator, record_type, name) });
+                intake.list(Draft { port, score, ..Draft::new(indicator, heading.record_type(), name) });
             }
             Err(Why::Rejected(_)) if !key.starts_with(|c: char| c.is_ascii_digit()) => {
                 intake.reject("expected an IPv4 address, a block or a range");

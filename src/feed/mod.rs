@@ -11,6 +11,7 @@
 mod cell;
 mod format;
 mod guard;
+mod heading;
 mod input;
 mod intake;
 mod public_suffix;

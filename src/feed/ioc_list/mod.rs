@@ -40,6 +40,7 @@ use self::{
 use super::{
     FeedError,
     cell::{self, Why, WithPort},
+    heading::Heading,
     input::{Input, Line},
     intake::{Draft, Intake},
     recognise::{Likeness, Sample},
@@ -72,14 +73,12 @@ pub(super) struct List {
     foreign: Option<&'static str>,
     /// The columns of the table that the line stands in.
     columns: Option<Columns>,
-    /// What addresses are, once a heading has said it.
-    address_type: Option<RecordType>,
+    /// What the heading of the list says its addresses are.
+    list_heading: Heading,
     /// Whether the section's heading calls what stands in it legitimate.
     benign: bool,
     /// Whether what stands here is hosts rather than files, by the last heading or row that tells.
     hosts: bool,
-    /// Whether a row has been seen, after which headings no longer speak for the whole list.
-    begun: bool,
 }
 
 impl List {
@@ -90,12 +89,10 @@ impl List {
             Row::Blank => return,
             Row::Comment(text) => {
                 self.heading(text);
-                if !self.begun {
-                    self.address_type = self.address_type.or_else(|| type_in(text));
-                }
+                self.list_heading.comment(text);
                 return;
             }
-            _ => self.begun = true,
+            _ => self.list_heading.end(),
         }
         intake.row_of(line);
         match row {
@@ -105,7 +102,7 @@ impl List {
                 Ok((indicator, port)) => {
                     let record_type = match indicator {
                         Indicator::Digest(_) => RecordType::Malware,
-                        _ => self.address_type.unwrap_or(RecordType::MaliciousAddress),
+                        _ => self.list_heading.record_type(),
                     };
                     let timestamp = entry.time.and_then(cell::time);
                     intake.list(Draft { port, timestamp, ..Draft::new(indicator, record_type, entry.name) });
@@ -183,21 +180,6 @@ fn name(token: &str) -> Result<WithPort, Why> {
     match port {
         Some((name, port)) => Ok((cell::domain(name, Scope::Domain)?, (port != 0).then_some(port))),
         None => Ok((cell::domain(token.trim_end_matches(':'), Scope::Domain)?, None)),
-    }
-}
-
-/// What a list's heading says its addresses are.
-pub(super) fn type_in(heading: &str) -> Option<RecordType> {
-    let heading = heading.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| heading.contains(word));
-    if says(&["urlhaus"]) {
-        Some(RecordType::Malware)
-    } else if says(&["openphish", "phishing"]) {
-        Some(RecordType::Phishing)
-    } else if says(&["botnet c&c", "c&c server", "c2 server", "command and control", "command & control"]) {
-        Some(RecordType::BotnetCc)
-    } else {
-        None
     }
 }
 
