@@ -29,6 +29,11 @@ impl Answer {
         Self { status: Status::Unknown, origin, generation, records: Vec::new(), is_cut: false, reason: None }
     }
 
+    /// The answer to a key that was not asked (yet).
+    pub fn not_asked() -> Self {
+        Self { status: Status::NotAsked, ..Self::unknown(Origin::Server, 0) }
+    }
+
     /// The answer to a key that could not be answered.
     pub fn exception(exception: Exception, origin: Origin, generation: u64) -> Self {
         let status = match exception {

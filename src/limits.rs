@@ -67,6 +67,10 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 /// Connections in all.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
+/// Bytes of UDP payload in one packet. QUIC hands the kernel ten packets at a time, which together must fit a datagram
+/// of 65,507 bytes; what is longer is lost in silence. Packets longer than this were also slower.
+pub const PACKET_BYTES_MAX: u16 = 6_000;
+
 /// Milliseconds a batch may take from its first byte to its answer, unless the request asks for less.
 pub const BATCH_DEADLINE_MS: u64 = 10_000;
 
@@ -96,4 +100,5 @@ const _: () = {
     assert!(WEB_ADDRESS_BYTES_MAX < u16::MAX as usize);
     assert!(NAME_BYTES_MAX < FEED_LINE_BYTES_MAX);
     assert!(CONTROL_BYTES_MAX < REQUEST_BYTES_MAX);
+    assert!(PACKET_BYTES_MAX as usize * 10 <= 65_507);
 };

@@ -200,7 +200,8 @@ pub struct Standing {
 pub fn sort_by_precedence<M>(matches: &mut [M], standing: impl Fn(&M) -> Standing) {
     let trust =
         matches.iter().map(&standing).filter(|s| s.record_type == RecordType::Trusted).map(|s| s.specificity).max();
-    matches.sort_by_cached_key(|m| {
+    // Source and ID tell any two apart, so the order is one; a stable sort would allocate.
+    matches.sort_unstable_by_key(|m| {
         let s = standing(m);
         let suppressed = s.record_type.is_bad() && trust.is_some_and(|trust| trust >= s.specificity);
         (suppressed, s.record_type, Reverse(s.specificity), Reverse(s.timestamp), s.source, s.id)

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, thread};
 
 use tokio::{runtime, sync::oneshot, task::JoinHandle};
 
-use super::{Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome};
+use super::{
+    Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, share::SharedLookup,
+};
 
 /// A [`Client`] on a thread of its own. Lookups block the threads that call them, of which there may be many.
 pub struct BlockingClient {
@@ -50,7 +52,7 @@ impl BlockingClient {
     /// When called from within a Tokio runtime, which would be blocked: use [`Client`] there.
     pub fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
         let client = self.client.as_ref().ok_or(LookupError::Stopped)?;
-        self.runtime.block_on(client.lookup_with(keys, options))
+        self.runtime.block_on(client.lookup_led(keys, options, SharedLookup::lead_elsewhere))
     }
 
     /// What the server said of itself. See [`Client::welcome`].

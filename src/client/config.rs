@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{batch::Detail, limits::BATCH_DEADLINE_MS, net::Pin};
+use crate::{
+    batch::Detail,
+    limits::{BATCH_DEADLINE_MS, PACKET_BYTES_MAX},
+    net::Pin,
+};
 
 /// Which server is the right one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,9 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// How long a lookup may take, connecting included, unless its options say otherwise.
     pub lookup_timeout: Duration,
+    /// The longest packets, in bytes of UDP payload: path MTU discovery stays below. [`PACKET_BYTES_MAX`] leaves it to
+    /// the path; lower it for paths whose discovery is broken.
+    pub packet_bytes_max: u16,
     /// The name of the software that asks, for the hello.
     pub software: String,
     /// Its full version.
@@ -44,6 +51,7 @@ impl ClientConfig {
             trust,
             connect_timeout: Duration::from_secs(5),
             lookup_timeout: Duration::from_millis(BATCH_DEADLINE_MS),
+            packet_bytes_max: PACKET_BYTES_MAX,
             software: "ksn".into(),
             software_version: env!("CARGO_PKG_VERSION").into(),
         }

@@ -15,9 +15,13 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{ClientConfig, ConnectError, Trust};
+use super::{ClientConfig, ConnectError, Trust, share::Sharing};
 use crate::{
-    net::{exchange, tls, tls::Verifier, transport},
+    net::{
+        exchange, tls,
+        tls::Verifier,
+        transport::{Profile, Socket, Transport},
+    },
     wire::{self, ErrorFrame, FrameKind, Hello, Notice, ServerLimits, Welcome, WireError},
 };
 
@@ -28,6 +32,8 @@ pub(super) struct Session {
     pub(super) limits: ServerLimits,
     /// Until when the server wants no batches.
     pub(super) paused_until: Mutex<Option<Instant>>,
+    /// The batches that callers share.
+    pub(super) sharing: Sharing,
 }
 
 /// What handles see of the driver.
@@ -56,7 +62,7 @@ pub(super) struct Connector {
     config: ClientConfig,
     verifier: Arc<Verifier>,
     quic: quinn::ClientConfig,
-    endpoints: [Option<Endpoint>; 2],
+    endpoints: [Option<(Endpoint, Transport)>; 2],
 }
 
 impl Connector {
@@ -65,8 +71,7 @@ impl Connector {
             Trust::Pin(pin) => Verifier::with_pin(*pin),
             Trust::Authorities { file, .. } => Verifier::with_authorities(file)?,
         });
-        let mut quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone())?));
-        quic.transport_config(Arc::new(transport::client()));
+        let quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone())?));
         Ok(Self { config, verifier, quic, endpoints: [None, None] })
     }
 
@@ -101,9 +106,10 @@ impl Connector {
             Trust::Authorities { server_name: Some(name), .. } => name.clone(),
             _ => host(&self.config.server).to_owned(),
         };
-        let quic = self.quic.clone();
-        let connecting = self
-            .endpoint(address)?
+        let mut quic = self.quic.clone();
+        let (endpoint, transport) = self.endpoint(address)?;
+        quic.transport_config(Arc::new(transport.client(Profile::of(address.ip()))));
+        let connecting = endpoint
             .connect_with(quic, address, &name)
             .map_err(|e| tls::TlsError::Setup(format!("cannot connect to {address} as {name:?}: {e}")))?;
         let lost = |e| ConnectError::from_connection(e, &self.verifier);
@@ -123,20 +129,22 @@ impl Connector {
             return Err(malformed(WireError::Version { found: welcome.version }));
         }
         let limits = usable(&welcome.limits)?;
-        let session = Session { connection, limits, paused_until: Mutex::new(None) };
+        let session = Session { connection, limits, paused_until: Mutex::new(None), sharing: Sharing::new(limits) };
         Ok((session, welcome, Control { _send: send, recv }))
     }
 
-    fn endpoint(&mut self, address: SocketAddr) -> Result<&Endpoint, ConnectError> {
+    fn endpoint(&mut self, address: SocketAddr) -> Result<&(Endpoint, Transport), ConnectError> {
         let (slot, any): (_, SocketAddr) = match address {
             SocketAddr::V4(_) => (&mut self.endpoints[0], (Ipv4Addr::UNSPECIFIED, 0).into()),
             SocketAddr::V6(_) => (&mut self.endpoints[1], (Ipv6Addr::UNSPECIFIED, 0).into()),
         };
         match slot {
-            Some(endpoint) => Ok(endpoint),
+            Some(made) => Ok(made),
             empty => {
-                let made = transport::bind(any).and_then(|socket| transport::endpoint(socket, None));
-                Ok(empty.insert(made.map_err(ConnectError::Socket)?))
+                let socket = Socket::bind(any).map_err(ConnectError::Socket)?;
+                let transport = socket.transport(self.config.packet_bytes_max);
+                let endpoint = socket.endpoint(transport, None).map_err(ConnectError::Socket)?;
+                Ok(empty.insert((endpoint, transport)))
             }
         }
     }
@@ -157,7 +165,7 @@ pub(super) async fn drive(
             () = status.closed() => {
                 session.connection.close(0u32.into(), b"");
                 // For the server to learn of it; nothing depends on it.
-                let idle = connector.endpoints.iter().flatten().map(Endpoint::wait_idle);
+                let idle = connector.endpoints.iter().flatten().map(|(endpoint, _)| endpoint.wait_idle());
                 for idle in idle {
                     let _ = time::timeout(CLOSE_TIMEOUT, idle).await;
                 }

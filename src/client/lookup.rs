@@ -11,7 +11,7 @@ use super::{
     plan::{self, Batch, Planner},
 };
 use crate::{
-    answer::{Answer, Origin, Status},
+    answer::Answer,
     batch::{Column, Detail},
     key::Key,
     net::exchange,
@@ -40,7 +40,7 @@ pub(super) async fn ask_all(
     deadline: Instant,
     mut before: impl FnMut(&Batch),
 ) -> Result<Vec<Answer>, LookupError> {
-    let mut answers = vec![Answer { status: Status::NotAsked, ..Answer::unknown(Origin::Server, 0) }; keys.len()];
+    let mut answers = vec![Answer::not_asked(); keys.len()];
     let mut planner = Planner::new(keys, session.limits);
     let at_once = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
     let mut again: Vec<Batch> = Vec::new();
@@ -130,4 +130,4 @@ impl<F: Future> InFlight<F> {
 
 /// Batches of one lookup on their way: enough to keep a connection busy, few enough that the longest answers fit its
 /// windows all at once.
-const IN_FLIGHT_MAX: usize = 8;
+pub(super) const IN_FLIGHT_MAX: usize = 8;

@@ -10,6 +10,7 @@ mod driver;
 mod error;
 mod lookup;
 mod plan;
+mod share;
 
 use std::{
     fmt,
@@ -35,10 +36,11 @@ pub use self::{
 use self::{
     driver::{Connector, Session, Status},
     plan::Batch,
+    share::SharedLookup,
 };
 use crate::{
-    answer::Answer,
-    batch::Column,
+    answer::{self, Answer},
+    batch::{Column, Detail},
     key::{Key, KeyKind},
     wire::Welcome,
 };
@@ -96,18 +98,58 @@ impl Client {
 
     /// What is known of each key, in the order of the keys.
     ///
-    /// Keys go to the server in as many batches as its limits demand. Should the connection break meanwhile, all of
-    /// them are asked once more over a new one. Dropping the future cancels the lookup.
+    /// Keys go to the server in as many batches as its limits demand; a few keys share a batch with whatever else is
+    /// being asked at the moment. Should the connection break meanwhile, all of them are asked once more over a new one.
+    /// Dropping the future cancels the lookup.
     pub async fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
+        self.lookup_led(keys, options, |_| {}).await
+    }
+
+    /// The same, with a say in who leads a shared batch.
+    async fn lookup_led(
+        &self,
+        keys: &[Key],
+        options: &LookupOptions,
+        lead: impl FnOnce(&mut SharedLookup),
+    ) -> Result<Vec<Answer>, LookupError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
+        let mut broken = None;
+        if let Some(mut lookup) = self.join(keys, options.detail, after) {
+            lead(&mut lookup);
+            match lookup.answers().await {
+                Err(error) if error.is_loss() => broken = Some(lookup.session()),
+                // The rest of a truncated answer is asked again, in batches of its own.
+                Ok(answers) if answers.iter().any(|answer| answer.status == answer::Status::NotAsked) => {}
+                result => return result,
+            }
+        }
+        // In a box, so that the many small lookups do not carry the state of the few large ones.
+        Box::pin(self.lookup_alone(keys, options, broken)).await
+    }
+
+    /// Adds keys to a batch that others share, if there is a connection and the keys suit.
+    fn join(&self, keys: &[Key], detail: Detail, after: Duration) -> Option<SharedLookup> {
+        let status = self.status.borrow();
+        let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
+        keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
+        Some(SharedLookup::join(session, keys, detail, after))
+    }
+
+    /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
+    async fn lookup_alone(
+        &self,
+        keys: &[Key],
+        options: &LookupOptions,
+        mut broken: Option<Arc<Session>>,
+    ) -> Result<Vec<Answer>, LookupError> {
         let (after, deadline) = self.deadline(options);
         let asking = async {
-            let mut broken = None;
             loop {
                 let session = self.session(broken.as_ref(), deadline).await?;
-                let warn = |batch: &Batch| self.warn_of(batch.kinds());
+                let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &self.status.borrow()));
                 match lookup::ask_all(&session, keys, options.detail, deadline, warn).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
@@ -169,15 +211,13 @@ impl Client {
     }
 
     /// Says once for every kind that the server has no record of it: all its keys will be unknown.
-    fn warn_of(&self, kinds: impl Iterator<Item = KeyKind>) {
-        for kind in kinds {
-            let bit = 1 << kind.number();
-            if self.shared.warned.load(Relaxed) & bit != 0 || self.status.borrow().welcome.records(kind) > 0 {
-                continue;
-            }
-            if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
-                tracing::warn!(%kind, "the server has no records of this kind of key: all will be unknown");
-            }
+    fn warn_of(&self, kind: KeyKind, status: &Status) {
+        let bit = 1 << kind.number();
+        if self.shared.warned.load(Relaxed) & bit != 0 || status.welcome.records(kind) > 0 {
+            return;
+        }
+        if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
+            tracing::warn!(%kind, "the server has no records of this kind of key: all will be unknown");
         }
     }
 }

@@ -15,6 +15,55 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     columns: Vec<BatchColumn>,
+    load: Load,
+}
+
+/// What keys weigh against the limits of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    keys: usize,
+    cost: u64,
+    /// Bytes of keys and columns.
+    bytes: usize,
+    /// The kinds, a bit each.
+    kinds: u16,
+}
+
+impl Load {
+    /// The same with some keys more.
+    pub(super) fn with<'k>(mut self, keys: impl IntoIterator<Item = &'k Key>) -> Self {
+        keys.into_iter().for_each(|key| self.add(key));
+        self
+    }
+
+    fn add(&mut self, key: &Key) {
+        let kind = 1 << key.kind().number();
+        self.bytes += if self.kinds & kind == 0 { COLUMN_BYTES } else { 0 };
+        self.kinds |= kind;
+        self.keys += 1;
+        self.cost += key.kind().cost();
+        self.bytes += match key {
+            Key::Digest(digest) => digest.bytes().len(),
+            Key::Ipv4(_) => 4,
+            Key::Web(address) => 4 + address.as_str().len(),
+        };
+    }
+
+    pub(super) fn is_within(&self, limits: &ServerLimits) -> bool {
+        self.keys <= limits.keys as usize
+            && self.cost <= limits.cost
+            && request_bytes(&[]) + self.bytes <= limits.request_bytes as usize
+            && self.kinds.count_ones() <= limits.columns.into()
+    }
+}
+
+/// Whether a server accepts a key at all.
+pub(super) fn is_askable(key: &Key, limits: &ServerLimits) -> bool {
+    let short = match key {
+        Key::Web(address) => address.as_str().len() <= limits.address_bytes as usize,
+        Key::Digest(_) | Key::Ipv4(_) => true,
+    };
+    short && Load::default().with([key]).is_within(limits)
 }
 
 /// The keys of one kind.
@@ -43,7 +92,18 @@ impl Batch {
         self.columns.iter().map(|column| column.column().kind())
     }
 
-    fn push(&mut self, at: u32, key: &Key) {
+    /// How many keys.
+    pub(super) fn len(&self) -> usize {
+        self.load.keys
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.load
+    }
+
+    /// Adds a key that stands at a place of its list.
+    pub(super) fn push(&mut self, at: u32, key: &Key) {
+        self.load.add(key);
         let kind = key.kind();
         let index = match self.columns.iter().position(|column| column.column().kind() == kind) {
             Some(index) => index,
@@ -104,15 +164,6 @@ impl<'a> Planner<'a> {
         keys.iter().for_each(|&at| batch.push(at, &self.keys[at as usize]));
         batch
     }
-
-    /// Whether a key alone passes what the server accepts, so that it cannot be asked.
-    fn is_too_much(&self, key: &Key) -> bool {
-        let Key::Web(address) = key else { return false };
-        let length = address.as_str().len();
-        length > self.limits.address_bytes as usize
-            || KeyKind::Web.cost() > self.limits.cost
-            || request_bytes(&[]) + COLUMN_BYTES + 4 + length > self.limits.request_bytes as usize
-    }
 }
 
 impl Iterator for Planner<'_> {
@@ -120,36 +171,16 @@ impl Iterator for Planner<'_> {
 
     fn next(&mut self) -> Option<Batch> {
         let mut batch = Batch::default();
-        let (mut keys, mut cost, mut bytes) = (0u32, 0u64, request_bytes(&[]));
-        // The kinds in the batch, a bit each.
-        let mut kinds = 0u16;
         while let Some(key) = self.keys.get(self.next) {
-            if self.is_too_much(key) {
-                self.next += 1;
-                continue;
+            if is_askable(key, &self.limits) {
+                if !batch.load.with([key]).is_within(&self.limits) {
+                    break;
+                }
+                batch.push(self.next as u32, key);
             }
-            let kind = key.kind();
-            let with_kind = kinds | 1 << kind.number();
-            keys += 1;
-            cost += kind.cost();
-            bytes += match key {
-                Key::Digest(digest) => digest.bytes().len(),
-                Key::Ipv4(_) => 4,
-                Key::Web(address) => 4 + address.as_str().len(),
-            };
-            bytes += if with_kind == kinds { 0 } else { COLUMN_BYTES };
-            let full = keys > self.limits.keys
-                || cost > self.limits.cost
-                || bytes > self.limits.request_bytes as usize
-                || with_kind.count_ones() > self.limits.columns.into();
-            if full {
-                break;
-            }
-            batch.push(self.next as u32, key);
-            kinds = with_kind;
             self.next += 1;
         }
-        (kinds != 0).then_some(batch)
+        (batch.len() > 0).then_some(batch)
     }
 }
 

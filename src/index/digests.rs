@@ -1,8 +1,8 @@
 //! Tables of digests.
 
 use super::{
-    bucket::{self, Candidate},
     prefetch::prefetch,
+    probe::{self, Found, Keys, Scratch},
     records::Records,
 };
 use crate::snapshot::{
@@ -27,44 +27,46 @@ impl<'a, const W: usize> DigestTable<'a, W> {
         }
     }
 
-    /// Calls `found` with the row and the key number of every digest that is in the table, in ascending order of rows.
-    #[inline]
-    pub(super) fn search(
-        &self,
-        digests: &[[u8; W]],
-        candidates: &mut Vec<Candidate>,
-        mut found: impl FnMut(usize, usize),
-    ) {
-        bucket::probe(self.buckets, digests.len(), |row| prefix_of(&digests[row]), candidates);
-        for at in 0..candidates.len() {
-            if let Some(ahead) = candidates.get(at + bucket::PREFETCH_KEYS / 4) {
-                bucket::prefetch_key(self.digests, ahead);
-                bucket::prefetch_key(self.records.rows, ahead);
-            }
-            let candidate = &candidates[at];
-            let digest = &digests[candidate.row as usize];
-            let number = bucket::verify(
-                self.buckets,
-                self.digests.len(),
-                candidate,
-                prefix_of(digest),
-                |number| self.digests[number] == *digest,
-                |tail| self.digests[tail..].binary_search(digest).ok().map(|at| tail + at),
-            );
-            if let Some(number) = number {
-                found(candidate.row as usize, number);
-            }
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.digests.is_empty()
     }
 
-    /// Asks for the records of a key.
+    /// Finds every digest that is in the table, in ascending order of rows.
     #[inline]
-    pub(super) fn prefetch_record(&self, number: usize) {
-        prefetch(self.records.rows, number);
+    pub(super) fn search(&self, asked: &[[u8; W]], scratch: &mut Scratch, found: &mut Vec<Found>) {
+        let keys = DigestKeys { table: self, asked };
+        probe::search(self.buckets, asked.len(), |row| prefix_of(&asked[row]), &keys, scratch, found);
     }
 }
 
-#[inline]
+/// The digests of a table against those that are asked for.
+struct DigestKeys<'a, const W: usize> {
+    table: &'a DigestTable<'a, W>,
+    asked: &'a [[u8; W]],
+}
+
+impl<const W: usize> Keys for DigestKeys<'_, W> {
+    fn len(&self) -> usize {
+        self.table.digests.len()
+    }
+
+    #[inline]
+    fn prefetch(&self, number: usize) {
+        prefetch(self.table.digests, number);
+        self.table.records.prefetch(number);
+    }
+
+    #[inline]
+    fn is_key(&self, row: usize, number: usize) -> bool {
+        self.table.digests[number] == self.asked[row]
+    }
+
+    fn search_tail(&self, row: usize, tail: usize) -> Option<usize> {
+        self.table.digests[tail..].binary_search(&self.asked[row]).ok().map(|at| tail + at)
+    }
+}
+
+#[inline(always)]
 fn prefix_of<const W: usize>(digest: &[u8; W]) -> [u8; 8] {
     const { assert!(W >= 8) };
     let mut prefix = [0; 8];

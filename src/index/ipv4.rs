@@ -13,10 +13,17 @@
 //! at all. The roots (512 KiB) stay in the second-level cache, so an address that is listed nowhere costs one line of
 //! memory. Where segments are dense, a /16 has more lines, as many as its segments pay for; a part that is denser still
 //! is searched by halving. All of it is made when a snapshot is opened.
+//!
+//! A batch is answered as one of digests is: lines are asked for ahead of their use, and an address that may be listed
+//! is noted without a branch.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, ops::Range};
 
-use super::prefetch::prefetch;
+use super::{
+    kernel::{self, Kernel},
+    prefetch::prefetch,
+    probe::PREFETCH_KEYS,
+};
 use crate::{key::Ipv4Block, snapshot::layout::BlockRow};
 
 /// The search structure over the blocks of a snapshot, which it numbers as they are sorted there.
@@ -44,15 +51,22 @@ struct Root {
 /// The segments of a part of a /16.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line {
-    /// The segment that the first address lies in.
+pub(super) struct Line {
+    /// The segment that the first address lies in; [`DENSE`](Self::DENSE) when the segments do not fit.
     first_segment: u32,
     /// Bit n: segment `first_segment + n` lies in a block.
     covered: u32,
-    /// How many segments start behind the first address; [`DENSE`](Self::DENSE) when they do not fit.
+    /// How many segments start behind the first address.
     count: u32,
-    /// Where they start: the low 16 bits.
-    starts: [u16; LINE_STARTS],
+    /// Where they start: the low 16 bits. Those that are not used are 0xffff.
+    pub(super) starts: [u16; LINE_STARTS],
+}
+
+/// What is needed to find the segment of an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LineTable<'a> {
+    roots: &'a [Root],
+    lines: &'a [Line],
 }
 
 /// A CIDR block, with the snapshot's blocks that have exactly these addresses or a range with this piece.
@@ -66,10 +80,11 @@ struct Node {
 const NONE: u32 = u32::MAX;
 
 /// Starts in a line: with three words before them they fill 64 bytes.
-const LINE_STARTS: usize = 26;
+pub(super) const LINE_STARTS: usize = 26;
 
 impl Line {
-    const DENSE: u32 = u32::MAX;
+    /// From here on a segment's number says that its line is dense. It leaves room for what is added to it.
+    const DENSE: u32 = u32::MAX - LINE_STARTS as u32;
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
@@ -100,37 +115,47 @@ impl Ipv4Index {
         index
     }
 
-    /// Blocks that it was built over, in the number of search nodes.
+    /// Whether there is no block.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Asks for the line that an address is answered from.
-    #[inline]
-    pub(super) fn prefetch(&self, address: [u8; 4]) {
-        if let Some(line) = self.line_of(u32::from_be_bytes(address)) {
-            prefetch(&self.lines, line);
+    /// Notes the addresses of `rows` that may lie in a block, each with its row from the first of `rows` and its segment
+    /// as [`for_each_block`](Self::for_each_block) takes it, and asks for what that will touch.
+    pub(super) fn segments(&self, addresses: &[[u8; 4]], rows: Range<usize>, found: &mut Vec<(u32, u32)>) {
+        found.clear();
+        if self.is_empty() {
+            return;
+        }
+        found.resize(rows.len(), (0, 0));
+        let count = Kernel::fastest().segments(self.lines(), addresses, rows, found);
+        found.truncate(count);
+        // Each pass asks for what the one before has told.
+        let innermost = |segment: u32| self.innermost.get(segment as usize).copied().unwrap_or(NONE) as usize;
+        found.iter().for_each(|&(_, segment)| prefetch(&self.innermost, segment as usize));
+        found.iter().for_each(|&(_, segment)| prefetch(&self.nodes, innermost(segment)));
+        for &(_, segment) in &*found {
+            if let Some(node) = self.nodes.get(innermost(segment)) {
+                prefetch(&self.node_blocks, node.blocks_start as usize);
+            }
         }
     }
 
     /// Calls `found` with the number of every block that contains the address, the innermost first. A range is found
     /// once.
     #[inline]
-    pub(super) fn search(&self, address: Ipv4Addr, mut found: impl FnMut(usize)) {
-        let address = u32::from(address);
-        let Some(line) = self.line_of(address) else { return };
-        let line = &self.lines[line];
-        let segment = if line.count == Line::DENSE {
-            self.starts.partition_point(|&start| start <= address) - 1
-        } else {
-            let low = address as u16;
-            let behind: u32 = line.starts.iter().map(|&start| u32::from(start <= low)).sum();
-            // Unused starts are 0xffff, which only the last address reaches.
-            let behind = behind.min(line.count);
-            if line.covered >> behind & 1 == 0 {
-                return;
-            }
-            (line.first_segment + behind) as usize
+    pub(super) fn search(&self, address: Ipv4Addr, found: impl FnMut(usize)) {
+        if let Some(segment) = self.lines().segment_of(address.into(), kernel::starts_until) {
+            self.for_each_block(address, segment, found);
+        }
+    }
+
+    /// The same for an address of which the segment is known.
+    #[inline]
+    pub(super) fn for_each_block(&self, address: Ipv4Addr, segment: u32, mut found: impl FnMut(usize)) {
+        let segment = match segment {
+            Line::DENSE.. => self.starts.partition_point(|&start| start <= u32::from(address)) - 1,
+            segment => segment as usize,
         };
         let mut node = self.innermost[segment];
         while let Some(&Node { parent, blocks_start, blocks_end }) = self.nodes.get(node as usize) {
@@ -141,10 +166,8 @@ impl Ipv4Index {
         }
     }
 
-    #[inline]
-    fn line_of(&self, address: u32) -> Option<usize> {
-        let root = self.roots.get((address >> 16) as usize)?;
-        Some((root.first_line + ((address & 0xffff) >> root.shift)) as usize)
+    fn lines(&self) -> LineTable<'_> {
+        LineTable { roots: &self.roots, lines: &self.lines }
     }
 
     /// Makes nodes of equal pieces, links them to their parents, and cuts the address space into segments.
@@ -231,9 +254,9 @@ impl Ipv4Index {
     /// The line over the segments `begin..end` and the one before them.
     fn line(&self, begin: usize, end: usize) -> Line {
         let mut line =
-            Line { first_segment: begin as u32 - 1, covered: 0, count: Line::DENSE, starts: [u16::MAX; LINE_STARTS] };
+            Line { first_segment: Line::DENSE, covered: !0, count: u32::MAX, starts: [u16::MAX; LINE_STARTS] };
         if end - begin <= LINE_STARTS {
-            line.count = (end - begin) as u32;
+            (line.first_segment, line.covered, line.count) = (begin as u32 - 1, 0, (end - begin) as u32);
             for (slot, &start) in line.starts.iter_mut().zip(&self.starts[begin..end]) {
                 *slot = start as u16;
             }
@@ -242,6 +265,70 @@ impl Ipv4Index {
             }
         }
         line
+    }
+}
+
+impl LineTable<'_> {
+    /// Notes the addresses that may lie in a block, as [`Ipv4Index::segments`] says, and tells how many. There is room
+    /// for all.
+    #[inline(always)]
+    pub(super) fn run(
+        &self,
+        addresses: &[[u8; 4]],
+        rows: Range<usize>,
+        found: &mut [(u32, u32)],
+        starts_until: impl Fn(&Line, u16) -> u32,
+    ) -> usize {
+        let addresses = &addresses[rows];
+        let found = &mut found[..addresses.len()];
+        addresses.iter().take(PREFETCH_KEYS).for_each(|&address| self.prefetch(address));
+        let mut noted = 0;
+        for (row, &address) in addresses.iter().enumerate() {
+            if let Some(&ahead) = addresses.get(row + PREFETCH_KEYS) {
+                self.prefetch(ahead);
+            }
+            let address = u32::from_be_bytes(address);
+            let line = &self.lines[self.line_of(address)];
+            let (segment, covered) = line.segment_of(address, &starts_until);
+            found[noted] = (row as u32, segment);
+            noted += usize::from(covered);
+        }
+        noted
+    }
+
+    /// The segment of an address, if it may lie in a block.
+    #[inline]
+    fn segment_of(&self, address: u32, starts_until: impl Fn(&Line, u16) -> u32) -> Option<u32> {
+        let line = self.lines.get(self.roots.get((address >> 16) as usize)?.line_of(address))?;
+        let (segment, covered) = line.segment_of(address, starts_until);
+        covered.then_some(segment)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, address: [u8; 4]) {
+        prefetch(self.lines, self.line_of(u32::from_be_bytes(address)));
+    }
+
+    #[inline(always)]
+    fn line_of(&self, address: u32) -> usize {
+        self.roots[(address >> 16) as usize].line_of(address)
+    }
+}
+
+impl Root {
+    #[inline(always)]
+    fn line_of(&self, address: u32) -> usize {
+        (self.first_line + ((address & 0xffff) >> self.shift)) as usize
+    }
+}
+
+impl Line {
+    /// The segment of an address of this line, and whether it may lie in a block.
+    #[inline(always)]
+    fn segment_of(&self, address: u32, starts_until: impl Fn(&Self, u16) -> u32) -> (u32, bool) {
+        // Unused starts are 0xffff, which only the last address reaches.
+        let behind = starts_until(self, address as u16).min(self.count);
+        (self.first_segment + behind, self.covered >> behind & 1 == 1)
     }
 }
 
@@ -261,8 +348,9 @@ mod tests {
         Ipv4Index::new(&rows)
     }
 
-    fn check(blocks: &mut Vec<Ipv4Block>, addresses: impl Iterator<Item = u32>) {
+    fn check(blocks: &mut Vec<Ipv4Block>, addresses: impl Iterator<Item = u32> + Clone) {
         let index = index_of(blocks);
+        every_kernel_notes_the_same(&index, addresses.clone());
         for address in addresses.map(Ipv4Addr::from) {
             let mut found = Vec::new();
             index.search(address, |block| found.push(block));
@@ -270,6 +358,25 @@ mod tests {
             let expected: Vec<usize> =
                 blocks.iter().enumerate().filter(|(_, b)| b.contains(address)).map(|(n, _)| n).collect();
             assert_eq!(found, expected, "{address} in {blocks:?}");
+        }
+    }
+
+    fn every_kernel_notes_the_same(index: &Ipv4Index, addresses: impl Iterator<Item = u32>) {
+        if index.is_empty() {
+            return;
+        }
+        let addresses: Vec<[u8; 4]> = addresses.map(u32::to_be_bytes).collect();
+        let expected: Vec<(u32, u32)> = (0..)
+            .zip(&addresses)
+            .filter_map(|(row, &address)| {
+                let segment = index.lines().segment_of(u32::from_be_bytes(address), kernel::starts_until)?;
+                Some((row, segment))
+            })
+            .collect();
+        for kernel in kernel::all() {
+            let mut found = vec![(0, 0); addresses.len()];
+            let count = kernel.segments(index.lines(), &addresses, 0..addresses.len(), &mut found);
+            assert_eq!(found[..count], expected);
         }
     }
 
@@ -301,7 +408,7 @@ mod tests {
         check(&mut blocks, 0x09ff_fff0..0x0a00_0500);
         // And a part so dense that lines stay dense.
         let mut blocks: Vec<Ipv4Block> = (0..64u32).map(|n| Ipv4Addr::from(0x0a00_ff00 + n * 2).into()).collect();
-        assert!(index_of(&mut blocks).lines.iter().any(|line| line.count == Line::DENSE));
+        assert!(index_of(&mut blocks).lines.iter().any(|line| line.first_segment == Line::DENSE));
         check(&mut blocks, 0x0a00_fef0..0x0a01_0010);
     }
 

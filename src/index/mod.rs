@@ -2,22 +2,22 @@
 //!
 //! | key | table | lines of memory for a key that is not listed |
 //! | --- | --- | --- |
-//! | digest | [`digests`]: buckets of fingerprints | 1 |
+//! | digest | [`digests`]: buckets of fingerprints, see [`probe`] | 1 |
 //! | web address | [`web`]: the same over a hash of each expression | 1 an expression |
 //! | IPv4 | [`ipv4`]: segments of the address space | 1 |
 //!
 //! It knows keys, records and sections; it knows nothing of frames, sockets or clocks: what counts now is an argument.
 //! The entry is [`Base::answer`].
 
-mod bucket;
 mod digests;
 mod ipv4;
+mod kernel;
 mod prefetch;
+mod probe;
 mod records;
 mod web;
 
 use std::{
-    net::Ipv4Addr,
     ops::{ControlFlow, Range},
     sync::Arc,
 };
@@ -25,16 +25,16 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    bucket::Candidate,
     digests::DigestTable,
     ipv4::Ipv4Index,
-    records::{Match, Records},
+    probe::{Found, Scratch},
+    records::{Match, Only, Records, emit},
     web::WebTable,
 };
 use crate::{
     batch::{Column, Detail, Exception, Matched, Position, Sink, Texts},
     key::{AddressParts, DigestKind, Ipv4Block, Scope, ScopeSet},
-    record::{Specificity, sort_by_precedence},
+    record::Specificity,
     snapshot::{
         Snapshot,
         layout::{BlockRow, Role, Table},
@@ -48,10 +48,6 @@ pub(crate) struct Base {
     snapshot: Arc<Snapshot>,
     ipv4: Ipv4Index,
 }
-
-/// Rows that are searched in one go: their candidates stay in the first-level cache, and a slice of work stays well
-/// below 50 µs.
-const CHUNK_ROWS: usize = 1024;
 
 impl Base {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
@@ -74,27 +70,22 @@ impl Base {
         sink: &mut impl Sink,
     ) -> ControlFlow<u32> {
         let rows = rows.start as usize..(rows.end as usize).min(column.rows());
-        let mut answer = Answering { base: self, number, detail, now, sink, candidates: Vec::new() };
-        for start in rows.clone().step_by(CHUNK_ROWS) {
-            let chunk = start..(start + CHUNK_ROWS).min(rows.end);
-            match *column {
-                Column::Digests { kind, bytes } => answer.digests(kind, bytes, chunk)?,
-                Column::Web(texts) => answer.web(&texts, chunk)?,
-                Column::Ipv4(addresses) => answer.ipv4(addresses, chunk)?,
-            }
+        let mut answer = Answering { base: self, number, detail, now, sink };
+        match *column {
+            Column::Digests { kind, bytes } => answer.digests(kind, bytes, rows),
+            Column::Web(texts) => answer.web(&texts, rows),
+            Column::Ipv4(addresses) => answer.ipv4(addresses, rows),
         }
-        ControlFlow::Continue(())
     }
 }
 
-/// One column being answered.
+/// One column being answered. What is kept from one chunk to the next is allocated once a call, none of it for a key.
 struct Answering<'a, 's, S> {
     base: &'a Base,
     number: u16,
     detail: Detail,
     now: Timestamp,
     sink: &'s mut S,
-    candidates: Vec<Candidate>,
 }
 
 impl<'a, S: Sink> Answering<'a, '_, S> {
@@ -108,137 +99,115 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
 
     fn digests_of<const W: usize>(&mut self, kind: DigestKind, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
         let (digests, _) = bytes.as_chunks::<W>();
-        let digests = &digests[rows.clone()];
         let table = DigestTable::<W>::of(&self.base.snapshot, Table::Digest(kind));
-        let mut found = Vec::new();
-        table.search(digests, &mut self.candidates, |row, key| found.push((row, key)));
-        let mut matches = Vec::new();
-        for (at, &(row, key)) in found.iter().enumerate() {
-            if let Some(&(_, ahead)) = found.get(at + 8) {
-                table.prefetch_record(ahead);
+        let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
+        for chunk in chunks(rows, CHUNK_ROWS) {
+            table.search(&digests[chunk.clone()], &mut scratch, &mut found);
+            table.records.prefetch_names(&found);
+            for found in &found {
+                let at = self.position(chunk.start + found.row as usize);
+                self.digest(&table.records, found.key as usize, at, &mut matches)?;
             }
-            table.records.matches_of(key, Matched::Digest, Specificity::DIGEST, self.now, &mut matches);
-            self.emit(rows.start + row, &mut matches)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Answers a digest that is listed, nearly always by one record.
+    #[inline]
+    fn digest(
+        &mut self,
+        records: &Records<'a>,
+        key: usize,
+        at: Position,
+        matches: &mut Vec<Match<'a>>,
+    ) -> ControlFlow<u32> {
+        match records.only(key, self.now) {
+            Only::One(row, class) => {
+                self.sink.hit(at, &records.hit(row, class, Matched::Digest)).map_break(|()| at.row)
+            }
+            Only::None => ControlFlow::Continue(()),
+            Only::Several => {
+                records.matches_of(key, Matched::Digest, Specificity::DIGEST, self.now, matches);
+                emit(at, matches, self.detail, self.sink)
+            }
+        }
     }
 
     fn ipv4(&mut self, addresses: &[[u8; 4]], rows: Range<usize>) -> ControlFlow<u32> {
-        const AHEAD: usize = bucket::PREFETCH_KEYS;
-        if self.base.ipv4.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        let addresses = &addresses[rows.clone()];
-        addresses.iter().take(AHEAD).for_each(|address| self.base.ipv4.prefetch(*address));
-        let mut matches = Vec::new();
-        for (row, &address) in addresses.iter().enumerate() {
-            if let Some(&ahead) = addresses.get(row + AHEAD) {
-                self.base.ipv4.prefetch(ahead);
+        let (mut found, mut matches) = (Vec::new(), Vec::new());
+        for chunk in chunks(rows, CHUNK_ROWS) {
+            self.base.ipv4.segments(addresses, chunk.clone(), &mut found);
+            for &(row, segment) in &found {
+                let row = chunk.start + row as usize;
+                let address = addresses[row].into();
+                self.base.ipv4.for_each_block(address, segment, |key| self.block(key, &mut matches));
+                emit(self.position(row), &mut matches, self.detail, self.sink)?;
             }
-            self.blocks_of(address.into(), &mut matches);
-            self.emit(rows.start + row, &mut matches)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Adds the records of every block that contains an address.
-    fn blocks_of<'m>(&self, address: Ipv4Addr, matches: &mut Vec<Match<'m>>)
+    /// Adds the records of a block.
+    fn block<'m>(&self, key: usize, matches: &mut Vec<Match<'m>>)
     where
         'a: 'm,
     {
-        let base = self.base;
-        base.ipv4.search(address, |key| {
-            let records = Records::of(&base.snapshot, Table::Ipv4);
-            let row = &base.snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks)[key];
-            if let Some(block) = Ipv4Block::new(row.first.get().into(), row.last.get().into()) {
-                records.matches_of(key, Matched::Block(block), Specificity::of_block(block), self.now, matches);
-            }
-        });
+        let snapshot = &*self.base.snapshot;
+        let row = &snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks)[key];
+        if let Some(block) = Ipv4Block::new(row.first.get().into(), row.last.get().into()) {
+            let records = Records::of(snapshot, Table::Ipv4);
+            records.matches_of(key, Matched::Block(block), Specificity::of_block(block), self.now, matches);
+        }
     }
 
-    fn web(&mut self, texts: &Texts<'_>, rows: Range<usize>) -> ControlFlow<u32> {
+    fn web<'k>(&mut self, texts: &Texts<'k>, rows: Range<usize>) -> ControlFlow<u32>
+    where
+        'a: 'k,
+    {
         let table = WebTable::of(&self.base.snapshot);
-        let mut wanted = Vec::with_capacity(rows.len() * 8);
-        let mut addresses = Vec::with_capacity(rows.len());
-        for row in rows.clone() {
-            let address = AddressParts::split(texts.get(row));
-            if let Some(address) = &address {
-                let place = (row - rows.start) as u32;
-                address.for_each_expression(table.scopes, |scope, text| {
-                    wanted.push(table.wanted(place, scope, text));
-                });
-            }
-            addresses.push(address);
-        }
-        let mut found = Vec::new();
-        table.search(&wanted, &mut self.candidates, |at, key| found.push((wanted[at].row, wanted[at].scope, key)));
-
         let sha256 = DigestTable::<32>::of(&self.base.snapshot, Table::WebSha256);
-        let mut found = found.into_iter().peekable();
-        let mut matches = Vec::new();
-        for (place, address) in addresses.iter().enumerate() {
-            let row = rows.start + place;
-            let Some(address) = address else {
+        let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
+        let mut hashed = Hashed::default();
+        // Room for the expressions of addresses of middling length; more are rare.
+        let rows_at_once = rows.len().min(CHUNK_ADDRESSES);
+        let (mut addresses, mut wanted) = (Vec::with_capacity(rows_at_once), Vec::with_capacity(rows_at_once * 8));
+        for chunk in chunks(rows, CHUNK_ADDRESSES) {
+            addresses.clear();
+            wanted.clear();
+            for row in chunk.clone() {
+                let address = AddressParts::split(texts.get(row));
+                if let Some(address) = &address {
+                    let place = (row - chunk.start) as u32;
+                    address.for_each_expression(table.scopes, |scope, text| {
+                        wanted.push(table.wanted(place, scope, text));
+                    });
+                }
+                addresses.push(address);
+            }
+            table.search(&wanted, &mut scratch, &mut found);
+            table.records.prefetch_names(&found);
+            let mut found = found.iter().peekable();
+            for (row, address) in chunk.clone().zip(&addresses) {
                 let at = self.position(row);
-                self.sink.exception(at, Exception::Malformed).map_break(|()| row as u32)?;
-                continue;
-            };
-            while let Some((_, scope, key)) = found.next_if(|&(of, ..)| of as usize == place) {
-                let text = table.text(key);
-                let specificity = Specificity::of_web(scope, text);
-                table.records.matches_of(key, Matched::Web(scope, text), specificity, self.now, &mut matches);
+                let Some(address) = address else {
+                    self.sink.exception(at, Exception::Malformed).map_break(|()| at.row)?;
+                    continue;
+                };
+                while let Some(found) = found.next_if(|f| wanted[f.row as usize].row as usize == row - chunk.start) {
+                    let (key, scope) = (found.key as usize, wanted[found.row as usize].scope);
+                    let text = table.text(key);
+                    let specificity = Specificity::of_web(scope, text);
+                    table.records.matches_of(key, Matched::Web(scope, text), specificity, self.now, &mut matches);
+                }
+                if !sha256.is_empty() {
+                    hashed.search(&sha256, address, &mut scratch, self.now, &mut matches);
+                }
+                if let Some(address) = address.ipv4() {
+                    self.base.ipv4.search(address, |key| self.block(key, &mut matches));
+                }
+                emit(at, &mut matches, self.detail, self.sink)?;
             }
-            if !sha256.records.rows.is_empty() {
-                self.hashed_expressions(&sha256, address, &mut matches);
-            }
-            if let Some(address) = address.ipv4() {
-                self.blocks_of(address, &mut matches);
-            }
-            self.emit(row, &mut matches)?;
         }
-        ControlFlow::Continue(())
-    }
-
-    /// Adds the records of expressions that are listed by their SHA-256 alone. Hashing thirty expressions costs 2 µs,
-    /// so this is done only where there are such records.
-    fn hashed_expressions<'m>(
-        &mut self,
-        table: &DigestTable<'m, 32>,
-        address: &AddressParts<'m>,
-        matches: &mut Vec<Match<'m>>,
-    ) {
-        let mut digests = Vec::with_capacity(30);
-        let mut texts = Vec::with_capacity(30);
-        address.for_each_expression(ScopeSet::default().with(Scope::Expression), |_, text| {
-            digests.push(Sha256::digest(text).into());
-            texts.push(text);
-        });
-        let now = self.now;
-        table.search(&digests, &mut self.candidates, |at, key| {
-            let specificity = Specificity::of_web(Scope::Expression, texts[at]);
-            let matched = Matched::Web(Scope::Expression, texts[at]);
-            table.records.matches_of(key, matched, specificity, now, matches);
-        });
-    }
-
-    /// Hands the matches of one key to the sink, the winner first, and empties them.
-    #[inline]
-    fn emit(&mut self, row: usize, matches: &mut Vec<Match<'_>>) -> ControlFlow<u32> {
-        if matches.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        if matches.len() > 1 {
-            sort_by_precedence(matches, Match::standing);
-        }
-        let answered = match self.detail {
-            Detail::Winner => 1,
-            Detail::All => matches.len(),
-        };
-        let at = self.position(row);
-        for found in &matches[..answered] {
-            self.sink.hit(at, &found.hit()).map_break(|()| row as u32)?;
-        }
-        matches.clear();
         ControlFlow::Continue(())
     }
 
@@ -246,3 +215,50 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         Position { column: self.number, row: row as u32 }
     }
 }
+
+/// The expressions of one address, hashed. Hashing thirty of them costs 2 µs, so this is done only where expressions
+/// are listed by their SHA-256 alone.
+#[derive(Default)]
+struct Hashed<'k> {
+    digests: Vec<[u8; 32]>,
+    texts: Vec<&'k [u8]>,
+    found: Vec<Found>,
+}
+
+impl<'k> Hashed<'k> {
+    /// Adds the records of the expressions that are listed.
+    fn search(
+        &mut self,
+        table: &DigestTable<'k, 32>,
+        address: &AddressParts<'k>,
+        scratch: &mut Scratch,
+        now: Timestamp,
+        matches: &mut Vec<Match<'k>>,
+    ) {
+        self.digests.clear();
+        self.texts.clear();
+        address.for_each_expression(ScopeSet::default().with(Scope::Expression), |_, text| {
+            self.digests.push(Sha256::digest(text).into());
+            self.texts.push(text);
+        });
+        table.search(&self.digests, scratch, &mut self.found);
+        for found in &self.found {
+            let text = self.texts[found.row as usize];
+            let specificity = Specificity::of_web(Scope::Expression, text);
+            let matched = Matched::Web(Scope::Expression, text);
+            table.records.matches_of(found.key as usize, matched, specificity, now, matches);
+        }
+    }
+}
+
+/// A range in pieces.
+fn chunks(rows: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    rows.clone().step_by(length).map(move |start| start..(start + length).min(rows.end))
+}
+
+/// Rows that are searched in one go: their candidates stay in the first-level cache, and a slice of work stays well
+/// below 50 µs.
+const CHUNK_ROWS: usize = 2048;
+
+/// The same for web addresses, which have several expressions each.
+const CHUNK_ADDRESSES: usize = 128;

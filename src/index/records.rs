@@ -1,10 +1,13 @@
 //! From the number of a key to its records.
 
+use std::ops::ControlFlow;
+
+use super::{prefetch::prefetch, probe::Found};
 use crate::{
-    batch::{Hit, Matched},
-    record::{RecordType, Specificity, Standing},
+    batch::{Detail, Hit, Matched, Position, Sink},
+    record::{RecordType, Specificity, Standing, sort_by_precedence},
     snapshot::{
-        Snapshot,
+        NameTable, Snapshot,
         layout::{ClassRow, RecordRow, Role, RunRow, Table},
     },
     timestamp::Timestamp,
@@ -13,10 +16,17 @@ use crate::{
 /// The records of one table.
 #[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
-    pub(super) rows: &'a [RecordRow],
+    rows: &'a [RecordRow],
     runs: &'a [RunRow],
     more: &'a [RecordRow],
+    shared: Shared<'a>,
+}
+
+/// What the records of all tables refer to.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
     classes: &'a [ClassRow],
+    names: NameTable<'a>,
     snapshot: &'a Snapshot,
 }
 
@@ -27,7 +37,7 @@ pub(super) struct Match<'a> {
     class: &'a ClassRow,
     specificity: Specificity,
     matched: Matched<'a>,
-    snapshot: &'a Snapshot,
+    shared: Shared<'a>,
 }
 
 impl<'a> Records<'a> {
@@ -36,9 +46,50 @@ impl<'a> Records<'a> {
             rows: snapshot.rows(table, Role::Records),
             runs: snapshot.rows(table, Role::Runs),
             more: snapshot.rows(table, Role::MoreRecords),
-            classes: snapshot.rows(Table::Shared, Role::Classes),
-            snapshot,
+            shared: Shared { classes: snapshot.rows(Table::Shared, Role::Classes), names: snapshot.names(), snapshot },
         }
+    }
+
+    /// Asks for the first record of a key. A row may lie on two cache lines.
+    #[inline]
+    pub(super) fn prefetch(&self, key: usize) {
+        if let Some(row) = self.rows.get(key) {
+            let bytes = zerocopy::IntoBytes::as_bytes(row);
+            prefetch(bytes, 0);
+            prefetch(bytes, bytes.len() - 1);
+        }
+    }
+
+    /// Asks for the names of the keys that were found, whose records are there already: first where the names end, then
+    /// their text. Each pass asks for lines that the one before has told.
+    pub(super) fn prefetch_names(&self, found: &[Found]) {
+        let Shared { names, .. } = self.shared;
+        let name_of = |found: &Found| self.rows.get(found.key as usize).map_or(0, |row| row.name.get());
+        found.iter().for_each(|found| prefetch(names.ends(), name_of(found) as usize));
+        for name in found.iter().map(name_of) {
+            prefetch(names.text(), names.start(name));
+            // A name may lie on two cache lines.
+            prefetch(names.text(), names.start(name + 1).saturating_sub(1));
+        }
+    }
+
+    /// The record of a key that has no other and counts at `now`.
+    #[inline]
+    pub(super) fn only(&self, key: usize, now: Timestamp) -> Only<'a> {
+        let row = &self.rows[key];
+        match row.class.get() {
+            class if class & RecordRow::HAS_MORE != 0 => Only::Several,
+            class => match self.shared.counting(class, now) {
+                Some(class) => Only::One(row, class),
+                None => Only::None,
+            },
+        }
+    }
+
+    /// A record as a sink takes it.
+    #[inline]
+    pub(super) fn hit(&self, row: &'a RecordRow, class: &'a ClassRow, matched: Matched<'a>) -> Hit<'a> {
+        self.shared.hit(row, class, matched)
     }
 
     /// Adds every record of a key that counts at `now`.
@@ -51,15 +102,14 @@ impl<'a> Records<'a> {
         now: Timestamp,
         matches: &mut Vec<Match<'a>>,
     ) {
-        let row = &self.rows[key];
-        let class = row.class.get();
+        let shared = self.shared;
         let mut push = |row: &'a RecordRow, class: u32| {
-            let class = &self.classes[class as usize];
-            let expiry = class.expiry.get();
-            if expiry == 0 || expiry > now.seconds() {
-                matches.push(Match { row, class, specificity, matched, snapshot: self.snapshot });
+            if let Some(class) = shared.counting(class, now) {
+                matches.push(Match { row, class, specificity, matched, shared });
             }
         };
+        let row = &self.rows[key];
+        let class = row.class.get();
         if class & RecordRow::HAS_MORE == 0 {
             push(row, class);
             return;
@@ -71,35 +121,74 @@ impl<'a> Records<'a> {
     }
 }
 
-impl<'a> Match<'a> {
-    pub(super) fn standing(&self) -> Standing {
+/// What [`Records::only`] finds.
+pub(super) enum Only<'a> {
+    One(&'a RecordRow, &'a ClassRow),
+    None,
+    Several,
+}
+
+impl<'a> Shared<'a> {
+    /// A class, unless its records have expired.
+    #[inline]
+    fn counting(&self, class: u32, now: Timestamp) -> Option<&'a ClassRow> {
+        let class = &self.classes[class as usize];
+        let expiry = class.expiry.get();
+        (expiry == 0 || expiry > now.seconds()).then_some(class)
+    }
+
+    #[inline]
+    fn hit(&self, row: &'a RecordRow, class: &'a ClassRow, matched: Matched<'a>) -> Hit<'a> {
+        let (name, source) = (row.name.get(), class.source.get());
+        Hit {
+            id: row.id.get(),
+            record_type: record_type(class),
+            name: self.names.get(name),
+            name_number: name,
+            source: self.snapshot.source_name(source),
+            source_number: source,
+            timestamp: Timestamp::from_seconds(row.timestamp.get()),
+            expiry: Timestamp::from_seconds(class.expiry.get()),
+            port: Some(class.port.get()).filter(|&port| port != 0),
+            matched,
+        }
+    }
+}
+
+impl Match<'_> {
+    fn standing(&self) -> Standing {
         Standing {
-            record_type: self.record_type(),
+            record_type: record_type(self.class),
             specificity: self.specificity,
             timestamp: Timestamp::from_seconds(self.row.timestamp.get()),
             source: self.class.source.get(),
             id: self.row.id.get(),
         }
     }
+}
 
-    fn record_type(&self) -> RecordType {
-        RecordType::from_number(self.class.record_type).unwrap_or(RecordType::Other)
+/// Hands the matches of one key to the sink, the winner first, and empties them.
+pub(super) fn emit(
+    at: Position,
+    matches: &mut Vec<Match<'_>>,
+    detail: Detail,
+    sink: &mut impl Sink,
+) -> ControlFlow<u32> {
+    if matches.len() > 1 {
+        sort_by_precedence(matches, Match::standing);
     }
+    let answered = match detail {
+        Detail::Winner => matches.len().min(1),
+        Detail::All => matches.len(),
+    };
+    for found in &matches[..answered] {
+        let hit = found.shared.hit(found.row, found.class, found.matched);
+        sink.hit(at, &hit).map_break(|()| at.row)?;
+    }
+    matches.clear();
+    ControlFlow::Continue(())
+}
 
-    /// The record as a sink takes it.
-    pub(super) fn hit(&self) -> Hit<'a> {
-        let (snapshot, name, source) = (self.snapshot, self.row.name.get(), self.class.source.get());
-        Hit {
-            id: self.row.id.get(),
-            record_type: self.record_type(),
-            name: snapshot.name(name),
-            name_number: name,
-            source: snapshot.source_name(source),
-            source_number: source,
-            timestamp: Timestamp::from_seconds(self.row.timestamp.get()),
-            expiry: Timestamp::from_seconds(self.class.expiry.get()),
-            port: Some(self.class.port.get()).filter(|&port| port != 0),
-            matched: self.matched,
-        }
-    }
+fn record_type(class: &ClassRow) -> RecordType {
+    RecordType::from_number(class.record_type).unwrap_or(RecordType::Other)
 }

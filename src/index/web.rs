@@ -3,7 +3,8 @@
 use zerocopy::little_endian::U64;
 
 use super::{
-    bucket::{self, Candidate},
+    prefetch::prefetch,
+    probe::{self, Found, Keys, Scratch},
     records::Records,
 };
 use crate::{
@@ -54,34 +55,10 @@ impl<'a> WebTable<'a> {
         Wanted { row, scope, text, hash: web_hash(self.seed, scope, text) }
     }
 
-    /// Calls `found` with the position in `wanted` and the key number of every expression that is in the table, in
-    /// ascending order of positions.
-    pub(super) fn search(
-        &self,
-        wanted: &[Wanted<'_>],
-        candidates: &mut Vec<Candidate>,
-        mut found: impl FnMut(usize, usize),
-    ) {
-        bucket::probe(self.buckets, wanted.len(), |at| wanted[at].hash, candidates);
-        for at in 0..candidates.len() {
-            if let Some(ahead) = candidates.get(at + bucket::PREFETCH_KEYS / 4) {
-                bucket::prefetch_key(self.ends, ahead);
-                bucket::prefetch_key(self.records.rows, ahead);
-            }
-            let candidate = &candidates[at];
-            let wanted = &wanted[candidate.row as usize];
-            let number = bucket::verify(
-                self.buckets,
-                self.ends.len(),
-                candidate,
-                wanted.hash,
-                |number| self.expression(number) == (wanted.scope as u8, wanted.text),
-                |tail| self.search_tail(tail, wanted),
-            );
-            if let Some(number) = number {
-                found(candidate.row as usize, number);
-            }
-        }
+    /// Finds every expression that is in the table, in ascending order of positions in `wanted`.
+    pub(super) fn search(&self, wanted: &[Wanted<'_>], scratch: &mut Scratch, found: &mut Vec<Found>) {
+        let keys = WebKeys { table: self, wanted };
+        probe::search(self.buckets, wanted.len(), |at| wanted[at].hash, &keys, scratch, found);
     }
 
     /// The text of a key, as it lies in the snapshot.
@@ -96,24 +73,49 @@ impl<'a> WebTable<'a> {
             None => (0, &[]),
         }
     }
+}
+
+/// The expressions of a table against those that are wanted.
+struct WebKeys<'a, 'k> {
+    table: &'a WebTable<'a>,
+    wanted: &'a [Wanted<'k>],
+}
+
+impl Keys for WebKeys<'_, '_> {
+    fn len(&self) -> usize {
+        self.table.ends.len()
+    }
+
+    #[inline]
+    fn prefetch(&self, number: usize) {
+        prefetch(self.table.ends, number);
+        self.table.records.prefetch(number);
+    }
+
+    #[inline]
+    fn is_key(&self, row: usize, number: usize) -> bool {
+        let wanted = &self.wanted[row];
+        self.table.expression(number) == (wanted.scope as u8, wanted.text)
+    }
 
     /// The tail is sorted by hash. Several expressions may share one.
-    fn search_tail(&self, tail: usize, wanted: &Wanted<'_>) -> Option<usize> {
+    fn search_tail(&self, row: usize, tail: usize) -> Option<usize> {
+        let (table, hash) = (self.table, self.wanted[row].hash);
         let hash_of = |number: usize| {
-            let (scope, text) = self.expression(number);
-            Scope::from_number(scope).map(|scope| web_hash(self.seed, scope, text))
+            let (scope, text) = table.expression(number);
+            Scope::from_number(scope).map(|scope| web_hash(table.seed, scope, text))
         };
-        let (mut low, mut high) = (tail, self.ends.len());
+        let (mut low, mut high) = (tail, table.ends.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            if hash_of(middle) < Some(wanted.hash) {
+            if hash_of(middle) < Some(hash) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        (low..self.ends.len())
-            .take_while(|&number| hash_of(number) == Some(wanted.hash))
-            .find(|&number| self.expression(number) == (wanted.scope as u8, wanted.text))
+        (low..table.ends.len())
+            .take_while(|&number| hash_of(number) == Some(hash))
+            .find(|&number| self.is_key(row, number))
     }
 }

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    limits::{BATCH_DEADLINE_MS, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, EARLY_BATCHES_MAX, HELLO_DEADLINE_MS},
+    limits::{
+        BATCH_DEADLINE_MS, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, EARLY_BATCHES_MAX, HELLO_DEADLINE_MS,
+        PACKET_BYTES_MAX,
+    },
     wire::{AnswerCaps, ServerLimits},
 };
 
@@ -53,6 +56,9 @@ pub struct ServerConfig {
     /// Memory for the windows of all connections together: what peers may send ahead of what is read. Connections that
     /// find it spent have small windows.
     pub window_bytes: usize,
+    /// The longest packets, in bytes of UDP payload: path MTU discovery stays below. [`PACKET_BYTES_MAX`] leaves it to
+    /// the path; lower it for paths whose discovery is broken.
+    pub packet_bytes_max: u16,
     /// How long batches are still answered after the shutdown began.
     pub grace: Duration,
     /// For how long clients may keep an answer with a record.
@@ -79,6 +85,7 @@ impl ServerConfig {
             retry_above_connections: CONNECTIONS_MAX / 16,
             frame_bytes: 512 << 20,
             window_bytes: 1 << 30,
+            packet_bytes_max: PACKET_BYTES_MAX,
             grace: Duration::from_millis(BATCH_DEADLINE_MS / 2),
             // Bad news keeps; what is unknown may be listed with the next delta.
             positive_ttl: Duration::from_secs(3_600),

@@ -197,8 +197,9 @@ fn welcome(shared: &Shared) -> Welcome {
 /// Grows the windows within the budget of the server; a connection that finds it spent stays with the small ones, which
 /// is slower and as right.
 fn open_windows(session: &Session) -> Option<OwnedSemaphorePermit> {
-    let permits = session.shared.windows.clone().try_acquire_many_owned(transport::WINDOW_BYTES >> 10).ok();
-    let bytes = if permits.is_some() { transport::WINDOW_BYTES } else { transport::EARLY_WINDOW_BYTES };
+    let window_bytes = session.shared.window_bytes;
+    let permits = session.shared.windows.clone().try_acquire_many_owned(window_bytes >> 10).ok();
+    let bytes = if permits.is_some() { window_bytes } else { transport::EARLY_WINDOW_BYTES };
     transport::open_windows(&session.connection, bytes, session.shared.config.limits.streams + 1);
     permits
 }

@@ -34,7 +34,7 @@ use crate::{
         Pin, TlsError,
         exchange::FrameBudget,
         tls::{self, Identity},
-        transport,
+        transport::{Profile, Socket},
     },
     wire::{AnswerCaps, AnswerWriter, ErrorCode},
 };
@@ -59,6 +59,8 @@ pub enum ServerError {
 /// A server that listens. It answers once [`run`](Self::run) is polled.
 pub struct Server {
     endpoint: quinn::Endpoint,
+    /// Settings for near peers; the endpoint has those for far ones.
+    near: Arc<quinn::ServerConfig>,
     shared: Arc<Shared>,
     local: SocketAddr,
     pin: Pin,
@@ -73,6 +75,8 @@ pub(crate) struct Shared {
     frames: FrameBudget,
     /// KiB of windows beyond those before the hello.
     windows: Arc<Semaphore>,
+    /// What a connection has of them.
+    window_bytes: u32,
     writers: Mutex<Vec<AnswerWriter>>,
     generation: watch::Sender<u64>,
     going_away: watch::Sender<bool>,
@@ -87,13 +91,16 @@ impl Server {
             Certificate::SelfSigned { state } => Identity::kept_in(state)?,
         };
         let pin = identity.pin();
-        let mut quic = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
-        // A client that moves opens a new connection; a peer cannot make the server send elsewhere.
-        quic.transport_config(Arc::new(transport::server())).migration(false);
         let listen = |source| ServerError::Listen { address: config.listen, source };
-        let socket = transport::bind(config.listen).map_err(listen)?;
+        let socket = Socket::bind(config.listen).map_err(listen)?;
         let local = socket.local_addr().map_err(listen)?;
-        let endpoint = transport::endpoint(socket, Some(quic)).map_err(listen)?;
+        let transport = socket.transport(config.packet_bytes_max);
+        let mut far = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
+        // A client that moves opens a new connection; a peer cannot make the server send elsewhere.
+        far.transport_config(Arc::new(transport.server(Profile::Far))).migration(false);
+        let mut near = far.clone();
+        near.transport_config(Arc::new(transport.server(Profile::Near)));
+        let endpoint = socket.endpoint(transport, Some(far)).map_err(listen)?;
         let shared = Shared {
             admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
             frames: FrameBudget::new(config.frame_bytes),
@@ -101,10 +108,11 @@ impl Server {
             writers: Mutex::default(),
             generation: watch::Sender::new(index.view().generation()),
             going_away: watch::Sender::new(false),
+            window_bytes: transport.window_bytes,
             index,
             config,
         };
-        Ok(Self { endpoint, shared: Arc::new(shared), local, pin })
+        Ok(Self { endpoint, near: Arc::new(near), shared: Arc::new(shared), local, pin })
     }
 
     /// Where it listens.
@@ -160,9 +168,14 @@ impl Server {
             return;
         };
         let shared = self.shared.clone();
+        let near = (Profile::of(address.ip()) == Profile::Near).then(|| self.near.clone());
         connections.spawn(async move {
             let _place = place;
-            let Ok(connecting) = incoming.accept() else { return };
+            let accepted = match near {
+                Some(near) => incoming.accept_with(near),
+                None => incoming.accept(),
+            };
+            let Ok(connecting) = accepted else { return };
             match time::timeout(shared.config.hello_deadline, connecting).await {
                 Ok(Ok(connection)) => connection::serve(shared, connection).await,
                 Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),

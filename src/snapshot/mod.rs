@@ -31,12 +31,14 @@ mod info;
 pub(crate) mod layout;
 mod manifest;
 mod memory;
+mod name_table;
 mod open;
 mod walk;
 mod write;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub(crate) use self::name_table::NameTable;
 pub use self::{
     build::SnapshotBuilder,
     error::{BuildError, OpenError},

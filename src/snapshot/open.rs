@@ -13,6 +13,7 @@ use super::{
     layout::{BUCKET_KEYS_MEAN, BlockRow, Bucket, ClassRow, RecordRow, Role, RunRow, TABLE_KEYS_MAX, Table},
     manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry},
     memory::Memory,
+    name_table::NameTable,
 };
 use crate::{
     key::{Hex, KeyKind, Scope, ScopeSet},
@@ -194,15 +195,16 @@ impl Snapshot {
         &self.manifest.sources[usize::from(number)].name
     }
 
-    /// The detection name of a number.
-    #[inline]
-    pub(crate) fn name(&self, number: u32) -> &str {
-        let ends = self.rows::<U32>(Table::Shared, Role::NameEnds);
-        let number = number as usize;
-        let start = if number == 0 { 0 } else { ends[number - 1].get() as usize };
-        let name = &self.section(Table::Shared, Role::NameText)[start..ends[number].get() as usize];
-        // It was checked when the snapshot was opened; checking it again costs little and spares an `unsafe`.
-        std::str::from_utf8(name).unwrap_or_default()
+    /// The detection names.
+    #[allow(unsafe_code)]
+    pub(crate) fn names(&self) -> NameTable<'_> {
+        let (ends, text) = self.name_sections();
+        // SAFETY: `check_content` accepted these sections when the snapshot was opened.
+        unsafe { NameTable::of_checked(ends, text) }
+    }
+
+    fn name_sections(&self) -> (&[U32], &[u8]) {
+        (self.rows(Table::Shared, Role::NameEnds), self.section(Table::Shared, Role::NameText))
     }
 
     /// The bytes of a section; none when it is absent.
@@ -297,9 +299,8 @@ impl Snapshot {
 
     /// Every number in a row points at something that is there.
     fn check_content(&self) -> Result<(), OpenError> {
-        let names = self.rows::<U32>(Table::Shared, Role::NameEnds);
-        let text = self.section(Table::Shared, Role::NameText);
-        check_names(names, text)?;
+        let (names, text) = self.name_sections();
+        NameTable::check(names, text)?;
         let classes = self.rows::<ClassRow>(Table::Shared, Role::Classes);
         for (n, class) in classes.iter().enumerate() {
             let known = usize::from(class.source.get()) < self.manifest.sources.len()
@@ -478,19 +479,4 @@ fn read_manifest(header: &Header, memory: &[u8]) -> Result<Manifest, OpenError> 
         return Err(OpenError::invalid("it is a shard, which this version cannot read"));
     }
     Ok(manifest)
-}
-
-fn check_names(ends: &[U32], text: &[u8]) -> Result<(), OpenError> {
-    let mut start = 0;
-    for (n, end) in ends.iter().enumerate() {
-        let name = text.get(start..end.get() as usize);
-        if name.is_none_or(|name| std::str::from_utf8(name).is_err()) {
-            return Err(OpenError::invalid(format!("name {n} is malformed")));
-        }
-        start = end.get() as usize;
-    }
-    if start != text.len() {
-        return Err(OpenError::invalid("text follows the last name"));
-    }
-    Ok(())
 }

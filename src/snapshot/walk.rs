@@ -90,7 +90,7 @@ impl<'a> TableWalk<'a> {
             indicator,
             id: row.id.get(),
             record_type: RecordType::from_number(class.record_type).unwrap_or(RecordType::Other),
-            name: self.snapshot.name(row.name.get()),
+            name: self.snapshot.names().get(row.name.get()),
             source: self.snapshot.source_name(class.source.get()),
             timestamp: Timestamp::from_seconds(row.timestamp.get()),
             expiry: Timestamp::from_seconds(class.expiry.get()),

@@ -46,13 +46,16 @@ pub struct AnswerWriter {
     columns: usize,
     exceptions: Vec<ExceptionRow>,
     texts: Interner,
-    matched: Vec<u8>,
+    /// The text of a block that matched.
+    block: Vec<u8>,
     /// The key of the last hit, how many records it has, and where its first lies.
     last: Option<(Position, usize, usize)>,
     /// Whether the list of that key has been cut.
     cut: bool,
     hits: usize,
     truncated: bool,
+    /// The length of the last frame: the next is likely as long, and growing step by step copies it every time.
+    last_frame_bytes: usize,
 }
 
 impl AnswerWriter {
@@ -64,11 +67,12 @@ impl AnswerWriter {
             columns: 0,
             exceptions: Vec::new(),
             texts: Interner::new(),
-            matched: Vec::new(),
+            block: Vec::new(),
             last: None,
             cut: false,
             hits: 0,
             truncated: false,
+            last_frame_bytes: 0,
         };
         writer.begin(0);
         writer
@@ -78,6 +82,7 @@ impl AnswerWriter {
     pub fn begin(&mut self, columns: u16) {
         self.columns = usize::from(columns);
         self.frame.clear();
+        self.frame.reserve(self.last_frame_bytes.min(FRAME_BYTES_AHEAD));
         self.frame.resize(HITS_AT + 4 * self.columns, 0);
         self.exceptions.clear();
         self.texts.clear();
@@ -129,6 +134,7 @@ impl AnswerWriter {
         frame.extend_from_slice(self.texts.ends().as_bytes());
         frame.extend_from_slice(self.texts.bytes());
         Header::fill(&mut frame, FrameKind::Answer, size_of::<AnswerHead>());
+        self.last_frame_bytes = frame.len();
         frame
     }
 
@@ -177,15 +183,18 @@ impl Sink for AnswerWriter {
             Matched::Web(scope, _) => scope as u8,
             Matched::Digest | Matched::Block(_) => 0,
         };
-        self.matched.clear();
-        match hit.matched {
-            Matched::Digest => {}
-            Matched::Web(_, expression) => self.matched.extend_from_slice(expression),
-            // Writing to a vector does not fail.
-            Matched::Block(block) => drop(write!(self.matched, "{block}")),
-        }
+        let matched = match hit.matched {
+            Matched::Digest => &[],
+            Matched::Web(_, expression) => expression,
+            Matched::Block(block) => {
+                self.block.clear();
+                // Writing to a vector does not fail.
+                let _ = write!(self.block, "{block}");
+                &self.block[..]
+            }
+        };
         // Counted as if no text were there yet: exact enough for a cap, and nothing has to be taken back.
-        let text_bytes = hit.name.len() + hit.source.len() + self.matched.len();
+        let text_bytes = hit.name.len() + hit.source.len() + matched.len();
         let full = self.body_bytes(size_of::<HitRow>() + 3 * 4 + text_bytes) > self.caps.body_bytes
             || self.texts.bytes().len() + text_bytes > self.caps.text_bytes;
         if full {
@@ -210,7 +219,7 @@ impl Sink for AnswerWriter {
             scope,
             name: self.texts.by_number(NumberClass::Name, hit.name_number, hit.name).into(),
             source: self.texts.by_number(NumberClass::Source, u32::from(hit.source_number), hit.source).into(),
-            matched: self.texts.by_text(&self.matched).into(),
+            matched: self.texts.by_text(matched).into(),
             port: hit.port.unwrap_or(0).into(),
             flags: 0.into(),
             id: hit.id.into(),
@@ -227,6 +236,9 @@ impl Sink for AnswerWriter {
         self.push_exception(at.column, at.row, exception)
     }
 }
+
+/// No more than this is taken for an answer before there is something to put in.
+const FRAME_BYTES_AHEAD: usize = 64 << 10;
 
 const HITS_AT: usize = HEADER_BYTES + size_of::<AnswerHead>();
 const HIT_FLAGS_AT: usize = std::mem::offset_of!(HitRow, flags);

@@ -1,0 +1,219 @@
+//! The two comparisons that every lookup comes down to, with the widest instructions that the processor has.
+//!
+//! | kernel | a bucket of 15 fingerprints | a line of 26 segment starts |
+//! | --- | --- | --- |
+//! | portable | 15 comparisons, joined without a branch | 26 comparisons, summed |
+//! | AVX2 | 2 | 2 |
+//! | AVX-512 | 1 | 1 |
+//!
+//! Which one is used is found out when the program runs; all give the same answers, which the tests of this module
+//! hold them to. The loops around them are compiled once for each kernel, so that nothing is called for a key.
+
+use std::ops::Range;
+
+use super::{
+    ipv4::{Line, LineTable},
+    probe::{Candidate, Probe},
+};
+use crate::snapshot::layout::Bucket;
+
+/// A set of instructions that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kernel(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Kernel {
+    const PORTABLE: Self = Self(Instructions::Portable);
+
+    /// The fastest. Asking is one load: the processor is asked once for all.
+    #[inline]
+    pub(super) fn fastest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+            {
+                return Self(Instructions::Avx512);
+            }
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+            {
+                return Self(Instructions::Avx2);
+            }
+        }
+        Self::PORTABLE
+    }
+
+    /// Notes the keys that may be in a table of buckets; see [`Probe::run`].
+    #[allow(unsafe_code)]
+    pub(super) fn probe<P: Fn(usize) -> [u8; 8]>(self, probe: Probe<'_, P>, candidates: &mut [Candidate]) -> usize {
+        match self.0 {
+            Instructions::Portable => probe.run(candidates, portable::matching_slots),
+            // SAFETY: `fastest` has found the instructions on this processor.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { x86_64::probe_avx2(probe, candidates) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { x86_64::probe_avx512(probe, candidates) },
+        }
+    }
+
+    /// Notes the addresses that may lie in a block; see [`LineTable::run`].
+    #[allow(unsafe_code)]
+    pub(super) fn segments(
+        self,
+        lines: LineTable<'_>,
+        addresses: &[[u8; 4]],
+        rows: Range<usize>,
+        found: &mut [(u32, u32)],
+    ) -> usize {
+        match self.0 {
+            Instructions::Portable => lines.run(addresses, rows, found, portable::starts_until),
+            // SAFETY: `fastest` has found the instructions on this processor.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { x86_64::segments_avx2(lines, addresses, rows, found) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { x86_64::segments_avx512(lines, addresses, rows, found) },
+        }
+    }
+}
+
+/// One bit for each slot with that fingerprint.
+pub(super) fn matching_slots(bucket: &Bucket, fingerprint: u32) -> u32 {
+    portable::matching_slots(bucket, fingerprint)
+}
+
+/// How many starts of a line are not behind an address, of which the low half is given. Starts beyond those in use
+/// count as well.
+pub(super) fn starts_until(line: &Line, low: u16) -> u32 {
+    portable::starts_until(line, low)
+}
+
+mod portable {
+    use zerocopy::little_endian::U32;
+
+    use super::{Bucket, Line};
+    use crate::snapshot::layout::BUCKET_SLOTS;
+
+    #[inline(always)]
+    pub(super) fn matching_slots(bucket: &Bucket, fingerprint: u32) -> u32 {
+        let wanted = U32::new(fingerprint);
+        let mut slots = 0;
+        for slot in 0..BUCKET_SLOTS {
+            slots |= u32::from(bucket.fingerprints[slot] == wanted) << slot;
+        }
+        slots
+    }
+
+    #[inline(always)]
+    pub(super) fn starts_until(line: &Line, low: u16) -> u32 {
+        line.starts.iter().map(|&start| u32::from(start <= low)).sum()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86_64 {
+    use std::{arch::x86_64::*, ops::Range, ptr};
+
+    use super::{Bucket, Candidate, Line, LineTable, Probe};
+    use crate::{index::ipv4::LINE_STARTS, snapshot::layout::BUCKET_SLOTS};
+
+    /// Both are one cache line: what is loaded below is all of it and nothing else.
+    const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Line>() == 64);
+    /// The bits of the slots, below that of the word behind them.
+    const SLOTS: u32 = (1 << BUCKET_SLOTS) - 1;
+    /// The bits of the starts, above those of the three words before them.
+    const STARTS: u32 = !0 << (32 - LINE_STARTS);
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    pub(super) fn probe_avx2<P: Fn(usize) -> [u8; 8]>(probe: Probe<'_, P>, candidates: &mut [Candidate]) -> usize {
+        probe.run(candidates, |bucket, fingerprint| {
+            let wanted = _mm256_set1_epi32(fingerprint as i32);
+            let half = ptr::from_ref(bucket).cast::<__m256i>();
+            // SAFETY: a bucket has 64 bytes, and the loads need no alignment.
+            let (low, high) = unsafe { (_mm256_loadu_si256(half), _mm256_loadu_si256(half.add(1))) };
+            let bits = |half| _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(half, wanted))) as u32;
+            (bits(low) | bits(high) << 8) & SLOTS
+        })
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,popcnt")]
+    pub(super) fn probe_avx512<P: Fn(usize) -> [u8; 8]>(probe: Probe<'_, P>, candidates: &mut [Candidate]) -> usize {
+        probe.run(candidates, |bucket, fingerprint| {
+            // SAFETY: a bucket has 64 bytes, and the load needs no alignment.
+            let line = unsafe { _mm512_loadu_si512(ptr::from_ref(bucket).cast()) };
+            u32::from(_mm512_cmpeq_epi32_mask(line, _mm512_set1_epi32(fingerprint as i32))) & SLOTS
+        })
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    pub(super) fn segments_avx2(
+        lines: LineTable<'_>,
+        addresses: &[[u8; 4]],
+        rows: Range<usize>,
+        found: &mut [(u32, u32)],
+    ) -> usize {
+        lines.run(addresses, rows, found, |line, low| {
+            let wanted = _mm256_set1_epi16(low as i16);
+            let half = ptr::from_ref(line).cast::<__m256i>();
+            // SAFETY: a line has 64 bytes, and the loads need no alignment.
+            let (first, second) = unsafe { (_mm256_loadu_si256(half), _mm256_loadu_si256(half.add(1))) };
+            // A start is not behind the address if it is the smaller of the two. Two bits a start.
+            let bits = |half| _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_min_epu16(half, wanted), half)) as u32;
+            const HEAD: u32 = (32 - LINE_STARTS as u32) * 2;
+            ((bits(first) >> HEAD << HEAD).count_ones() + bits(second).count_ones()) / 2
+        })
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,popcnt")]
+    pub(super) fn segments_avx512(
+        lines: LineTable<'_>,
+        addresses: &[[u8; 4]],
+        rows: Range<usize>,
+        found: &mut [(u32, u32)],
+    ) -> usize {
+        lines.run(addresses, rows, found, |line, low| {
+            // SAFETY: a line has 64 bytes, and the load needs no alignment.
+            let line = unsafe { _mm512_loadu_si512(ptr::from_ref(line).cast()) };
+            (_mm512_cmple_epu16_mask(line, _mm512_set1_epi16(low as i16)) & STARTS).count_ones()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kernel that this processor can run, the portable one first.
+    pub(in crate::index) fn all() -> Vec<Kernel> {
+        let mut all = vec![Kernel::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fastest = Kernel::fastest();
+            if fastest != Kernel::PORTABLE {
+                // Whatever has AVX-512 has AVX2.
+                all.push(Kernel(Instructions::Avx2));
+            }
+            if fastest == Kernel(Instructions::Avx512) {
+                all.push(fastest);
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+pub(super) use tests::all;
