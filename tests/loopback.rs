@@ -281,3 +281,40 @@ fn a_program_without_a_runtime_asks_from_many_threads() {
         server.stop().await;
     });
 }
+
+/// Connections of several clients are served on several cores, and all of them hear of the end.
+#[tokio::test]
+async fn several_cores_serve_one_port() {
+    let server = Running::start(|config| config.cores = 3).await;
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(bounded(server.client()).await);
+    }
+    for client in &clients {
+        let answers = bounded(client.lookup(&numbered(1_000))).await.unwrap();
+        assert_numbered(&answers);
+    }
+    let last = clients.pop().unwrap();
+    let asking = tokio::spawn(async move { while last.lookup(&[key(MD5_KNOWN)]).await.is_ok() {} });
+    server.stop().await;
+    bounded(asking).await.unwrap();
+}
+
+/// A server that was bound and never run leaves no thread and no port behind.
+#[tokio::test]
+async fn a_server_that_is_never_run_goes_away() {
+    let state = tempfile::tempdir().unwrap();
+    let certificate = ksn::Certificate::SelfSigned { state: state.path().into() };
+    let mut config = ksn::ServerConfig::new("127.0.0.1:0".parse().unwrap(), certificate);
+    config.cores = 2;
+    let index = Arc::new(ksn::Index::new(snapshot(1)));
+    let server = ksn::Server::bind(config.clone(), index.clone()).unwrap();
+    config.listen = server.local_addr();
+    drop(server);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    config.cores = 1;
+    while let Err(error) = ksn::Server::bind(config.clone(), index.clone()) {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -33,6 +33,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
 
+    /// Serve on so many cores; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    cores: usize,
+
     /// How much to log on standard error: off, error, warn, info, debug, trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: LevelFilter,
@@ -55,7 +59,7 @@ impl Args {
             .with_target(false)
             .init();
         let index = Arc::new(ask::open(&self.db)?);
-        // One core is one runtime: connections do not wander between threads.
+        // With several cores the server has a thread on each, and this one only waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let shutdown = shutdown()?;
@@ -69,7 +73,8 @@ impl Args {
             let view = index.view();
             let about = format!("{}, generation {}", view.dataset(), view.generation());
             drop(view);
-            let server = Server::bind(ServerConfig::new(self.listen, certificate), index)?;
+            let config = ServerConfig { cores: self.cores, ..ServerConfig::new(self.listen, certificate) };
+            let server = Server::bind(config, index)?;
             // With a certificate of its own it serves all the same where there is no place for state.
             if let Some(state) = state
                 && let Err(e) = Serving::new(server.local_addr(), server.pin()).save(&state)

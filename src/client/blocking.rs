@@ -12,9 +12,9 @@ use super::{
 pub struct BlockingClient {
     client: Option<Client>,
     runtime: runtime::Handle,
-    /// Stops the thread, once the driver has closed the connection.
-    stop: Option<oneshot::Sender<JoinHandle<()>>>,
-    driver: Option<JoinHandle<()>>,
+    /// Stops the thread, once the drivers have closed their connections.
+    stop: Option<oneshot::Sender<Vec<JoinHandle<()>>>>,
+    drivers: Vec<JoinHandle<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -23,20 +23,21 @@ impl BlockingClient {
     pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<JoinHandle<()>>();
+        let (stop, stopped) = oneshot::channel::<Vec<JoinHandle<()>>>();
         let work = move || {
             runtime.block_on(async {
                 // Without a driver there never was a connection.
-                if let Ok(driver) = stopped.await {
+                for driver in stopped.await.unwrap_or_default() {
                     let _ = driver.await;
                 }
             });
         };
         let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
-        let mut this = Self { client: None, runtime: handle, stop: Some(stop), driver: None, thread: Some(thread) };
-        let (client, driver) = this.runtime.block_on(Client::connect_driven(config))?;
+        let mut this =
+            Self { client: None, runtime: handle, stop: Some(stop), drivers: Vec::new(), thread: Some(thread) };
+        let (client, drivers) = this.runtime.block_on(Client::connect_driven(config))?;
         this.client = Some(client);
-        this.driver = Some(driver);
+        this.drivers = drivers;
         Ok(this)
     }
 
@@ -65,8 +66,8 @@ impl BlockingClient {
 impl Drop for BlockingClient {
     fn drop(&mut self) {
         self.client = None;
-        if let (Some(stop), Some(driver)) = (self.stop.take(), self.driver.take()) {
-            let _ = stop.send(driver);
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(std::mem::take(&mut self.drivers));
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

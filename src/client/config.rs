@@ -30,6 +30,9 @@ pub struct ClientConfig {
     pub server: String,
     /// How it is recognised.
     pub trust: Trust,
+    /// Connections to the server; lookups take turns. One fills a core of the server: more are for runtimes with several
+    /// threads and servers with several cores.
+    pub connections: usize,
     /// How long it may take to connect, all addresses of the name together.
     pub connect_timeout: Duration,
     /// How long a lookup may take, connecting included, unless its options say otherwise.
@@ -49,6 +52,7 @@ impl ClientConfig {
         Self {
             server: server.into(),
             trust,
+            connections: 1,
             connect_timeout: Duration::from_secs(5),
             lookup_timeout: Duration::from_millis(BATCH_DEADLINE_MS),
             packet_bytes_max: PACKET_BYTES_MAX,

@@ -143,7 +143,7 @@ impl Connector {
             empty => {
                 let socket = Socket::bind(any).map_err(ConnectError::Socket)?;
                 let transport = socket.transport(self.config.packet_bytes_max);
-                let endpoint = socket.endpoint(transport, None).map_err(ConnectError::Socket)?;
+                let endpoint = socket.endpoint(transport, None, (0, 1)).map_err(ConnectError::Socket)?;
                 Ok(empty.insert((endpoint, transport)))
             }
         }

@@ -1,8 +1,9 @@
-//! The client: keys in, answers out, over a connection that looks after itself.
+//! The client: keys in, answers out, over connections that look after themselves.
 //!
-//! One task owns the endpoint and the connection: it connects, listens for notices, and reconnects when keys are asked
+//! One task owns an endpoint and its connection: it connects, listens for notices, and reconnects when keys are asked
 //! for after a loss. Handles are cheap to clone and see its state through a watch channel. A lookup itself runs in the
-//! task of its caller, on streams of its own: there is no hop through the driver, and dropping a lookup cancels it.
+//! task of its caller: there is no hop through the driver, and dropping a lookup cancels it. Small lookups share batches
+//! and streams (see [`share`]), large ones have their own.
 
 mod blocking;
 mod config;
@@ -16,7 +17,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -45,40 +46,52 @@ use crate::{
     wire::Welcome,
 };
 
-/// A handle to a connection with a server. Clones share it; it closes with the last of them.
+/// A handle to the connections with a server. Clones share them; they close with the last of them.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    status: watch::Receiver<Status>,
 }
 
 struct Shared {
     config: ClientConfig,
-    demand: Arc<Notify>,
+    lanes: Vec<Lane>,
+    /// Whose turn it is.
+    next_lane: AtomicUsize,
     /// The kinds of which it was said that the server has none, a bit each.
     warned: AtomicU32,
 }
 
+/// What handles have of one connection and the task that looks after it.
+struct Lane {
+    status: watch::Receiver<Status>,
+    demand: Arc<Notify>,
+}
+
 impl Client {
-    /// Connects on the Tokio runtime of the caller, which also runs the task that looks after the connection.
+    /// Connects on the Tokio runtime of the caller, which also runs the tasks that look after the connections.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
         Ok(Self::connect_driven(config).await?.0)
     }
 
-    /// Connects, and gives the task that ends when the connection is closed behind the last handle.
-    async fn connect_driven(config: ClientConfig) -> Result<(Self, JoinHandle<()>), ConnectError> {
-        let mut connector = Connector::new(config.clone())?;
-        let (session, welcome, control) = connector.connect().await?;
-        let (sender, status) = watch::channel(Status {
-            session: Some(Arc::new(session)),
-            welcome: Arc::new(welcome),
-            attempts: 1,
-            failure: None,
-            retry_at: Instant::now(),
-        });
-        let demand = Arc::new(Notify::new());
-        let driver = tokio::spawn(driver::drive(connector, control, sender, demand.clone()));
-        Ok((Self { shared: Arc::new(Shared { config, demand, warned: AtomicU32::new(0) }), status }, driver))
+    /// Connects, and gives the tasks that end when the connections are closed behind the last handle.
+    async fn connect_driven(config: ClientConfig) -> Result<(Self, Vec<JoinHandle<()>>), ConnectError> {
+        let (mut lanes, mut drivers) = (Vec::new(), Vec::new());
+        for _ in 0..config.connections.max(1) {
+            let mut connector = Connector::new(config.clone())?;
+            let (session, welcome, control) = connector.connect().await?;
+            let (sender, status) = watch::channel(Status {
+                session: Some(Arc::new(session)),
+                welcome: Arc::new(welcome),
+                attempts: 1,
+                failure: None,
+                retry_at: Instant::now(),
+            });
+            let demand = Arc::new(Notify::new());
+            drivers.push(tokio::spawn(driver::drive(connector, control, sender, demand.clone())));
+            lanes.push(Lane { status, demand });
+        }
+        let shared = Shared { config, lanes, next_lane: AtomicUsize::new(0), warned: AtomicU32::new(0) };
+        Ok((Self { shared: Arc::new(shared) }, drivers))
     }
 
     /// Connects on a thread of its own, for programs without a runtime.
@@ -88,7 +101,7 @@ impl Client {
 
     /// What the server said of itself when the connection was made, with the generation of its last notice.
     pub fn welcome(&self) -> Arc<Welcome> {
-        self.status.borrow().welcome.clone()
+        self.shared.lanes[0].status.borrow().welcome.clone()
     }
 
     /// The records that win for each key, in the order of the keys.
@@ -116,8 +129,8 @@ impl Client {
             return Ok(Vec::new());
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
-        let mut broken = None;
-        if let Some(mut lookup) = self.join(keys, options.detail, after) {
+        let (lane, mut broken) = (self.lane(), None);
+        if let Some(mut lookup) = self.join(lane, keys, options.detail, after) {
             lead(&mut lookup);
             match lookup.answers().await {
                 Err(error) if error.is_loss() => broken = Some(lookup.session()),
@@ -127,12 +140,12 @@ impl Client {
             }
         }
         // In a box, so that the many small lookups do not carry the state of the few large ones.
-        Box::pin(self.lookup_alone(keys, options, broken)).await
+        Box::pin(self.lookup_alone(lane, keys, options, broken)).await
     }
 
     /// Adds keys to a batch that others share, if there is a connection and the keys suit.
-    fn join(&self, keys: &[Key], detail: Detail, after: Duration) -> Option<SharedLookup> {
-        let status = self.status.borrow();
+    fn join(&self, lane: &Lane, keys: &[Key], detail: Detail, after: Duration) -> Option<SharedLookup> {
+        let status = lane.status.borrow();
         let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
         keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
         Some(SharedLookup::join(session, keys, detail, after))
@@ -141,6 +154,7 @@ impl Client {
     /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
     async fn lookup_alone(
         &self,
+        lane: &Lane,
         keys: &[Key],
         options: &LookupOptions,
         mut broken: Option<Arc<Session>>,
@@ -148,8 +162,8 @@ impl Client {
         let (after, deadline) = self.deadline(options);
         let asking = async {
             loop {
-                let session = self.session(broken.as_ref(), deadline).await?;
-                let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &self.status.borrow()));
+                let session = lane.session(broken.as_ref(), deadline).await?;
+                let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &lane.status.borrow()));
                 match lookup::ask_all(&session, keys, options.detail, deadline, warn).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
@@ -164,10 +178,11 @@ impl Client {
     /// answer left out is for the caller to ask again.
     pub async fn exchange(&self, columns: &[Column<'_>], options: &LookupOptions) -> Result<RawAnswer, LookupError> {
         let (after, deadline) = self.deadline(options);
+        let lane = self.lane();
         let asking = async {
             let mut broken = None;
             loop {
-                let session = self.session(broken.as_ref(), deadline).await?;
+                let session = lane.session(broken.as_ref(), deadline).await?;
                 match lookup::ask(&session, columns, options.detail, deadline).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
@@ -183,6 +198,26 @@ impl Client {
         (after, Instant::now() + after)
     }
 
+    /// The connection whose turn it is.
+    fn lane(&self) -> &Lane {
+        let lanes = &self.shared.lanes;
+        let turn = if lanes.len() > 1 { self.shared.next_lane.fetch_add(1, Relaxed) } else { 0 };
+        &lanes[turn % lanes.len()]
+    }
+
+    /// Says once for every kind that the server has no record of it: all its keys will be unknown.
+    fn warn_of(&self, kind: KeyKind, status: &Status) {
+        let bit = 1 << kind.number();
+        if self.shared.warned.load(Relaxed) & bit != 0 || status.welcome.records(kind) > 0 {
+            return;
+        }
+        if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
+            tracing::warn!(%kind, "the server has no records of this kind of key: all will be unknown");
+        }
+    }
+}
+
+impl Lane {
     /// The connection, made anew if need be; not the one that was found broken.
     async fn session(&self, broken: Option<&Arc<Session>>, deadline: Instant) -> Result<Arc<Session>, LookupError> {
         let mut status = self.status.clone();
@@ -197,7 +232,7 @@ impl Client {
             }
             now.attempts
         };
-        self.shared.demand.notify_one();
+        self.demand.notify_one();
         loop {
             status.changed().await.map_err(|_| LookupError::Stopped)?;
             let now = status.borrow_and_update();
@@ -207,17 +242,6 @@ impl Client {
             if let Some(failure) = now.failure.clone().filter(|_| now.attempts > attempts) {
                 return Err(failure.into());
             }
-        }
-    }
-
-    /// Says once for every kind that the server has no record of it: all its keys will be unknown.
-    fn warn_of(&self, kind: KeyKind, status: &Status) {
-        let bit = 1 << kind.number();
-        if self.shared.warned.load(Relaxed) & bit != 0 || status.welcome.records(kind) > 0 {
-            return;
-        }
-        if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
-            tracing::warn!(%kind, "the server has no records of this kind of key: all will be unknown");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What client and server share of the network: trust, transport, and frames on a stream.
 
 pub(crate) mod exchange;
+pub(crate) mod steer;
 pub(crate) mod tls;
 pub(crate) mod transport;
 

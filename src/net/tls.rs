@@ -268,7 +268,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 /// AES-128 first: as strong as the rest of the handshake, and the fastest where the processor has AES.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
     Arc::new(provider)

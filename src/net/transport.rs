@@ -28,6 +28,7 @@ use std::{
 use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Type};
 
+use super::steer;
 use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, PACKET_BYTES_MAX, REQUEST_BYTES_MAX};
 
 /// What a packet may have where socket buffers are small: that of Ethernet.
@@ -74,12 +75,23 @@ impl Socket {
     /// Binds one and warns of small buffers. Linux clamps silently to `net.core.rmem_max`, so what is asked for is read
     /// back.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_with(address, |_| Ok(()))
+    }
+
+    /// The same for a port that several sockets share.
+    #[cfg(target_os = "linux")]
+    pub(super) fn bind_shared(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_with(address, |socket| socket.set_reuse_port(true))
+    }
+
+    fn bind_with(address: SocketAddr, set: impl Fn(&socket2::Socket) -> io::Result<()>) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             // Not everywhere possible, and IPv6 alone will do.
             let _ = socket.set_only_v6(false);
         }
         let (_, _) = (socket.set_recv_buffer_size(SOCKET_BYTES), socket.set_send_buffer_size(SOCKET_BYTES));
+        set(&socket)?;
         socket.bind(&address.into())?;
         let (receive, send) = (usable(socket.recv_buffer_size()?), usable(socket.send_buffer_size()?));
         let buffer_bytes = receive.min(send);
@@ -110,15 +122,29 @@ impl Socket {
         }
     }
 
-    /// An endpoint on it.
+    /// An endpoint on it, within the Tokio runtime that it is called in: the `number`th of so many on its port.
     pub(crate) fn endpoint(
         self,
         transport: Transport,
         server: Option<quinn::ServerConfig>,
+        (number, endpoints): (usize, usize),
     ) -> io::Result<quinn::Endpoint> {
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(transport.packet_bytes.max(PACKET_BYTES_SMALL)).expect("within 1,200 and 65,527");
+        steer::steer(&mut config, number, endpoints);
         quinn::Endpoint::new(config, server, self.udp, Arc::new(quinn::TokioRuntime))
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_std(self) -> UdpSocket {
+        self.udp
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Socket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.udp.as_raw_fd()
     }
 }
 

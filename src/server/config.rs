@@ -34,6 +34,10 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// How the server proves who it is.
     pub certificate: Certificate,
+    /// Cores to serve on, each with an endpoint and a thread of its own; 0 for all that the process may use. With one,
+    /// the server runs within the runtime that it was made in. Where packets cannot be steered to the core of their
+    /// connection (anywhere but on Linux), it is always one.
+    pub cores: usize,
     /// What one batch may hold, and how many batches a connection may have at a time. None of it may pass
     /// [`limits`](crate::limits).
     pub limits: ServerLimits,
@@ -74,6 +78,7 @@ impl ServerConfig {
         Self {
             listen,
             certificate,
+            cores: 1,
             limits: ServerLimits::default(),
             answer_text_bytes: caps.text_bytes,
             records_per_key: caps.records_per_key,

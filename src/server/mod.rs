@@ -4,6 +4,9 @@
 //! socket ─admission─▶ connection ─hello─▶ streams ─batch─▶ engine ─▶ answer
 //! ```
 //!
+//! Each core has a socket, an endpoint and a runtime of one thread to itself: a connection lives on one core from its
+//! first packet to its last.
+//!
 //! Nothing a peer sends makes the server wait without a deadline, allocate without a bound, or harm another
 //! connection: a stream fails alone with a numbered error, a connection ends alone with a numbered code.
 
@@ -11,30 +14,32 @@ mod admission;
 mod batch;
 mod config;
 mod connection;
+mod worker;
 
 use std::{
     fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
 use quinn::VarInt;
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinSet,
     time::{self, MissedTickBehavior},
 };
 
-use self::admission::Admission;
 pub use self::config::{Certificate, ServerConfig};
+use self::{admission::Admission, worker::Workers};
 use crate::{
     engine::Index,
     net::{
         Pin, TlsError,
         exchange::FrameBudget,
+        steer,
         tls::{self, Identity},
-        transport::{Profile, Socket},
+        transport::Profile,
     },
     wire::{AnswerCaps, AnswerWriter, ErrorCode},
 };
@@ -58,9 +63,7 @@ pub enum ServerError {
 
 /// A server that listens. It answers once [`run`](Self::run) is polled.
 pub struct Server {
-    endpoint: quinn::Endpoint,
-    /// Settings for near peers; the endpoint has those for far ones.
-    near: Arc<quinn::ServerConfig>,
+    workers: Workers,
     shared: Arc<Shared>,
     local: SocketAddr,
     pin: Pin,
@@ -80,10 +83,12 @@ pub(crate) struct Shared {
     writers: Mutex<Vec<AnswerWriter>>,
     generation: watch::Sender<u64>,
     going_away: watch::Sender<bool>,
+    /// Settings for near peers; the endpoints have those for far ones.
+    near: Arc<quinn::ServerConfig>,
 }
 
 impl Server {
-    /// Listens. To be called within a Tokio runtime, the one that is to do the work.
+    /// Listens. To be called within a Tokio runtime: the one that is to do the work, unless several cores are.
     pub fn bind(config: ServerConfig, index: Arc<Index>) -> Result<Self, ServerError> {
         let config = config.clamped();
         let identity = match &config.certificate {
@@ -92,27 +97,31 @@ impl Server {
         };
         let pin = identity.pin();
         let listen = |source| ServerError::Listen { address: config.listen, source };
-        let socket = Socket::bind(config.listen).map_err(listen)?;
-        let local = socket.local_addr().map_err(listen)?;
-        let transport = socket.transport(config.packet_bytes_max);
+        let cores =
+            if config.cores > 0 { config.cores } else { thread::available_parallelism().map_or(1, usize::from) };
+        let sockets = steer::bind(config.listen, cores).map_err(listen)?;
+        let local = sockets[0].local_addr().map_err(listen)?;
+        let transport = sockets[0].transport(config.packet_bytes_max);
         let mut far = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
         // A client that moves opens a new connection; a peer cannot make the server send elsewhere.
         far.transport_config(Arc::new(transport.server(Profile::Far))).migration(false);
         let mut near = far.clone();
         near.transport_config(Arc::new(transport.server(Profile::Near)));
-        let endpoint = socket.endpoint(transport, Some(far)).map_err(listen)?;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
             frames: FrameBudget::new(config.frame_bytes),
             windows: Arc::new(Semaphore::new(config.window_bytes >> 10)),
+            window_bytes: transport.window_bytes,
             writers: Mutex::default(),
             generation: watch::Sender::new(index.view().generation()),
             going_away: watch::Sender::new(false),
-            window_bytes: transport.window_bytes,
+            near: Arc::new(near),
             index,
             config,
-        };
-        Ok(Self { endpoint, near: Arc::new(near), shared: Arc::new(shared), local, pin })
+        });
+        let workers = Workers::start(&shared, sockets, transport, &far)
+            .map_err(|source| ServerError::Listen { address: local, source })?;
+        Ok(Self { workers, shared, local, pin })
     }
 
     /// Where it listens.
@@ -128,65 +137,21 @@ impl Server {
     /// Answers until `shutdown` is ready; then takes no more connections, tells the clients, answers the batches that
     /// are on their way, at most for the grace time, and closes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut connections = JoinSet::new();
-        let mut ticks = time::interval(GENERATION_POLL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming, &mut connections),
-                    None => break,
-                },
-                Some(ended) = connections.join_next(), if !connections.is_empty() => drop(report_panic(ended)),
-                _ = ticks.tick() => self.watch_generation(),
+        let Self { workers, shared, .. } = self;
+        let lead = async {
+            let mut ticks = time::interval(GENERATION_POLL);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tokio::pin!(shutdown);
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    _ = ticks.tick() => shared.watch_generation(),
+                }
             }
-        }
-        tracing::info!(connections = connections.len(), "going away");
-        self.endpoint.set_server_config(None);
-        self.shared.going_away.send_replace(true);
-        let all_ended = async { while connections.join_next().await.is_some() {} };
-        if time::timeout(self.shared.config.grace, all_ended).await.is_err() {
-            tracing::warn!("the grace time ended before the last batch");
-        }
-        self.endpoint.close(close_code(ErrorCode::GoingAway), b"the server shuts down");
-        // For the clients to learn of it; nothing depends on it.
-        let _ = time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
-    }
-
-    fn admit(&self, incoming: quinn::Incoming, connections: &mut JoinSet<()>) {
-        let crowded = self.shared.admission.total() >= self.shared.config.retry_above_connections;
-        if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
-            let _ = incoming.retry();
-            return;
-        }
-        let address = incoming.remote_address();
-        let Some(place) = self.shared.admission.admit(address.ip()) else {
-            tracing::debug!(%address, "too many connections");
-            incoming.refuse();
-            return;
+            tracing::info!(connections = shared.admission.total(), "going away");
+            shared.going_away.send_replace(true);
         };
-        let shared = self.shared.clone();
-        let near = (Profile::of(address.ip()) == Profile::Near).then(|| self.near.clone());
-        connections.spawn(async move {
-            let _place = place;
-            let accepted = match near {
-                Some(near) => incoming.accept_with(near),
-                None => incoming.accept(),
-            };
-            let Ok(connecting) = accepted else { return };
-            match time::timeout(shared.config.hello_deadline, connecting).await {
-                Ok(Ok(connection)) => connection::serve(shared, connection).await,
-                Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%address, "handshake took too long"),
-            }
-        });
-    }
-
-    fn watch_generation(&self) {
-        let generation = self.shared.index.view().generation();
-        self.shared.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
+        tokio::join!(lead, workers.run());
     }
 }
 
@@ -197,6 +162,11 @@ impl fmt::Debug for Server {
 }
 
 impl Shared {
+    fn watch_generation(&self) {
+        let generation = self.index.view().generation();
+        self.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
+    }
+
     fn take_writer(&self) -> AnswerWriter {
         let kept = self.writers.lock().ok().and_then(|mut writers| writers.pop());
         kept.unwrap_or_else(|| {
@@ -228,9 +198,6 @@ fn close_code(code: ErrorCode) -> VarInt {
 
 /// How soon clients hear of a new generation. Reading a generation costs nanoseconds.
 const GENERATION_POLL: Duration = Duration::from_secs(1);
-
-/// For the last packets of a shutdown.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// More batches than this are hardly worked on at one moment.
 const WRITERS_KEPT: usize = 32;
