@@ -123,9 +123,9 @@ impl Args {
         let compiled = compiler.finish(&self.dataset, self.generation.unwrap_or(created.seconds().into()))?;
         if to_stdout {
             let mut out = io::stdout().lock();
-            out.write_all(compiled.snapshot.as_bytes()).and_then(|()| out.flush())?;
+            compiled.snapshot.write_to(&mut out).and_then(|()| out.flush())?;
         } else {
-            compiled.snapshot.write(&self.output).with_context(|| self.output.display().to_string())?;
+            compiled.snapshot.write(&self.output)?;
         }
         match self.report {
             ReportForm::Json => build_report::json(&compiled, &self.output)?,

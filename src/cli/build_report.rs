@@ -18,7 +18,7 @@ use super::output::plain;
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     output: String,
-    bytes: usize,
+    bytes: u64,
     /// Records in the snapshot.
     records: u64,
     files: Vec<File<'a>>,
@@ -106,7 +106,7 @@ impl Counts {
 pub(super) fn json(compiled: &Compiled, output: &Path) -> io::Result<()> {
     let document = Document {
         output: output.display().to_string(),
-        bytes: compiled.snapshot.as_bytes().len(),
+        bytes: compiled.snapshot.bytes(),
         records: compiled.snapshot.summary().records,
         files: compiled.files.iter().map(file).collect(),
         totals: Counts::sum(&compiled.files),
@@ -187,7 +187,7 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
     if records == 0 {
         eprintln!("ksn: the snapshot holds no records");
     }
-    eprintln!("{records} records in {}, {} bytes", output.display(), compiled.snapshot.as_bytes().len());
+    eprintln!("{records} records in {}, {} bytes", output.display(), compiled.snapshot.bytes());
 }
 
 /// Names the files that are no feeds.

@@ -1,6 +1,6 @@
 //! Why a snapshot cannot be opened or written.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 /// Why a snapshot cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,19 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The file cannot be written.
-    #[error("cannot write the snapshot: {0}")]
+    /// The snapshot cannot be laid out.
+    #[error("cannot make the snapshot: {0}")]
     Io(#[from] io::Error),
+    /// The file cannot be written.
+    #[error("cannot write {}: {error}; {}", path.display(), remedy(error, *bytes))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it takes, beside those of one that it replaces.
+        bytes: u64,
+        /// Why.
+        error: io::Error,
+    },
     /// The dataset's name is unusable.
     #[error("the dataset's name must be 1 to 32 characters of a-z, 0-9, `.`, `_` and `-`, found {found:?}")]
     Dataset {
@@ -106,4 +116,18 @@ pub enum BuildError {
         /// How many there can be.
         most: u64,
     },
+}
+
+/// What to do about a file that cannot be written.
+fn remedy(error: &io::Error, bytes: u64) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            format!("make room for {bytes} bytes in its folder, or write it elsewhere; nothing was left behind")
+        }
+        io::ErrorKind::NotFound => "make its folder first, or write it elsewhere".into(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "its folder has to be writable; write it elsewhere, or as another user".into()
+        }
+        _ => "write it elsewhere".into(),
+    }
 }

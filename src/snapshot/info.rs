@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::manifest::{Manifest, SourceEntry};
 use crate::{limits::DATASET_BYTES_MAX, timestamp::Timestamp};
 
 /// What a snapshot is told about itself. Together with the records it decides every byte.
@@ -15,6 +16,23 @@ pub struct SnapshotInfo {
     pub created: Timestamp,
     /// What was compiled in, by name, and its version (such as the public suffix list that screened the feeds).
     pub compiled_with: BTreeMap<String, String>,
+}
+
+impl SnapshotInfo {
+    /// A manifest without sections.
+    pub(super) fn manifest(&self, sources: Vec<SourceEntry>) -> Manifest {
+        Manifest {
+            dataset: self.dataset.clone(),
+            generation: self.generation,
+            created: self.created.seconds(),
+            key_range: (0, u32::MAX),
+            web_seed: 0,
+            web_scopes: 0,
+            sources,
+            compiled_with: self.compiled_with.clone().into_iter().collect(),
+            sections: Vec::new(),
+        }
+    }
 }
 
 /// Whether a text can name a dataset: 1 to 32 characters of `a-z 0-9 . _ -`.

@@ -26,13 +26,20 @@
 //! the same file.
 
 mod build;
+mod drafts;
 mod error;
 mod info;
 pub(crate) mod layout;
 mod manifest;
 mod memory;
 mod name_table;
+mod names;
 mod open;
+mod output;
+mod place;
+mod sections;
+mod tables;
+mod unique;
 mod walk;
 mod write;
 
