@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    drafts::{Draft, Drafts, Meaning, Tag, WebKey},
+    drafts::{Draft, Meaning, Tag},
     error::BuildError,
     info::{SnapshotInfo, is_dataset_name},
     layout::{ClassRow, RecordRow},
@@ -15,7 +15,7 @@ use super::{
     write::{BuildSummary, BuiltSnapshot},
 };
 use crate::{
-    key::{DigestKind, Indicator, Ipv4Block},
+    key::Indicator,
     limits::SOURCES_MAX,
     record::{Listing, RecordSink},
     timestamp::Timestamp,
@@ -59,11 +59,7 @@ pub struct SnapshotBuilder {
     tag_numbers: HashMap<Tag, u32>,
     /// The last tag and its number: most records have that of the one before.
     last_tag: Option<(Tag, u32)>,
-    /// By kind.
-    digests: [Drafts<[u8; 32]>; DigestKind::ALL.len()],
-    web: Drafts<WebKey>,
-    web_sha256: Drafts<[u8; 32]>,
-    ipv4: Drafts<Ipv4Block>,
+    tables: Tables,
     /// An expression that cannot be written.
     not_ascii: Option<Box<str>>,
 }
@@ -83,16 +79,17 @@ impl RecordSink for SnapshotBuilder {
             name: self.names.number(listing.name).into(),
             class: self.tag_number(tag).into(),
         };
+        let tables = &mut self.tables;
         match listing.indicator {
             Indicator::Digest(digest) => {
                 let mut key = [0; 32];
                 key[..digest.bytes().len()].copy_from_slice(digest.bytes());
-                self.digests[digest.kind() as usize - 1].push(Draft { key, row });
+                tables.digests[digest.kind() as usize - 1].push(Draft { key, row });
             }
             Indicator::Web { expression, .. } if !expression.is_ascii() => self.not_ascii = Some(expression),
-            Indicator::Web { scope, expression } => self.web.push(Draft { key: (scope, expression), row }),
-            Indicator::WebSha256(key) => self.web_sha256.push(Draft { key, row }),
-            Indicator::Ipv4(key) => self.ipv4.push(Draft { key, row }),
+            Indicator::Web { scope, expression } => tables.web.push(Draft { key: (scope, expression), row }),
+            Indicator::WebSha256(key) => tables.web_sha256.push(Draft { key, row }),
+            Indicator::Ipv4(key) => tables.ipv4.push(Draft { key, row }),
         }
     }
 }
@@ -105,8 +102,7 @@ impl SnapshotBuilder {
 
     /// Records added so far, duplicates included.
     pub fn len(&self) -> usize {
-        let digests: usize = self.digests.iter().map(Drafts::len).sum();
-        digests + self.web.len() + self.web_sha256.len() + self.ipv4.len()
+        self.tables.len() as usize
     }
 
     /// Whether nothing was added.
@@ -130,17 +126,10 @@ impl SnapshotBuilder {
         let sources: Vec<String> = source_order.iter().map(|&number| self.sources.text(number).to_owned()).collect();
         self.tags.iter_mut().for_each(|tag| tag.source = source_ranks[tag.source as usize]);
 
-        let filter = IdFilter::new(self.len());
+        let filter = IdFilter::new(self.tables.len() as usize);
         let meaning = Meaning { tags: &self.tags, names: &self.names, ids: &filter };
-        let (digests, web, web_sha256, ipv4) = (self.digests, self.web, self.web_sha256, self.ipv4);
-        let mut duplicates = Vec::new();
-        let settle = || Tables {
-            digests: digests.map(|drafts| drafts.settle(&meaning, &mut duplicates)),
-            web: web.settle(&meaning, &mut duplicates),
-            web_sha256: web_sha256.settle(&meaning, &mut duplicates),
-            ipv4: ipv4.settle(&meaning, &mut duplicates),
-        };
-        let (name_order, mut tables) = rayon::join(|| self.names.sorted(), settle);
+        let (mut tables, mut duplicates) = (self.tables, Vec::new());
+        let (name_order, ()) = rayon::join(|| self.names.sorted(), || tables.settle(&meaning, &mut duplicates));
         if tables.make_ids_unique(&meaning, &sources) {
             // Two IDs of one feed under one indicator may have become the same derived one.
             tables.settle(&meaning, &mut duplicates);

@@ -5,11 +5,12 @@
 
 use std::{cmp::Reverse, mem};
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{
     layout::RecordRow,
     names::Names,
+    part::Part,
     unique::{IdFilter, is_own},
 };
 use crate::key::{Ipv4Block, Scope};
@@ -74,20 +75,12 @@ pub(super) struct Meaning<'a> {
     pub(super) ids: &'a IdFilter,
 }
 
-/// The records of one table, in any order.
+/// The records of one table: in any order at first, then part by part in the order of keys, sources and IDs, each once.
 #[derive(Debug)]
 pub(super) struct Drafts<K> {
-    /// By part, what is being filled; none before the first record.
-    open: Vec<Vec<Draft<K>>>,
-    /// By part, what is full.
-    full: Vec<Vec<Vec<Draft<K>>>>,
-    len: usize,
-}
-
-/// The records of one table, part by part in the order of keys, then sources and IDs, each once.
-#[derive(Debug)]
-pub(super) struct Settled<K> {
-    pub(super) parts: Vec<Vec<Draft<K>>>,
+    /// None before the first record.
+    pub(super) parts: Vec<Part<Draft<K>>>,
+    pub(super) len: u64,
     /// Keys, and those of them that have several records; known once everything is numbered.
     pub(super) keys: u64,
     pub(super) shared_keys: u64,
@@ -96,101 +89,67 @@ pub(super) struct Settled<K> {
 /// Leading bits of a prefix that a part shares: of 10 million keys, a part then takes 2 MB, a second-level cache.
 const PART_BITS: u32 = 8;
 
-/// Records in one allocation. A vector that grows copies itself, and leaves holes in memory where it was.
-const CHUNK_DRAFTS: usize = 4096;
-
 impl<K> Default for Drafts<K> {
     fn default() -> Self {
-        Self { open: Vec::new(), full: Vec::new(), len: 0 }
+        Self { parts: Vec::new(), len: 0, keys: 0, shared_keys: 0 }
     }
 }
 
 impl<K: TableKey> Drafts<K> {
     #[inline]
     pub(super) fn push(&mut self, draft: Draft<K>) {
-        if self.open.is_empty() {
-            self.open.resize_with(1 << PART_BITS, Vec::new);
-            self.full.resize_with(1 << PART_BITS, Vec::new);
+        if self.parts.is_empty() {
+            self.parts.resize_with(1 << PART_BITS, Part::default);
         }
-        let part = (draft.key.prefix() >> (u64::BITS - PART_BITS)) as usize;
-        let open = &mut self.open[part];
-        if open.len() == CHUNK_DRAFTS {
-            self.full[part].push(mem::replace(open, Vec::with_capacity(CHUNK_DRAFTS)));
-        }
-        open.push(draft);
+        self.parts[(draft.key.prefix() >> (u64::BITS - PART_BITS)) as usize].push(draft);
         self.len += 1;
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Sorts everything and keeps one of each record; duplicates are counted by their input.
-    pub(super) fn settle(self, meaning: &Meaning<'_>, duplicates: &mut Vec<u64>) -> Settled<K> {
-        let chunks: Vec<_> = self.full.into_iter().zip(self.open).collect();
-        let settled = chunks.into_par_iter().map(|(full, open)| {
-            let mut part = join(full, open);
-            let duplicates = settle_part(&mut part, meaning);
-            (part, duplicates)
-        });
-        let (parts, more): (Vec<_>, Vec<_>) = settled.unzip();
-        more.iter().for_each(|more| add(duplicates, more));
-        Settled { parts, keys: 0, shared_keys: 0 }
-    }
-}
-
-impl<K: TableKey> Settled<K> {
-    /// Does it again, after IDs were changed.
     pub(super) fn settle(&mut self, meaning: &Meaning<'_>, duplicates: &mut Vec<u64>) {
-        let more: Vec<_> = self.parts.par_iter_mut().map(|part| settle_part(part, meaning)).collect();
+        let more: Vec<Vec<u64>> = self.parts.par_iter_mut().map(|part| settle_part(part, meaning)).collect();
         more.iter().for_each(|more| add(duplicates, more));
+        self.len = self.parts.iter().map(|part| part.len() as u64).sum();
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(Vec::len).sum()
-    }
-}
-
-/// The chunks of a part in one piece. Each is given back as soon as it was moved.
-fn join<K>(full: Vec<Vec<Draft<K>>>, open: Vec<Draft<K>>) -> Vec<Draft<K>> {
-    if full.is_empty() {
-        return open;
-    }
-    let mut part = Vec::with_capacity(full.len() * CHUNK_DRAFTS + open.len());
-    for mut chunk in full.into_iter().chain([open]) {
-        part.append(&mut chunk);
-    }
-    part
 }
 
 /// Sorts by key, then source and ID, and keeps one of each: the newest, of equally new ones the most severe, then the
 /// one that counts longest, then whichever sorts first, so that the order of the inputs cannot show.
-fn settle_part<K: TableKey>(part: &mut Vec<Draft<K>>, meaning: &Meaning<'_>) -> Vec<u64> {
+fn settle_part<K: TableKey>(part: &mut Part<Draft<K>>, meaning: &Meaning<'_>) -> Vec<u64> {
     sort(part, meaning);
     let mut duplicates = Vec::new();
-    part.dedup_by(|later, kept| {
-        let same = later.row.id == kept.row.id
-            && later.key == kept.key
-            && meaning.tag(&later.row).source == meaning.tag(&kept.row).source;
-        if same {
-            let input = meaning.tag(&later.row).input as usize;
-            duplicates.resize(duplicates.len().max(input + 1), 0);
-            duplicates[input] += 1;
+    let mut kept = 0;
+    for at in 0..part.len() {
+        let row = &part.get(at).row;
+        let tag = meaning.tag(row);
+        if kept > 0 {
+            let (last, next) = (part.get(kept - 1), part.get(at));
+            if next.row.id == last.row.id && next.key == last.key && tag.source == meaning.tag(&last.row).source {
+                let input = tag.input as usize;
+                duplicates.resize(duplicates.len().max(input + 1), 0);
+                duplicates[input] += 1;
+                continue;
+            }
         }
-        same
-    });
-    for row in part.iter().map(|draft| &draft.row).filter(|row| is_own(row)) {
-        meaning.ids.mark(meaning.tag(row).source, row.id.get());
+        if is_own(row) {
+            meaning.ids.mark(tag.source, row.id.get());
+        }
+        if kept != at {
+            part.swap(kept, at);
+        }
+        kept += 1;
     }
+    part.truncate(kept);
     duplicates
 }
 
 /// Sorts prefixes with positions, a third of the bytes of the records, and moves each record once: twice as fast as
 /// sorting the records.
-fn sort<K: TableKey>(part: &mut [Draft<K>], meaning: &Meaning<'_>) {
+fn sort<K: TableKey>(part: &mut Part<Draft<K>>, meaning: &Meaning<'_>) {
     let mut order: Vec<(u64, u32)> = part.iter().zip(0..).map(|(draft, at)| (draft.key.prefix(), at)).collect();
-    order
-        .sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| meaning.compare(&part[a.1 as usize], &part[b.1 as usize])));
+    order.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| meaning.compare(part.get(a.1 as usize), part.get(b.1 as usize)))
+    });
     // Along each cycle of the permutation: what belongs here is swapped in from where it lies.
     for start in 0..order.len() {
         let mut at = start;

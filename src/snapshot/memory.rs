@@ -1,12 +1,14 @@
 //! Where an opened snapshot lies: in anonymous memory, in a mapping of its file, or in a vector.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    ops::Deref,
-};
+#[cfg(target_os = "linux")]
+use std::num::NonZero;
+use std::{fs::File, io, ops::Deref};
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
+use rayon::{
+    iter::{IndexedParallelIterator, ParallelIterator},
+    slice::ParallelSliceMut,
+};
 
 pub(super) enum Memory {
     /// Read into pages of its own: the file may be replaced or truncated meanwhile.
@@ -31,7 +33,7 @@ impl Deref for Memory {
 
 impl Memory {
     /// Reads `bytes` bytes of a file into huge pages where the system has them, and lets go of the page cache's copy.
-    pub(super) fn read(mut file: File, bytes: usize) -> io::Result<Self> {
+    pub(super) fn read(file: &File, bytes: usize) -> io::Result<Self> {
         if bytes == 0 {
             return Ok(Self::Owned(Vec::new()));
         }
@@ -40,9 +42,36 @@ impl Memory {
         // there are no huge pages it fails, which changes nothing but the speed.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        file.read_exact(&mut map)?;
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        // On all processors: most of the time goes into zeroing the pages and copying. What was read leaves the page
+        // cache at once, so that the file is never in memory twice.
+        map.par_chunks_mut(READ_BYTES).enumerate().try_for_each(|(number, chunk)| {
+            let offset = (number * READ_BYTES) as u64;
+            read_at(file, chunk, offset)?;
+            #[cfg(target_os = "linux")]
+            let _ = rustix::fs::fadvise(file, offset, NonZero::new(READ_BYTES as u64), rustix::fs::Advice::DontNeed);
+            Ok::<(), io::Error>(())
+        })?;
         Ok(Self::Anonymous(map))
     }
+}
+
+/// Bytes that are read in one go: several huge pages of 2 MB, and pieces enough for all processors.
+const READ_BYTES: usize = 8 << 20;
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => (buffer, offset) = (&mut buffer[count..], offset + count as u64),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }

@@ -26,6 +26,7 @@
 //! the same file.
 
 mod build;
+mod check;
 mod drafts;
 mod error;
 mod info;
@@ -36,6 +37,7 @@ mod name_table;
 mod names;
 mod open;
 mod output;
+mod part;
 mod place;
 mod sections;
 mod tables;

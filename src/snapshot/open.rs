@@ -1,30 +1,26 @@
 //! Opening a snapshot: everything is checked once, so that nothing has to be checked per lookup.
 
-use std::{fs::File, path::Path, thread};
+use std::{fs::File, path::Path};
 
-use zerocopy::{
-    FromBytes, Immutable, KnownLayout, Unaligned,
-    little_endian::{U32, U64},
-};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian::U32};
 
 use super::{
     error::OpenError,
     info::is_dataset_name,
-    layout::{BUCKET_KEYS_MEAN, BlockRow, Bucket, ClassRow, RecordRow, Role, RunRow, TABLE_KEYS_MAX, Table},
+    layout::{RecordRow, Role, Table},
     manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry},
     memory::Memory,
     name_table::NameTable,
 };
 use crate::{
-    key::{Hex, KeyKind, Scope, ScopeSet},
-    record::RecordType,
+    key::{Hex, KeyKind, ScopeSet},
     timestamp::Timestamp,
 };
 
 /// A snapshot that was opened and found sound.
 pub struct Snapshot {
-    memory: Memory,
-    manifest: Manifest,
+    pub(super) memory: Memory,
+    pub(super) manifest: Manifest,
     root: [u8; 32],
     created: Timestamp,
     /// Offset and length of each section, by table and role.
@@ -77,9 +73,8 @@ impl Snapshot {
             }
         }
         read_header(&head[..filled], found)?;
-        std::io::Seek::rewind(&mut file)?;
         let bytes = usize::try_from(found).map_err(|_| OpenError::invalid("it is larger than memory can address"))?;
-        Self::check(Memory::read(file, bytes)?)
+        Self::check(Memory::read(&file, bytes)?)
     }
 
     /// Maps a snapshot instead of reading it: it is there at once and its pages are shared between processes.
@@ -203,7 +198,7 @@ impl Snapshot {
         unsafe { NameTable::of_checked(ends, text) }
     }
 
-    fn name_sections(&self) -> (&[U32], &[u8]) {
+    pub(super) fn name_sections(&self) -> (&[U32], &[u8]) {
         (self.rows(Table::Shared, Role::NameEnds), self.section(Table::Shared, Role::NameText))
     }
 
@@ -261,154 +256,6 @@ impl Snapshot {
             return Err(OpenError::invalid("bytes before the manifest belong to nothing"));
         }
         Ok(())
-    }
-
-    /// Every section has its BLAKE3. Two threads, because that is what the smallest server has.
-    fn check_checksums(&self) -> Result<(), OpenError> {
-        let check = |section: &SectionEntry| {
-            let bytes = &self.memory[section.offset as usize..][..section.bytes as usize];
-            let found = blake3::hash(bytes);
-            if *found.as_bytes() == section.blake3 {
-                return Ok(());
-            }
-            let table = Table::from_number(section.table);
-            let role = Role::from_number(section.role);
-            Err(OpenError::Checksum {
-                what: format!("section {role:?} of {table:?}").replace("Some", ""),
-                expected: Hex(&section.blake3).to_string(),
-                found: found.to_hex().to_string(),
-            })
-        };
-        if self.memory.len() < 1 << 20 {
-            return self.manifest.sections.iter().try_for_each(check);
-        }
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            while let Some(section) =
-                self.manifest.sections.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-            {
-                check(section)?;
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            let other = scope.spawn(work);
-            work().and(other.join().unwrap_or_else(|_| Err(OpenError::invalid("a check failed"))))
-        })
-    }
-
-    /// Every number in a row points at something that is there.
-    fn check_content(&self) -> Result<(), OpenError> {
-        let (names, text) = self.name_sections();
-        NameTable::check(names, text)?;
-        let classes = self.rows::<ClassRow>(Table::Shared, Role::Classes);
-        for (n, class) in classes.iter().enumerate() {
-            let known = usize::from(class.source.get()) < self.manifest.sources.len()
-                && RecordType::from_number(class.record_type).is_some();
-            if !known {
-                return Err(OpenError::invalid(format!("class {n} has an unknown source or record type")));
-            }
-        }
-        for table in Table::all() {
-            self.check_records(table, names.len(), classes.len())?;
-            match table {
-                Table::Web => self.check_expressions()?,
-                Table::Ipv4 => self.check_blocks()?,
-                _ => {
-                    let digests = self.section(table, Role::Digests);
-                    self.check_key_count(table, digests.len() / table.digest_width().unwrap_or(1))?;
-                }
-            }
-            self.check_buckets(table)?;
-        }
-        Ok(())
-    }
-
-    fn check_records(&self, table: Table, names: usize, classes: usize) -> Result<(), OpenError> {
-        let runs = self.rows::<RunRow>(table, Role::Runs);
-        let more = self.rows::<RecordRow>(table, Role::MoreRecords);
-        let bad = |what: &str, n: usize| OpenError::invalid(format!("{what} {n} of {table:?} points at nothing"));
-        for (n, record) in self.rows::<RecordRow>(table, Role::Records).iter().enumerate() {
-            let class = record.class.get();
-            let sound = match class & RecordRow::HAS_MORE {
-                0 => (class as usize) < classes,
-                _ => ((class & !RecordRow::HAS_MORE) as usize) < runs.len(),
-            };
-            if !sound || record.name.get() as usize >= names {
-                return Err(bad("record", n));
-            }
-        }
-        for (n, record) in more.iter().enumerate() {
-            if record.class.get() as usize >= classes || record.name.get() as usize >= names {
-                return Err(bad("further record", n));
-            }
-        }
-        for (n, run) in runs.iter().enumerate() {
-            let end = u64::from(run.first.get()) + u64::from(run.count.get());
-            if run.class.get() as usize >= classes || end > more.len() as u64 {
-                return Err(bad("run", n));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_key_count(&self, table: Table, keys: usize) -> Result<(), OpenError> {
-        let records = self.rows::<RecordRow>(table, Role::Records).len();
-        if keys != records || keys as u64 > TABLE_KEYS_MAX {
-            return Err(OpenError::invalid(format!("{table:?} has {keys} keys but {records} records")));
-        }
-        Ok(())
-    }
-
-    /// Bucket `b` starts where the ones before it end; a probe then stays within the table.
-    fn check_buckets(&self, table: Table) -> Result<(), OpenError> {
-        let buckets = self.rows::<Bucket>(table, Role::Buckets);
-        let keys = self.rows::<RecordRow>(table, Role::Records).len();
-        let expected = if table == Table::Ipv4 || keys == 0 { 0 } else { (keys as u64).div_ceil(BUCKET_KEYS_MEAN) + 1 };
-        if buckets.len() as u64 != expected {
-            return Err(OpenError::invalid(format!("{table:?} has {} buckets for {keys} keys", buckets.len())));
-        }
-        let ascending = buckets.windows(2).all(|w| {
-            let (first, next) = (w[0].first_key(), w[1].first_key());
-            first <= next && next - first <= super::layout::BUCKET_SLOTS as u32
-        });
-        let starts = buckets.first().is_none_or(|b| b.first_key() == 0);
-        let ends = buckets.last().is_none_or(|b| b.first_key() as usize <= keys);
-        if !(ascending && starts && ends) {
-            return Err(OpenError::invalid(format!("the buckets of {table:?} are out of order")));
-        }
-        Ok(())
-    }
-
-    fn check_expressions(&self) -> Result<(), OpenError> {
-        let ends = self.rows::<U64>(Table::Web, Role::ExpressionEnds);
-        let text = self.section(Table::Web, Role::ExpressionText);
-        let scopes = ScopeSet::from_bits(self.manifest.web_scopes)
-            .ok_or_else(|| OpenError::invalid("its scopes are unknown"))?;
-        let mut start = 0;
-        for (n, end) in ends.iter().enumerate() {
-            let expression = usize::try_from(end.get()).ok().and_then(|end| text.get(start..end));
-            let sound = expression.and_then(|e| e.split_first()).is_some_and(|(&scope, text)| {
-                Scope::from_number(scope).is_some_and(|scope| scopes.contains(scope)) && text.is_ascii()
-            });
-            if !sound {
-                return Err(OpenError::invalid(format!("web expression {n} is malformed")));
-            }
-            start = end.get() as usize;
-        }
-        if start != text.len() {
-            return Err(OpenError::invalid("text follows the last web expression"));
-        }
-        self.check_key_count(Table::Web, ends.len())
-    }
-
-    fn check_blocks(&self) -> Result<(), OpenError> {
-        let blocks = self.rows::<BlockRow>(Table::Ipv4, Role::Blocks);
-        let order = |b: &BlockRow| (b.first.get(), std::cmp::Reverse(b.last.get()));
-        if blocks.iter().any(|b| b.first.get() > b.last.get()) || !blocks.is_sorted_by(|a, b| order(a) < order(b)) {
-            return Err(OpenError::invalid("the IPv4 blocks are out of order"));
-        }
-        self.check_key_count(Table::Ipv4, blocks.len())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What stands in each section, from tables in final order.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, iter};
 
 use rayon::slice::ParallelSliceMut;
 use zerocopy::{
@@ -9,11 +9,12 @@ use zerocopy::{
 };
 
 use super::{
-    drafts::{Draft, Settled, TableKey, WebKey},
+    drafts::{Draft, Drafts, TableKey, WebKey},
     layout::{BlockRow, ClassRow, RecordRow, Role, RunRow, Table},
     manifest::{Header, Manifest, SECTION_ALIGNMENT, SectionEntry},
     names::SortedNames,
     output::{Output, Pen},
+    part::Part,
     place::{buckets_of, place},
     tables::Tables,
     web_hash,
@@ -68,7 +69,7 @@ impl Content {
     }
 
     /// The tables of digests, in the order of the file.
-    fn digests(&self) -> impl Iterator<Item = (Table, &Settled<[u8; 32]>)> {
+    fn digests(&self) -> impl Iterator<Item = (Table, &Drafts<[u8; 32]>)> {
         let of_kinds = DigestKind::ALL.into_iter().map(Table::Digest).zip(&self.tables.digests);
         of_kinds.chain([(Table::WebSha256, &self.tables.web_sha256)])
     }
@@ -85,7 +86,7 @@ impl Content {
         self.classes.iter().for_each(|class| classes.put(class.as_bytes()));
     }
 
-    fn digest_table<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>, table: Table, settled: &Settled<[u8; 32]>) {
+    fn digest_table<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>, table: Table, settled: &Drafts<[u8; 32]>) {
         let mut buckets = pen(table, Role::Buckets);
         let (mut digests, mut records) = (pen(table, Role::Digests), pen(table, Role::Records));
         let width = table.digest_width().unwrap_or_default();
@@ -93,7 +94,7 @@ impl Content {
             digests.put(&key[..width]);
             records.put(row.as_bytes());
         };
-        let keys = Keys::new(self, pen, table, settled).map(|(key, row)| (key.prefix().to_be_bytes(), (key, row)));
+        let keys = keys(self, pen, table, settled).map(|(key, row)| (key.prefix().to_be_bytes(), (key, row)));
         let tail = place(settled.keys, keys, |bucket, slots| {
             buckets.put(bucket.as_bytes());
             slots.iter().for_each(|&(_, key)| put(key));
@@ -103,7 +104,7 @@ impl Content {
 
     fn web<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>, seed: u64) {
         let settled = &self.tables.web;
-        let keys: Vec<(&WebKey, RecordRow)> = Keys::new(self, pen, Table::Web, settled).collect();
+        let keys: Vec<(&WebKey, RecordRow)> = keys(self, pen, Table::Web, settled).collect();
         let hashed = keys.iter().zip(0u32..);
         let mut by_hash: Vec<([u8; 8], u32)> =
             hashed.map(|((key, _), n)| (web_hash(seed, key.0, key.1.as_bytes()), n)).collect();
@@ -130,7 +131,7 @@ impl Content {
 
     fn ipv4<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>) {
         let (mut blocks, mut records) = (pen(Table::Ipv4, Role::Blocks), pen(Table::Ipv4, Role::Records));
-        for (block, row) in Keys::new(self, pen, Table::Ipv4, &self.tables.ipv4) {
+        for (block, row) in keys(self, pen, Table::Ipv4, &self.tables.ipv4) {
             let block: &Ipv4Block = block;
             let (first, last) = (u32::from(block.first()).into(), u32::from(block.last()).into());
             blocks.put(BlockRow { first, last }.as_bytes());
@@ -144,13 +145,17 @@ fn bucket_rows(keys: u64) -> u64 {
 }
 
 /// Every expression once.
-fn expressions(web: &Settled<WebKey>) -> impl Iterator<Item = (Scope, &str)> {
-    let of_parts = web.parts.iter().flat_map(|part| part.chunk_by(|a, b| a.key == b.key));
-    of_parts.map(|records| (records[0].key.0, &*records[0].key.1))
+fn expressions(web: &Drafts<WebKey>) -> impl Iterator<Item = (Scope, &str)> {
+    let mut drafts = web.parts.iter().flat_map(Part::iter).peekable();
+    iter::from_fn(move || {
+        let Draft { key, .. } = drafts.next()?;
+        while drafts.next_if(|draft| draft.key == *key).is_some() {}
+        Some((key.0, &*key.1))
+    })
 }
 
 /// The seed depends on all expressions: who writes one into a feed cannot know where it will land.
-fn seed(dataset: &str, web: &Settled<WebKey>) -> u64 {
+fn seed(dataset: &str, web: &Drafts<WebKey>) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("ksn 2026-11-22 seed of web expressions");
     hasher.update(dataset.as_bytes());
     for (scope, expression) in expressions(web) {
@@ -180,63 +185,43 @@ impl Plan<'_> {
         self.end = offset + bytes;
     }
 
-    fn records<K: TableKey>(&mut self, table: Table, settled: &Settled<K>) {
+    fn records<K: TableKey>(&mut self, table: Table, settled: &Drafts<K>) {
         self.section(table, Role::Records, settled.keys);
         self.section(table, Role::Runs, settled.shared_keys);
-        self.section(table, Role::MoreRecords, settled.len() as u64 - settled.keys);
+        self.section(table, Role::MoreRecords, settled.len - settled.keys);
     }
 }
 
 /// The keys of a table, each with its first record. The others are written on the way.
-struct Keys<'a, 'o, K> {
-    parts: std::slice::Iter<'a, Vec<Draft<K>>>,
-    part: &'a [Draft<K>],
-    classes: &'a [ClassRow],
-    runs: Pen<'o>,
-    more: Pen<'o>,
-    run_count: u32,
-    more_count: u32,
-}
-
-impl<'a, 'o, K: TableKey> Keys<'a, 'o, K> {
-    fn new(content: &'a Content, pen: &impl Fn(Table, Role) -> Pen<'o>, table: Table, settled: &'a Settled<K>) -> Self {
-        let (runs, more) = (pen(table, Role::Runs), pen(table, Role::MoreRecords));
-        let (parts, classes) = (settled.parts.iter(), &content.classes);
-        Self { parts, part: &[], classes, runs, more, run_count: 0, more_count: 0 }
-    }
-
-    /// The first record of several.
-    fn run(&mut self, records: &[Draft<K>]) -> RecordRow {
-        let mut rows: Vec<RecordRow> = records.iter().map(|draft| draft.row).collect();
+fn keys<'a, 'o, K: TableKey>(
+    content: &'a Content,
+    pen: &impl Fn(Table, Role) -> Pen<'o>,
+    table: Table,
+    settled: &'a Drafts<K>,
+) -> impl Iterator<Item = (&'a K, RecordRow)> {
+    let mut drafts = settled.parts.iter().flat_map(Part::iter).peekable();
+    let (mut runs, mut more) = (pen(table, Role::Runs), pen(table, Role::MoreRecords));
+    let (mut run_count, mut more_count) = (0, 0);
+    let mut rows: Vec<RecordRow> = Vec::new();
+    iter::from_fn(move || {
+        let Draft { key, row } = drafts.next()?;
+        let Some(second) = drafts.next_if(|draft| draft.key == *key) else { return Some((key, *row)) };
+        rows.clear();
+        rows.extend([*row, second.row]);
+        while let Some(draft) = drafts.next_if(|draft| draft.key == *key) {
+            rows.push(draft.row);
+        }
         // The likely winner first: most keys are then answered from their first record's line.
         rows.sort_by_key(|row| {
-            let class = &self.classes[row.class.get() as usize];
+            let class = &content.classes[row.class.get() as usize];
             (class.record_type, Reverse(row.timestamp.get()), class.source.get())
         });
-        let mut head = rows[0];
-        let count = rows.len() as u32 - 1;
-        self.runs.put(RunRow { class: head.class, first: self.more_count.into(), count: count.into() }.as_bytes());
-        self.more.put(rows[1..].as_bytes());
-        head.class = (self.run_count | RecordRow::HAS_MORE).into();
-        self.run_count += 1;
-        self.more_count += count;
-        head
-    }
-}
-
-impl<'a, K: TableKey> Iterator for Keys<'a, '_, K> {
-    type Item = (&'a K, RecordRow);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.part.is_empty() {
-            self.part = self.parts.next()?;
-        }
-        let part = self.part;
-        let key = &part[0].key;
-        let same = 1 + part[1..].iter().take_while(|draft| draft.key == *key).count();
-        let (records, rest) = part.split_at(same);
-        self.part = rest;
-        Some((key, if same == 1 { records[0].row } else { self.run(records) }))
-    }
+        let (mut head, count) = (rows[0], rows.len() as u32 - 1);
+        runs.put(RunRow { class: head.class, first: U32::new(more_count), count: count.into() }.as_bytes());
+        more.put(rows[1..].as_bytes());
+        head.class = (run_count | RecordRow::HAS_MORE).into();
+        run_count += 1;
+        more_count += count;
+        Some((key, head))
+    })
 }

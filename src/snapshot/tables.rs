@@ -1,11 +1,11 @@
 //! All tables of a snapshot, on their way from drafts to what is written.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, mem};
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{
-    drafts::{Meaning, Settled, TableKey, WebKey},
+    drafts::{Drafts, Meaning, TableKey, WebKey},
     error::BuildError,
     layout::TABLE_KEYS_MAX,
     manifest::SourceEntry,
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::key::{Digest, DigestKind, Indicator, Ipv4Block};
 
-/// The records of every table, each once.
-#[derive(Debug)]
+/// The records of every table.
+#[derive(Debug, Default)]
 pub(super) struct Tables {
     /// By kind.
-    pub(super) digests: [Settled<[u8; 32]>; DigestKind::ALL.len()],
-    pub(super) web: Settled<WebKey>,
-    pub(super) web_sha256: Settled<[u8; 32]>,
-    pub(super) ipv4: Settled<Ipv4Block>,
+    pub(super) digests: [Drafts<[u8; 32]>; DigestKind::ALL.len()],
+    pub(super) web: Drafts<WebKey>,
+    pub(super) web_sha256: Drafts<[u8; 32]>,
+    pub(super) ipv4: Drafts<Ipv4Block>,
 }
 
 /// The final numbers of names and classes, by those that rows have so far.
@@ -46,7 +46,13 @@ impl Tables {
         ids.changed
     }
 
-    /// Sorts again, after IDs were changed.
+    /// Records, duplicates included until they are settled.
+    pub(super) fn len(&self) -> u64 {
+        let digests: u64 = self.digests.iter().map(|drafts| drafts.len).sum();
+        digests + self.web.len + self.web_sha256.len + self.ipv4.len
+    }
+
+    /// Sorts everything and keeps one of each record; duplicates are counted by their input.
     pub(super) fn settle(&mut self, meaning: &Meaning<'_>, duplicates: &mut Vec<u64>) {
         self.digests.iter_mut().for_each(|table| table.settle(meaning, duplicates));
         self.web.settle(meaning, duplicates);
@@ -73,13 +79,14 @@ struct Tally {
 }
 
 fn number<K: TableKey>(
-    table: &mut Settled<K>,
+    table: &mut Drafts<K>,
     numbers: &Numbers,
     sources: &mut [SourceEntry],
 ) -> Result<(), BuildError> {
-    too_many("records under one kind of key", table.len() as u64, TABLE_KEYS_MAX)?;
+    too_many("records under one kind of key", table.len, TABLE_KEYS_MAX)?;
     let tally = table.parts.par_iter_mut().fold(Tally::default, |mut tally, part| {
         tally.sources.resize(sources.len(), (0, 0));
+        let mut last: Option<(&K, bool)> = None;
         for draft in part.iter_mut() {
             let row = &mut draft.row;
             row.name = numbers.names[row.name.get() as usize].into();
@@ -87,10 +94,16 @@ fn number<K: TableKey>(
             let source = &mut tally.sources[usize::from(numbers.sources[row.class.get() as usize])];
             source.0 += 1;
             source.1 = source.1.max(row.timestamp.get());
-        }
-        for records in part.chunk_by(|a, b| a.key == b.key) {
-            tally.keys += 1;
-            tally.shared_keys += u64::from(records.len() > 1);
+            // Each key counts when it begins, and once more when a second record of it is seen.
+            match &mut last {
+                Some((key, is_shared)) if **key == draft.key => {
+                    tally.shared_keys += u64::from(!mem::replace(is_shared, true));
+                }
+                _ => {
+                    tally.keys += 1;
+                    last = Some((&draft.key, false));
+                }
+            }
         }
         tally
     });

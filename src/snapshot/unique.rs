@@ -8,8 +8,9 @@ use std::{
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{
-    drafts::{Draft, Meaning, Settled},
+    drafts::{Draft, Drafts, Meaning},
     layout::RecordRow,
+    part::Part,
 };
 use crate::{key::Indicator, record::derived_id};
 
@@ -67,18 +68,18 @@ pub(super) struct Ids<'a> {
 
 impl Ids<'_> {
     /// Where a feed gives one ID to several indicators, the first keeps it and the others get derived ones.
-    pub(super) fn make_unique<K: Send + Sync>(&mut self, table: &mut Settled<K>, indicator: impl Fn(&K) -> Indicator) {
+    pub(super) fn make_unique<K: Send + Sync>(&mut self, table: &mut Drafts<K>, indicator: impl Fn(&K) -> Indicator) {
         let Meaning { tags, ids: filter, .. } = *self.meaning;
         let source = |row: &RecordRow| tags[row.class.get() as usize].source;
-        let suspects = |part: &Vec<_>| -> Vec<u32> {
-            let rows = part.iter().map(|draft: &Draft<K>| &draft.row).zip(0..);
+        let suspects = |part: &Part<Draft<K>>| -> Vec<u32> {
+            let rows = part.iter().map(|draft| &draft.row).zip(0..);
             let suspect = |row: &RecordRow| is_own(row) && filter.may_occur_twice(source(row), row.id.get());
             rows.filter(|(row, _)| suspect(row)).map(|(_, at)| at).collect()
         };
         let suspects: Vec<_> = table.parts.par_iter().map(suspects).collect();
         for (part, suspects) in table.parts.iter_mut().zip(suspects) {
             for at in suspects {
-                let draft = &mut part[at as usize];
+                let draft = part.get_mut(at as usize);
                 let source = source(&draft.row);
                 if !self.seen.insert((source, draft.row.id.get())) {
                     let name = self.meaning.names.text(draft.row.name.get());
