@@ -1,6 +1,13 @@
 //! Records: what is known about a key, how bad it is, and which record wins when several match.
 
-use std::{cmp::Reverse, fmt, str::FromStr};
+use std::{
+    cmp::Reverse,
+    fmt::{self, Write},
+    str::FromStr,
+    sync::LazyLock,
+};
+
+use blake3::hazmat::{self, ContextKey, HasherExt};
 
 use crate::{
     key::{Indicator, Ipv4Block, Scope},
@@ -136,13 +143,26 @@ pub trait RecordSink {
 /// The ID of a record whose feed gives none: the top bit, and 63 bits of BLAKE3 over source, indicator and name, so
 /// that it is the same in every rebuild and cannot collide with a feed's own small numbers.
 pub fn derived_id(source: &str, indicator: &Indicator, name: &str) -> u64 {
-    let mut hasher = blake3::Hasher::new_derive_key("ksn 2026-11-22 derived record ID");
-    for field in [source.as_bytes(), indicator.to_string().as_bytes(), name.as_bytes()] {
-        hasher.update(&(field.len() as u64).to_le_bytes());
-        hasher.update(field);
+    // What is derived from the context once costs more than the rest.
+    static CONTEXT: LazyLock<ContextKey> =
+        LazyLock::new(|| hazmat::hash_derive_key_context("ksn 2026-11-22 derived record ID"));
+    // In one piece, which takes half the time of hashing the fields one by one.
+    let mut fields = String::with_capacity(256);
+    let mut put = |field: &dyn fmt::Display| {
+        let start = fields.len();
+        fields.push_str("\0\0\0\0\0\0\0\0");
+        let _ = write!(fields, "{field}");
+        start
+    };
+    let starts = [put(&source), put(indicator), put(&name)];
+    let mut bytes = fields.into_bytes();
+    let ends = [starts[1], starts[2], bytes.len()];
+    for (start, end) in starts.into_iter().zip(ends) {
+        bytes[start..start + 8].copy_from_slice(&((end - start - 8) as u64).to_le_bytes());
     }
     let mut id = [0; 8];
-    id.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    let hash = blake3::Hasher::new_from_context_key(&CONTEXT).update(&bytes).finalize();
+    id.copy_from_slice(&hash.as_bytes()[..8]);
     u64::from_le_bytes(id) | 1 << 63
 }
 

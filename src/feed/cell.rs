@@ -30,7 +30,7 @@ pub(crate) type WithPort = (Indicator, Option<u16>);
 pub(crate) fn null(text: &str) -> Option<&str> {
     let text = text.trim();
     let nothing = ["", "n/a", "none", "null", "nan", "-"];
-    (!nothing.iter().any(|none| text.eq_ignore_ascii_case(none))).then_some(text)
+    (text.len() > 4 || !nothing.iter().any(|none| text.eq_ignore_ascii_case(none))).then_some(text)
 }
 
 /// A time; `None` when there is none or it cannot be read: no time is better than a wrong one.

@@ -8,7 +8,7 @@
 use std::str::FromStr;
 
 use super::{
-    FeedError,
+    FeedError, batches,
     cell::{self, Why, WithPort, null},
     input::Input,
     intake::Intake,
@@ -18,7 +18,6 @@ use super::{
 use crate::{
     key::{Indicator, Scope},
     record::RecordType,
-    timestamp::Timestamp,
 };
 
 macro_rules! columns {
@@ -132,36 +131,38 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
     }
     let first = first_row(input);
     let mut rows = Rows::new(input, separator(&first));
-    let mut columns: Option<Vec<Column>> = given.map(<[_]>::to_vec);
-    let mut header_possible = true;
+    let Some(columns) = columns(&mut rows, intake, given)? else { return Ok(()) };
+    let places = Places::of(&columns);
+    batches::read(&mut rows, intake, |cells, intake| read_row(cells, &places, intake))
+}
+
+/// Reads as far as the columns are known: the first row, if it is a header. `None` when there is no row.
+fn columns(
+    rows: &mut Rows<'_, '_>,
+    intake: &mut Intake<'_>,
+    given: Option<&[Column]>,
+) -> Result<Option<Vec<Column>>, FeedError> {
     while let Some(found) = rows.next()? {
         match found {
-            Found::Comment => continue,
+            Found::Comment => {}
             Found::Unclosed => {
                 intake.row_with(rows.number(), rows.line_text());
                 intake.reject("a quote that is never closed");
-                continue;
             }
-            Found::Row => {}
+            Found::Row => {
+                let named = header(rows.cells());
+                if named.is_none() {
+                    rows.put_back();
+                }
+                let Some(columns) = given.map(<[_]>::to_vec).or(named) else {
+                    let why = "the first row names no column that is known; name the columns with `--columns`";
+                    return Err(FeedError::Options { why: why.into() });
+                };
+                return Ok(Some(columns));
+            }
         }
-        if std::mem::take(&mut header_possible)
-            && let Some(named) = header(rows.cells())
-        {
-            columns.get_or_insert(named);
-            continue;
-        }
-        let Some(columns) = &columns else {
-            let why = "the first row names no column that is known; name the columns with `--columns`";
-            return Err(FeedError::Options { why: why.into() });
-        };
-        if rows.cells().iter().all(str::is_empty) {
-            // Spreadsheets write their empty rows too, as separators only.
-            continue;
-        }
-        intake.row_with(rows.number(), rows.line_text());
-        read_row(rows.cells(), columns, intake);
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The columns that a header names; `None` when the cells are none, or name nothing that is listed.
@@ -175,34 +176,61 @@ fn header(cells: &Cells) -> Option<Vec<Column>> {
     (!cells.iter().any(is_data)).then_some(columns)
 }
 
-fn read_row(cells: &Cells, columns: &[Column], intake: &mut Intake<'_>) {
-    let first = |wanted: Column| {
-        columns.iter().enumerate().filter(|&(_, &c)| c == wanted).find_map(|(at, _)| null(cells.get(at)))
-    };
-    let kind = first(Column::Type);
-    let number = |column| first(column).and_then(|text| text.parse().ok());
-    let record_type: Option<RecordType> = first(Column::RecordType).and_then(|text| text.parse().ok());
-    for (at, &column) in columns.iter().enumerate().filter(|(_, column)| column.is_key()) {
+/// Where the columns of each kind stand, found once for all rows.
+struct Places {
+    keys: Vec<(usize, Column)>,
+    kind: Vec<usize>,
+    record_type: Vec<usize>,
+    name: Vec<usize>,
+    id: Vec<usize>,
+    time: Vec<usize>,
+    expiry: Vec<usize>,
+    port: Vec<usize>,
+    confidence: Vec<usize>,
+    score: Vec<usize>,
+}
+
+impl Places {
+    fn of(columns: &[Column]) -> Self {
+        let placed = || columns.iter().copied().enumerate();
+        let of = |wanted| placed().filter(|&(_, column)| column == wanted).map(|(at, _)| at).collect();
+        Self {
+            keys: placed().filter(|(_, column)| column.is_key()).collect(),
+            kind: of(Column::Type),
+            record_type: of(Column::RecordType),
+            name: of(Column::Name),
+            id: of(Column::Id),
+            time: of(Column::Time),
+            expiry: of(Column::Expiry),
+            port: of(Column::Port),
+            confidence: of(Column::Confidence),
+            score: of(Column::Score),
+        }
+    }
+}
+
+fn read_row(cells: &Cells, places: &Places, intake: &mut Intake<'_>) {
+    let first = |places: &[usize]| places.iter().find_map(|&at| null(cells.get(at)));
+    let number = |places| first(places).and_then(|text| text.parse().ok());
+    let kind = first(&places.kind);
+    let record_type: Option<RecordType> = first(&places.record_type).and_then(|text| text.parse().ok());
+    for &(at, column) in &places.keys {
         let Some(value) = null(cells.get(at)) else { continue };
         match indicator(column, kind, value) {
             Ok((indicator, port)) => {
                 let record_type = record_type.unwrap_or_else(|| default_type(&indicator));
-                let mut draft = intake.draft(indicator, record_type, first(Column::Name).unwrap_or_default());
-                draft.id = number(Column::Id);
-                draft.timestamp = first(Column::Time).and_then(time);
-                draft.expiry = first(Column::Expiry).and_then(time);
-                draft.port = first(Column::Port).and_then(|text| text.parse().ok()).filter(|&port| port != 0).or(port);
-                draft.confidence = number(Column::Confidence).and_then(|confidence| u8::try_from(confidence).ok());
-                draft.score = number(Column::Score).and_then(|score| u32::try_from(score).ok());
+                let mut draft = intake.draft(indicator, record_type, first(&places.name).unwrap_or_default());
+                draft.id = number(&places.id);
+                draft.timestamp = first(&places.time).and_then(cell::time);
+                draft.expiry = first(&places.expiry).and_then(cell::time);
+                draft.port = first(&places.port).and_then(|text| text.parse().ok()).filter(|&port| port != 0).or(port);
+                draft.confidence = number(&places.confidence).and_then(|confidence| u8::try_from(confidence).ok());
+                draft.score = number(&places.score).and_then(|score| u32::try_from(score).ok());
                 intake.list(draft);
             }
             Err(why) => intake.say(why),
         }
     }
-}
-
-fn time(text: &str) -> Option<Timestamp> {
-    cell::time(text)
 }
 
 fn indicator(column: Column, kind: Option<&str>, value: &str) -> Result<WithPort, Why> {

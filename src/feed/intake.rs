@@ -11,7 +11,7 @@ use super::{
     FeedError, Format, Guards, Options,
     cell::Why,
     input::{Line, Overlong},
-    report::{EXCERPT_BYTES_MAX, Outcome, Report, cut},
+    report::{EXCERPT_BYTES_MAX, Outcome, Report, RowRefusal, cut},
     screen::{self, Screened},
 };
 use crate::{
@@ -73,6 +73,31 @@ pub(crate) struct Intake<'a> {
     /// Ends the input's lines.
     stop: Rc<Cell<bool>>,
     failure: Option<FeedError>,
+    /// Aside, what gave no record; it is reported later, in the order of rows.
+    refusals: Option<Vec<RowRefusal>>,
+}
+
+/// What reads rows on another thread, to be taken in the order of rows.
+#[derive(Clone, Copy)]
+pub(super) struct Aside<'a> {
+    format: Format,
+    options: &'a Options,
+    guards: &'a Guards,
+}
+
+/// What rows came to that were read aside.
+pub(super) struct Taken {
+    report: Report,
+    refusals: Vec<RowRefusal>,
+    listings: Kept,
+    failure: Option<FeedError>,
+}
+
+/// Listings with their names in one piece.
+#[derive(Default)]
+struct Kept {
+    listings: Vec<(Listing<'static>, usize)>,
+    names: String,
 }
 
 /// The row that is being told of.
@@ -96,7 +121,40 @@ impl<'a> Intake<'a> {
     ) -> Self {
         let source = options.source.as_deref().unwrap_or(format.name());
         let report = Report::new(format);
-        Self { options, guards, source, number, sink, report, row: Row::default(), stop, failure: None }
+        let (row, failure, refusals) = Default::default();
+        Self { options, guards, source, number, sink, report, row, stop, failure, refusals }
+    }
+
+    /// What reads rows for this intake elsewhere.
+    pub(super) fn aside(&self) -> Aside<'a> {
+        Aside { format: self.report.format, options: self.options, guards: self.guards }
+    }
+
+    /// Whether nothing more is taken.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Takes what was read aside, as if it had been read here.
+    pub(super) fn take(&mut self, taken: Taken) {
+        self.end_row();
+        if self.failure.is_some() {
+            return;
+        }
+        let mut start = 0;
+        for (listing, end) in taken.listings.listings {
+            let name = &taken.listings.names[start..end];
+            self.sink.add(self.number, Listing { name, source: self.source, ..listing });
+            start = end;
+        }
+        self.report.merge(taken.report);
+        for refusal in taken.refusals {
+            self.report.refuse(refusal.line, refusal.outcome, &refusal.reason, &refusal.excerpt);
+        }
+        if taken.failure.is_some() {
+            self.failure = taken.failure;
+            self.stop.set(true);
+        }
     }
 
     /// The options, for those that a reader has to know.
@@ -251,11 +309,37 @@ impl<'a> Intake<'a> {
         if self.failure.is_some() {
             return;
         }
-        self.report.refuse(self.row.line, outcome, reason, &self.row.excerpt);
+        let (line, excerpt) = (self.row.line, &self.row.excerpt);
+        match &mut self.refusals {
+            None => self.report.refuse(line, outcome, reason, excerpt),
+            Some(refusals) => {
+                refusals.push(RowRefusal { line, outcome, reason: reason.into(), excerpt: excerpt.clone() });
+            }
+        }
         if outcome == Outcome::Rejected && self.options.strict {
             self.failure = Some(FeedError::Strict { line: self.row.line, reason: reason.into() });
             self.stop.set(true);
         }
+    }
+}
+
+impl Aside<'_> {
+    /// Reads rows with an intake of their own.
+    pub(super) fn read(self, read: impl FnOnce(&mut Intake<'_>)) -> Taken {
+        let mut kept = Kept::default();
+        let mut intake = Intake::new(self.format, self.options, self.guards, 0, &mut kept, Rc::default());
+        intake.refusals = Some(Vec::new());
+        read(&mut intake);
+        intake.end_row();
+        let Intake { report, refusals, failure, .. } = intake;
+        Taken { report, refusals: refusals.unwrap_or_default(), failure, listings: kept }
+    }
+}
+
+impl RecordSink for Kept {
+    fn add(&mut self, _input: u32, listing: Listing<'_>) {
+        self.names.push_str(listing.name);
+        self.listings.push((Listing { name: "", source: "", ..listing }, self.names.len()));
     }
 }
 

@@ -8,6 +8,7 @@
 //! or why it holds nothing. What may never become a bad record is decided in one place for all of them
 //! ([`screen`]), and every row is accounted for in one place (`intake`).
 
+mod batches;
 mod cell;
 mod format;
 mod guard;

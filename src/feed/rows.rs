@@ -43,7 +43,11 @@ pub(super) struct Rows<'i, 'a> {
     input: &'i mut Input<'a>,
     separator: u8,
     cells: Cells,
+    /// Whether the cells are those of the row.
+    is_split: bool,
     line: String,
+    /// The further lines of the row.
+    further: String,
     number: u64,
     /// Lines behind a quote that was never closed, to be read again.
     pending: VecDeque<(u64, String)>,
@@ -53,10 +57,16 @@ impl Cells {
     /// The cells of one line by itself; one with an open quote has none after it.
     pub(super) fn of(line: &str, separator: u8) -> Self {
         let mut cells = Self::default();
-        if !cells.push(line, separator) {
-            cells.ends.push(cells.text.len());
-        }
+        cells.set(line, separator);
         cells
+    }
+
+    /// Becomes the cells of this row.
+    pub(super) fn set(&mut self, row: &str, separator: u8) {
+        self.clear();
+        if !self.push(row, separator) {
+            self.ends.push(self.text.len());
+        }
     }
 
     /// How many.
@@ -121,8 +131,8 @@ impl Cells {
 
 impl<'i, 'a> Rows<'i, 'a> {
     pub(super) fn new(input: &'i mut Input<'a>, separator: u8) -> Self {
-        let (cells, line, pending) = Default::default();
-        Self { input, separator, cells, line, number: 0, pending }
+        let (cells, line, further, pending) = Default::default();
+        Self { input, separator, cells, is_split: false, line, further, number: 0, pending }
     }
 
     /// The cells of the last row.
@@ -149,8 +159,31 @@ impl<'i, 'a> Rows<'i, 'a> {
         self.separator
     }
 
+    /// The text of the last row: its lines, with a line feed between.
+    pub(super) fn row_text(&self) -> [&str; 2] {
+        [&self.line, &self.further]
+    }
+
+    /// Has the last row read again.
+    pub(super) fn put_back(&mut self) {
+        let lines = self.line.split('\n').chain(self.further.split('\n').skip(1));
+        for (number, line) in (self.number..).zip(lines).collect::<Vec<_>>().into_iter().rev() {
+            self.pending.push_front((number, line.to_owned()));
+        }
+    }
+
     /// Goes on to the next row or comment.
     pub(super) fn next(&mut self) -> Result<Option<Found>, FeedError> {
+        let found = self.next_text()?;
+        if found == Some(Found::Row) && !self.is_split {
+            self.cells.clear();
+            self.cells.push(&self.line, self.separator);
+        }
+        Ok(found)
+    }
+
+    /// Goes on as [`next`](Self::next) does, but makes no cells: a row's are those of its [text](Self::row_text).
+    pub(super) fn next_text(&mut self) -> Result<Option<Found>, FeedError> {
         loop {
             match self.pending.pop_front() {
                 Some((number, line)) => (self.number, self.line) = (number, line),
@@ -167,6 +200,11 @@ impl<'i, 'a> Rows<'i, 'a> {
             }
             if trimmed.starts_with(['#', ';']) {
                 return Ok(Some(Found::Comment));
+            }
+            self.further.clear();
+            self.is_split = memchr::memchr(b'"', self.line.as_bytes()).is_some();
+            if !self.is_split {
+                return Ok(Some(Found::Row));
             }
             self.cells.clear();
             if self.cells.push(&self.line, self.separator) {
@@ -190,6 +228,8 @@ impl<'i, 'a> Rows<'i, 'a> {
             };
             self.cells.text.push('\n');
             let whole = self.cells.push(&line, self.separator);
+            self.further.push('\n');
+            self.further.push_str(&line);
             bytes += line.len();
             held.push((number, line));
             if whole {
@@ -251,6 +291,22 @@ mod tests {
             (6, vec!["e".into()]),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_text_of_a_row_has_its_cells() {
+        let text = "a,b\n\"a\", \"b,\r\n\r\n c\"\"\" d,\"e\n\",f\n \"x\"y\nz,\"";
+        let Ok(Unpacked::Feed(mut input)) = unpack(text.as_bytes()) else { panic!() };
+        let mut rows = Rows::new(&mut input, b',');
+        let mut seen = 0;
+        while let Some(found) = rows.next().unwrap() {
+            if found == Found::Row {
+                let of_text = Cells::of(&rows.row_text().concat(), b',');
+                assert!(of_text.iter().eq(rows.cells().iter()), "{of_text:?}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 3);
     }
 
     #[test]

@@ -131,15 +131,14 @@ fn settle_part<K: TableKey>(part: &mut Part<Draft<K>>, meaning: &Meaning<'_>) ->
                 continue;
             }
         }
-        if is_own(row) {
-            meaning.ids.mark(tag.source, row.id.get());
-        }
         if kept != at {
             part.swap(kept, at);
         }
         kept += 1;
     }
     part.truncate(kept);
+    let own = part.iter().map(|draft| &draft.row).filter(|row| is_own(row));
+    meaning.ids.mark(own.map(|row| (meaning.tag(row).source, row.id.get())));
     duplicates
 }
 

@@ -25,16 +25,34 @@ pub(super) struct IdFilter {
 /// one by one. Numbers that follow one another fall apart.
 const BITS_PER_RECORD: usize = 8;
 
+/// Loads that a processor has under way at the same time, and some more.
+const IDS_AT_ONCE: usize = 32;
+
 impl IdFilter {
     pub(super) fn new(records: usize) -> Self {
         let empty = || (0..records * BITS_PER_RECORD / 64 + 1).map(|_| AtomicU64::new(0)).collect();
         Self { first: empty(), second: empty() }
     }
 
-    pub(super) fn mark(&self, source: u32, id: u64) {
-        let (word, bit) = self.place(source, id);
-        if self.first[word].fetch_or(bit, Relaxed) & bit != 0 {
-            self.second[word].fetch_or(bit, Relaxed);
+    /// Marks IDs, a few at once: the words of all are loaded before the first is changed, as an atomic change waits for
+    /// its word alone, and there is none in a cache.
+    pub(super) fn mark(&self, ids: impl Iterator<Item = (u32, u64)>) {
+        let mut ids = ids.map(|(source, id)| self.place(source, id));
+        loop {
+            let mut places = [(0, 0, 0); IDS_AT_ONCE];
+            let mut count = 0;
+            for (place, (word, bit)) in places.iter_mut().zip(&mut ids) {
+                *place = (word, bit, self.first[word].load(Relaxed));
+                count += 1;
+            }
+            for &(word, bit, seen) in &places[..count] {
+                if seen & bit != 0 || self.first[word].fetch_or(bit, Relaxed) & bit != 0 {
+                    self.second[word].fetch_or(bit, Relaxed);
+                }
+            }
+            if count < IDS_AT_ONCE {
+                return;
+            }
         }
     }
 

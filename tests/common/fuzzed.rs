@@ -351,9 +351,9 @@ pub(crate) fn engine(data: &[u8]) {
             _ => rows.push(listing(&mut choices)),
         }
     }
-    let built = build(&rows);
-    assert!(built.as_bytes() == build(rows.iter().rev()).as_bytes(), "the order of listings shows");
-    let snapshot = Snapshot::from_bytes(built.into_bytes()).expect("what is built can be opened");
+    let bytes = build(&rows).into_bytes();
+    assert!(bytes == build(rows.iter().rev()).into_bytes(), "the order of listings shows");
+    let snapshot = Snapshot::from_bytes(bytes).expect("what is built can be opened");
     let naive = Naive::new(&rows);
     check_walk(&snapshot, &naive);
     let (view, now) = (Index::new(snapshot).view(), seconds(u32::from(now) + 1));
