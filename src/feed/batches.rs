@@ -24,9 +24,10 @@ struct Batch {
     rows: Vec<RowEnd>,
 }
 
-/// Where a row begins in the feed and ends in its batch.
+/// Where a row begins in the feed, and where its first line and all of it end in its batch.
 struct RowEnd {
     line: u64,
+    line_end: usize,
     end: usize,
     is_unclosed: bool,
 }
@@ -79,13 +80,17 @@ fn next_batch(rows: &mut Rows<'_, '_>) -> Result<Batch, FeedError> {
     while batch.text.len() < BATCH_BYTES
         && let Some(found) = rows.next_text()?
     {
-        match found {
-            Found::Comment => continue,
-            Found::Row => rows.row_text().into_iter().for_each(|text| batch.text.push_str(text)),
-            Found::Unclosed => batch.text.push_str(rows.line_text()),
+        if found == Found::Comment {
+            continue;
         }
         let is_unclosed = found == Found::Unclosed;
-        batch.rows.push(RowEnd { line: rows.number(), end: batch.text.len(), is_unclosed });
+        let [line, further] = rows.row_text();
+        batch.text.push_str(line);
+        let line_end = batch.text.len();
+        if !is_unclosed {
+            batch.text.push_str(further);
+        }
+        batch.rows.push(RowEnd { line: rows.number(), line_end, end: batch.text.len(), is_unclosed });
     }
     Ok(batch)
 }
@@ -94,18 +99,18 @@ impl Batch {
     fn read(self, separator: u8, aside: Aside<'_>, read_row: &impl ReadRow) -> Taken {
         aside.read(|intake| {
             let (mut cells, mut start) = (Cells::default(), 0);
-            for RowEnd { line, end, is_unclosed } in self.rows {
-                let text = &self.text[start..end];
+            for RowEnd { line, line_end, end, is_unclosed } in self.rows {
+                let (text, first_line) = (&self.text[start..end], &self.text[start..line_end]);
                 start = end;
                 if is_unclosed {
-                    intake.row_with(line, text);
+                    intake.row_with(line, first_line);
                     intake.reject("a quote that is never closed");
                     continue;
                 }
                 cells.set(text, separator);
                 // Spreadsheets write their empty rows too, as separators only.
                 if !cells.iter().all(str::is_empty) {
-                    intake.row_with(line, text.split('\n').next().unwrap_or_default());
+                    intake.row_with(line, first_line);
                     read_row(&cells, intake);
                 }
             }

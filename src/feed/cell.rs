@@ -26,9 +26,18 @@ impl Why {
 /// An indicator and the port that stood with it.
 pub(crate) type WithPort = (Indicator, Option<u16>);
 
+/// The trimmed text. Most cells have no spaces around them, which shows in their first and last bytes; looking for them
+/// by characters, several times a cell, took a tenth of the time of reading a list.
+#[inline]
+pub(crate) fn trim(text: &str) -> &str {
+    let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    let bytes = text.as_bytes();
+    if is_plain(bytes.first()) && is_plain(bytes.last()) { text } else { text.trim() }
+}
+
 /// The trimmed text, unless it stands for nothing: empty, `n/a`, `None`, `null`, `-`.
 pub(crate) fn null(text: &str) -> Option<&str> {
-    let text = text.trim();
+    let text = trim(text);
     let nothing = ["", "n/a", "none", "null", "nan", "-"];
     (text.len() > 4 || !nothing.iter().any(|none| text.eq_ignore_ascii_case(none))).then_some(text)
 }
@@ -49,7 +58,10 @@ pub(crate) fn certificate(text: &str) -> Result<Indicator, Why> {
 }
 
 fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) -> Result<Indicator, Why> {
-    let text = text.trim();
+    let text = trim(text);
+    if let Some(Ok(digest)) = kind(text.len() / 2).map(|kind| Digest::from_hex(kind, text)) {
+        return Ok(Indicator::Digest(digest));
+    }
     let digits = text.bytes().filter(|&b| b != b':').count();
     if digits == 0 {
         return Err(Why::Rejected(format!("{what} is missing")));

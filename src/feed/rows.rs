@@ -11,9 +11,9 @@
 //!   it began is given up, and reading goes on with the next;
 //! - blank lines, and lines that begin with `#` or `;`, are no rows.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter};
 
-use super::{FeedError, input::Input};
+use super::{FeedError, cell::trim, input::Input};
 use crate::limits::FEED_LINE_BYTES_MAX;
 
 /// The cells of one row.
@@ -78,7 +78,7 @@ impl Cells {
     pub(super) fn get(&self, at: usize) -> &str {
         let Some(&end) = self.ends.get(at) else { return "" };
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        self.text[start..end].trim()
+        trim(&self.text[start..end])
     }
 
     /// The texts of all cells.
@@ -119,7 +119,7 @@ impl Cells {
                 }
             }
             let end = memchr::memchr(separator, &bytes[at..]).map_or(bytes.len(), |length| at + length);
-            self.text.push_str(line[at..end].trim());
+            self.text.push_str(trim(&line[at..end]));
             self.ends.push(self.text.len());
             if end == bytes.len() {
                 return true;
@@ -166,7 +166,7 @@ impl<'i, 'a> Rows<'i, 'a> {
 
     /// Has the last row read again.
     pub(super) fn put_back(&mut self) {
-        let lines = self.line.split('\n').chain(self.further.split('\n').skip(1));
+        let lines = iter::once(&*self.line).chain(self.further.split('\n').skip(1));
         for (number, line) in (self.number..).zip(lines).collect::<Vec<_>>().into_iter().rev() {
             self.pending.push_front((number, line.to_owned()));
         }
@@ -194,7 +194,7 @@ impl<'i, 'a> Rows<'i, 'a> {
                     self.line.push_str(line.text);
                 }
             }
-            let trimmed = self.line.trim();
+            let trimmed = trim(&self.line);
             if trimmed.is_empty() {
                 continue;
             }

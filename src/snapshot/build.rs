@@ -8,7 +8,7 @@ use super::{
     info::{SnapshotInfo, is_dataset_name},
     layout::{ClassRow, RecordRow},
     manifest::SourceEntry,
-    names::{Names, SortedNames, ranks},
+    names::{Names, SortedNames, Wanted, ranks},
     sections::Content,
     tables::{Numbers, Tables, too_many},
     unique::IdFilter,
@@ -54,6 +54,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
     names: Names,
+    /// The last records, whose names have no number yet.
+    unnamed: Vec<(Indicator, RecordRow)>,
+    wanted: Wanted,
     sources: Names,
     tags: Vec<Tag>,
     tag_numbers: HashMap<Tag, u32>,
@@ -76,23 +79,19 @@ impl RecordSink for SnapshotBuilder {
         let row = RecordRow {
             id: listing.id.into(),
             timestamp: Timestamp::to_field(listing.timestamp).into(),
-            name: self.names.number(listing.name).into(),
+            name: 0.into(),
             class: self.tag_number(tag).into(),
         };
-        let tables = &mut self.tables;
-        match listing.indicator {
-            Indicator::Digest(digest) => {
-                let mut key = [0; 32];
-                key[..digest.bytes().len()].copy_from_slice(digest.bytes());
-                tables.digests[digest.kind() as usize - 1].push(Draft { key, row });
-            }
-            Indicator::Web { expression, .. } if !expression.is_ascii() => self.not_ascii = Some(expression),
-            Indicator::Web { scope, expression } => tables.web.push(Draft { key: (scope, expression), row }),
-            Indicator::WebSha256(key) => tables.web_sha256.push(Draft { key, row }),
-            Indicator::Ipv4(key) => tables.ipv4.push(Draft { key, row }),
+        self.wanted.push(listing.name);
+        self.unnamed.push((listing.indicator, row));
+        if self.unnamed.len() == NAMED_AT_ONCE {
+            self.name();
         }
     }
 }
+
+/// Records whose names are numbered together.
+const NAMED_AT_ONCE: usize = 64;
 
 impl SnapshotBuilder {
     /// An empty one.
@@ -102,7 +101,7 @@ impl SnapshotBuilder {
 
     /// Records added so far, duplicates included.
     pub fn len(&self) -> usize {
-        self.tables.len() as usize
+        self.tables.len() as usize + self.unnamed.len()
     }
 
     /// Whether nothing was added.
@@ -112,6 +111,7 @@ impl SnapshotBuilder {
 
     /// Sorts everything, on all processors, so that the snapshot can be written.
     pub fn finish(mut self, info: &SnapshotInfo) -> Result<BuiltSnapshot, BuildError> {
+        self.name();
         if !is_dataset_name(&info.dataset) {
             return Err(BuildError::Dataset { found: info.dataset.clone() });
         }
@@ -143,6 +143,28 @@ impl SnapshotBuilder {
         let summary = BuildSummary { records: entries.iter().map(|entry| entry.records).sum(), duplicates };
         let names = SortedNames { names: self.names, order: name_order };
         BuiltSnapshot::new(Content { names, classes, tables }, info.manifest(entries), summary)
+    }
+
+    /// Numbers the names of the last records and hands these to their tables.
+    fn name(&mut self) {
+        let mut numbers = Vec::new();
+        self.names.numbers(&self.wanted, &mut numbers);
+        self.wanted.clear();
+        let tables = &mut self.tables;
+        for ((indicator, mut row), name) in self.unnamed.drain(..).zip(numbers) {
+            row.name = name.into();
+            match indicator {
+                Indicator::Digest(digest) => {
+                    let mut key = [0; 32];
+                    key[..digest.bytes().len()].copy_from_slice(digest.bytes());
+                    tables.digests[digest.kind() as usize - 1].push(Draft { key, row });
+                }
+                Indicator::Web { expression, .. } if !expression.is_ascii() => self.not_ascii = Some(expression),
+                Indicator::Web { scope, expression } => tables.web.push(Draft { key: (scope, expression), row }),
+                Indicator::WebSha256(key) => tables.web_sha256.push(Draft { key, row }),
+                Indicator::Ipv4(key) => tables.ipv4.push(Draft { key, row }),
+            }
+        }
     }
 
     fn tag_number(&mut self, tag: Tag) -> u32 {

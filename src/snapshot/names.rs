@@ -1,6 +1,10 @@
 //! Texts that many records share, each kept once.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    iter,
+    ops::Range,
+};
 
 use hashbrown::HashTable;
 use rayon::slice::ParallelSliceMut;
@@ -8,16 +12,41 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Texts numbered in order of appearance.
 ///
-/// They lie in one piece of memory, and the table holds their numbers only: 10 bytes a text besides itself, and none to
-/// allocate, where a map of boxed texts takes 60.
+/// They lie in one piece of memory, and the table holds their hashes and numbers only: some 25 bytes a text besides
+/// itself, and none to allocate, where a map of boxed texts takes 60.
 #[derive(Debug)]
 pub(super) struct Names {
     text: String,
     /// Where each text ends.
     ends: Vec<u64>,
-    numbers: HashTable<u32>,
+    /// The hash of each text, and its number.
+    numbers: HashTable<(u64, u32)>,
     /// Of the hash: random, so that no feed can choose names that collide.
     seed: u64,
+}
+
+/// Texts whose numbers are wanted, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Wanted {
+    pub(super) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(&start, &end)| &self.text[start..end])
+    }
 }
 
 impl Default for Names {
@@ -34,22 +63,43 @@ impl Default for Names {
 impl Names {
     /// The number of a text, which may be a new one.
     pub(super) fn number(&mut self, text: &str) -> u32 {
-        let Self { text: all, ends, numbers, seed } = self;
-        let hash = |text: &str| xxh3_64_with_seed(text.as_bytes(), *seed);
-        let hashed = hash(text);
-        if let Some(&number) = numbers.find(hashed, |&number| of(all, ends, number) == text) {
+        let hash = self.hash(text);
+        let found = self.numbers.find(hash, |&(other, number)| other == hash && self.text(number) == text);
+        if let Some(&(_, number)) = found {
             return number;
         }
-        let next = ends.len() as u32;
-        all.push_str(text);
-        ends.push(all.len() as u64);
-        numbers.insert_unique(hashed, next, |&number| hash(of(all, ends, number)));
+        let next = self.ends.len() as u32;
+        self.text.push_str(text);
+        self.ends.push(self.text.len() as u64);
+        self.numbers.insert_unique(hash, (hash, next), |&(hash, _)| hash);
         next
+    }
+
+    /// The numbers of several texts.
+    ///
+    /// Of many names each takes three reads that no cache holds and that wait for one another: its place in the table,
+    /// where its text lies, and the text. Here the same read is done for all texts before the next, so that they wait
+    /// together.
+    pub(super) fn numbers(&mut self, wanted: &Wanted, numbers: &mut Vec<u32>) {
+        let hashes = wanted.iter().map(|text| self.hash(text));
+        let likely = hashes.map(|hash| self.numbers.find(hash, |(other, _)| *other == hash).map(|&(_, number)| number));
+        let likely: Vec<Option<u32>> = likely.collect();
+        let ranges = likely.iter().map(|likely| likely.map_or(0..0, |number| range(&self.ends, number)));
+        let ranges: Vec<Range<usize>> = ranges.collect();
+        numbers.clear();
+        for ((text, likely), range) in wanted.iter().zip(likely).zip(ranges) {
+            let number = likely.filter(|_| self.text[range] == *text);
+            numbers.push(number.unwrap_or_else(|| self.number(text)));
+        }
     }
 
     /// The text of a number.
     pub(super) fn text(&self, number: u32) -> &str {
-        of(&self.text, &self.ends, number)
+        &self.text[range(&self.ends, number)]
+    }
+
+    fn hash(&self, text: &str) -> u64 {
+        xxh3_64_with_seed(text.as_bytes(), self.seed)
     }
 
     /// How many.
@@ -85,9 +135,9 @@ impl SortedNames {
     }
 }
 
-fn of<'a>(text: &'a str, ends: &[u64], number: u32) -> &'a str {
-    let start = if number == 0 { 0 } else { ends[number as usize - 1] as usize };
-    &text[start..ends[number as usize] as usize]
+fn range(ends: &[u64], number: u32) -> Range<usize> {
+    let start = if number == 0 { 0 } else { ends[number as usize - 1] };
+    start as usize..ends[number as usize] as usize
 }
 
 /// What place each number has in an order of all numbers.
@@ -97,4 +147,29 @@ pub(super) fn ranks(order: &[u32]) -> Vec<u32> {
         ranks[number as usize] = rank as u32;
     }
     ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_numbered_as_they_appear_one_by_one_or_together() {
+        let texts: Vec<String> =
+            (0..3_000u32).map(|n| "x".repeat(n as usize % 7) + &(n * n % 1_009).to_string()).collect();
+        let (mut one_by_one, mut together) = (Names::default(), Names::default());
+        for texts in texts.chunks(50) {
+            let mut wanted = Wanted::default();
+            texts.iter().for_each(|text| wanted.push(text));
+            let mut numbers = Vec::new();
+            together.numbers(&wanted, &mut numbers);
+            let expected: Vec<u32> = texts.iter().map(|text| one_by_one.number(text)).collect();
+            assert_eq!(numbers, expected);
+            assert!(texts.iter().zip(numbers).all(|(text, number)| together.text(number) == text));
+        }
+        let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();
+        assert_eq!(together.len(), distinct.len());
+        let names = SortedNames { order: together.sorted(), names: together };
+        assert!(names.iter().eq(distinct));
+    }
 }
