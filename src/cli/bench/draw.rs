@@ -75,12 +75,14 @@ impl Draw<'_> {
         let view = index.view();
         let mut samples: HashMap<KeyKind, Sample> =
             self.mix.weights().iter().map(|(kind, _)| (*kind, Sample::default())).collect();
+        // Twice the square root is at least four standard deviations of how many are wanted.
+        let count = self.count as f64;
+        let wanted = (count * self.hits + 2.0 * count.sqrt()).ceil() as usize;
         for listing in view.snapshot().listings() {
             if let Some(sample) = samples.get_mut(&listing.indicator.kind())
                 && self.is_askable(&listing)
             {
-                // As many as hits are wanted in the mean would be too few half of the time.
-                sample.offer(listing.indicator, self.count, rng);
+                sample.offer(listing.indicator, wanted, rng);
             }
         }
         let mut listed = HashMap::new();
@@ -210,7 +212,7 @@ pub(super) fn read(path: &Path, count: usize, index: Option<&Index>) -> Result<D
     }
     keys.truncate(count);
     if let Some(reason) = left_out.first() {
-        eprintln!("ksn: {} lines of {name} are no keys and are left out, the first: {reason}", left_out.len());
+        eprintln!("ksn: lines of {name} that are no keys and are left out: {}, the first: {reason}", left_out.len());
     }
     if is_cut {
         eprintln!("ksn: only the first {count} keys of {name} are asked, give --distinct for more");
@@ -231,4 +233,90 @@ pub(super) fn read(path: &Path, count: usize, index: Option<&Index>) -> Result<D
     let known: HashSet<_> = keys.iter().filter(|(_, is_known)| *is_known == Some(true)).map(|(key, _)| key).collect();
     let distinct_known = known.len() as u64;
     Ok(Drawn { keys, distinct, distinct_known })
+}
+
+#[cfg(test)]
+mod tests {
+    use ksn::{
+        key::{DigestKind, Ipv4Block, Scope},
+        record::{RecordSink, RecordType},
+        snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
+    };
+
+    use super::*;
+
+    fn index(indicators: impl IntoIterator<Item = (Indicator, Option<Timestamp>)>) -> Index {
+        let mut builder = SnapshotBuilder::new();
+        for ((indicator, expiry), id) in indicators.into_iter().zip(0..) {
+            let (record_type, name, source) = (RecordType::Malware, "", "made-up");
+            builder.add(0, Listing { indicator, id, record_type, name, source, timestamp: None, expiry, port: None });
+        }
+        let created = Timestamp::from_seconds(1).unwrap();
+        let info =
+            SnapshotInfo { dataset: "made-up".into(), generation: 1, created, compiled_with: Default::default() };
+        Index::new(Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap())
+    }
+
+    fn sha256(byte: u8) -> Indicator {
+        Indicator::Digest(Digest::new(DigestKind::Sha256, &[byte; 32]).unwrap())
+    }
+
+    fn half_of_ipv4() -> Indicator {
+        Indicator::Ipv4(Ipv4Block::containing(Ipv4Addr::new(0, 0, 0, 0), 1))
+    }
+
+    fn domain(name: &str) -> Indicator {
+        Indicator::Web { scope: Scope::Domain, expression: name.into() }
+    }
+
+    fn draw(mix: &str, hits: f64, index: Option<&Index>) -> Result<Drawn> {
+        let until = ask::now();
+        Draw { mix: &mix.parse().unwrap(), hits, count: 4_000, seed: 7, index, until }.draw()
+    }
+
+    #[test]
+    fn what_is_to_be_known_is_and_the_rest_is_not() {
+        let indicators = [half_of_ipv4(), domain("a.example"), domain("b.example")];
+        let index = index((0..200).map(sha256).chain(indicators).map(|indicator| (indicator, None)));
+        let drawn = draw("sha256=2,web,ipv4", 0.25, Some(&index)).unwrap();
+        let keys: Vec<Key> = drawn.keys.iter().map(|(key, _)| key.clone()).collect();
+        let answers = index.lookup(&keys, Detail::Winner, ask::now());
+        for ((key, is_known), answer) in drawn.keys.iter().zip(&answers) {
+            assert_eq!(Some(answer.status == Status::Known), *is_known, "{key}");
+        }
+        let known: HashSet<_> = drawn.keys.iter().filter(|(_, is_known)| *is_known == Some(true)).collect();
+        let unknown: Vec<_> = drawn.keys.iter().filter(|(_, is_known)| *is_known == Some(false)).collect();
+        assert_eq!(unknown.iter().collect::<HashSet<_>>().len(), unknown.len(), "one was made up twice");
+        assert_eq!(drawn.distinct_known, known.len() as u64);
+        assert_eq!(drawn.distinct, (known.len() + unknown.len()) as u64);
+        let share = unknown.len() as f64 / 4_000.0;
+        assert!((0.70..0.80).contains(&share), "{share}");
+        assert!(drawn.keys == draw("sha256=2,web,ipv4", 0.25, Some(&index)).unwrap().keys, "the same seed");
+    }
+
+    #[test]
+    fn listed_keys_return_only_when_all_had_their_turn() {
+        let index = index((0..100).map(|n| (sha256(n), None)));
+        let drawn = draw("sha256", 1.0, Some(&index)).unwrap();
+        for round in drawn.keys.chunks(100) {
+            assert_eq!(round.iter().collect::<HashSet<_>>().len(), 100);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_an_error_that_says_why() {
+        let error = |mix: &str, hits, index: &Index| format!("{:#}", draw(mix, hits, Some(index)).err().unwrap());
+        let soon = Timestamp::from_seconds(2).unwrap();
+        let index = index([(sha256(1), Some(soon)), (half_of_ipv4(), None), (domain("a.example"), None)]);
+        assert!(error("sha256", 0.1, &index).contains("no sha256 that could be asked"), "it has expired");
+        assert!(error("md5", 0.1, &index).contains("sha256, url, ipv4"), "these are listed");
+        assert!(draw("md5", 0.0, Some(&index)).is_ok());
+        let everything = index_of_all_ipv4();
+        assert!(error("ipv4", 0.0, &everything).contains("nothing unknown to ask"));
+        assert!(draw("ipv4", 0.5, None).unwrap().keys.iter().all(|(_, is_known)| is_known.is_none()));
+    }
+
+    fn index_of_all_ipv4() -> Index {
+        index([(Indicator::Ipv4(Ipv4Block::containing(Ipv4Addr::new(0, 0, 0, 0), 0)), None)])
+    }
 }

@@ -117,7 +117,7 @@ impl Report {
                 .map(|(name, q)| (name, record.latency.value_at_quantile(q)))
                 .into_iter()
                 .chain([("max", record.latency.max())])
-                .map(|(name, ns)| (name.to_owned(), microseconds(ns).into()))
+                .map(|(name, ns)| (name.replace('.', "_"), microseconds(ns).into()))
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
         };
