@@ -1,6 +1,8 @@
 //! `bench`, against a server and in process. Prevents: a load generator whose numbers do not add up, that takes wrong
 //! answers for right ones, or hides what failed.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::program::{Program, Ran, SHA256, UNKNOWN};
@@ -148,17 +150,27 @@ fn a_server_that_is_not_the_right_one_is_not_asked() {
     assert!(ran.err.contains("wrong server") && ran.err.contains(&server.pin), "{ran:?}");
 }
 
+/// Does it again with longer waits until it has a report: what happens in the midst of a run must not happen before it,
+/// which on a busy machine may start late.
+fn patiently(run: impl Fn(Duration) -> Ran) -> Ran {
+    let mut ran = [1, 4, 16].map(Duration::from_secs).into_iter().map(run);
+    ran.find(|ran| !ran.out.is_empty()).expect("a report")
+}
+
 /// Prevents: failures that vanish from the report.
 #[test]
 fn a_server_that_dies_is_told() {
     let program = Program::with_records();
-    let mut server = program.serve();
-    let args = ["bench", "--json", "--db=records.ksn", "--duration=2s", "--warmup=0s", "--distinct=5000"];
-    let child = program.command(&args).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1_000));
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
-    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran = patiently(|wait| {
+        let mut server = program.serve();
+        let duration = format!("--duration={}s", wait.as_secs() + 1);
+        let args = ["bench", "--json", "--db=records.ksn", &duration, "--warmup=0s", "--distinct=5000"];
+        let child = program.command(&args).spawn().unwrap();
+        std::thread::sleep(wait);
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        child.wait_with_output().unwrap().into()
+    });
     assert_eq!(ran.code, Some(2), "{ran:?}");
     let document = &ran.objects()[0];
     let count = |name: &str| number(document, &format!("/{name}/batches"));
@@ -208,15 +220,15 @@ fn bad_arguments_are_told_what_was_expected() {
 fn an_interrupted_run_reports() {
     let program = Program::with_records();
     let _server = program.serve();
-    let runs = [&[][..], &["--rate=1", "--in-flight=1"], &["--local"]].map(|more| {
-        let args = [&["bench", "--json", "--db=records.ksn", "--duration=1h", "--warmup=0s", "--distinct=5000"], more];
-        (more, program.command(&args.concat()).spawn().unwrap())
-    });
-    std::thread::sleep(std::time::Duration::from_millis(2_000));
-    for (more, child) in runs {
-        let interrupt = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        assert!(interrupt.success());
-        let ran: Ran = child.wait_with_output().unwrap().into();
+    for more in [&[][..], &["--rate=1", "--in-flight=1"], &["--local"]] {
+        let ran = patiently(|wait| {
+            let args = ["bench", "--json", "--db=records.ksn", "--duration=1h", "--warmup=0s", "--distinct=5000"];
+            let child = program.command(&[&args, more].concat()).spawn().unwrap();
+            std::thread::sleep(wait);
+            let id = child.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+            child.wait_with_output().unwrap().into()
+        });
         assert_eq!(ran.code, Some(0), "{more:?}: {ran:?}");
         let document = &ran.objects()[0];
         assert!(document["interrupted"] == true && number(document, "/sent/keys") > 0.0, "{more:?}: {document}");

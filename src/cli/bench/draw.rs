@@ -73,13 +73,13 @@ impl Draw<'_> {
     fn listed(&self, rng: &mut Rng) -> Result<HashMap<KeyKind, Vec<Key>>> {
         let Some(index) = self.index.filter(|_| self.hits > 0.0) else { return Ok(HashMap::new()) };
         let view = index.view();
-        let mut samples: HashMap<KeyKind, Sample> =
-            self.mix.weights().iter().map(|(kind, _)| (*kind, Sample::default())).collect();
+        // In the order of the mix: that of a map would be another in every run, and the keys with it.
+        let mut samples: Vec<_> = self.mix.weights().iter().map(|(kind, _)| (*kind, Sample::default())).collect();
         // Twice the square root is at least four standard deviations of how many are wanted.
         let count = self.count as f64;
         let wanted = (count * self.hits + 2.0 * count.sqrt()).ceil() as usize;
         for listing in view.snapshot().listings() {
-            if let Some(sample) = samples.get_mut(&listing.indicator.kind())
+            if let Some((_, sample)) = samples.iter_mut().find(|(kind, _)| *kind == listing.indicator.kind())
                 && self.is_askable(&listing)
             {
                 sample.offer(listing.indicator, wanted, rng);
