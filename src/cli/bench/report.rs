@@ -42,21 +42,22 @@ impl Report {
     /// A table.
     pub(super) fn text(&self, out: &mut impl Write) -> Result<()> {
         let Self { record, course, dataset, generation, threads, batch_keys, .. } = self;
-        let threads = Plural(*threads, "thread");
+        let (threads, unit) = (Plural(*threads, "thread"), if *batch_keys == 1 { "key" } else { "batch" });
+        let size = if *batch_keys == 1 { "key by key".into() } else { format!("in batches of {batch_keys} keys") };
         match &self.asked {
             Asked::Local => {
                 line(out, "asked", &format!("in this process ({dataset}, generation {generation})"))?;
-                line(out, "load", &format!("batches of {batch_keys} keys, {threads}"))?;
+                line(out, "load", &format!("{size}, {threads}"))?;
             }
             Asked::Server { address, connections, in_flight, rate, .. } => {
                 line(out, "asked", &format!("{address} ({}, generation {generation})", output::plain(dataset)))?;
-                let how = match rate {
+                let pace = match rate {
                     None => "as fast as answers come".to_owned(),
-                    Some(rate) => format!("{rate} keys/s"),
+                    Some(rate) => format!("{rate} keys/s at fixed times"),
                 };
+                line(out, "load", &format!("{pace}, {size}"))?;
                 let connections = Plural(*connections, "connection");
-                let flight = format!("{connections} with at most {in_flight} of them in flight, {threads}");
-                line(out, "load", &format!("{how}, batches of {batch_keys} keys, {flight}"))?;
+                line(out, "over", &format!("{connections}, {in_flight} at a time on each, {threads}"))?;
             }
         }
         let Self { distinct, distinct_known, keys_from, .. } = self;
@@ -97,7 +98,7 @@ impl Report {
             let quantiles = QUANTILES.map(|(name, q)| (name, record.latency.value_at_quantile(q)));
             let all = quantiles.into_iter().chain([("max", record.latency.max())]);
             let texts: Vec<_> = all.map(|(name, ns)| format!("{name} {:.1?}", Duration::from_nanos(ns))).collect();
-            line(out, "latency", &format!("{} (of a batch)", texts.join("  ")))?;
+            line(out, "latency", &format!("{} (of a {unit})", texts.join("  ")))?;
         }
         for (kind, failures) in &record.failures {
             let batches = Plural(failures.batches as usize, "batch");
