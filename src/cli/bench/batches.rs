@@ -64,6 +64,11 @@ impl Batches {
         &self.0[number % self.0.len()]
     }
 
+    /// Whether each is one key, which is looked up rather than sent as a batch.
+    pub(super) fn are_single(&self) -> bool {
+        self.0.iter().all(|batch| batch.single.is_some())
+    }
+
     /// Says which limit of a server they pass, if any.
     pub(super) fn check(&self, limits: &ServerLimits) -> Result<(), String> {
         for batch in &self.0 {

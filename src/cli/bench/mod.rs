@@ -65,7 +65,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = KEYS)]
     seed: u64,
 
-    /// Keys in a batch; 1 asks key by key, as a scanner does.
+    /// Keys in a batch; 1 looks up key by key, as a scanner does (the client then makes the batches).
     #[arg(long, value_name = "KEYS", default_value_t = 4_096, help_heading = LOAD)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=BATCH_KEYS_MAX as i64))]
     batch: u32,
@@ -112,6 +112,7 @@ Ctrl-C ends a run early; what was measured is reported all the same.
 Examples:
   ksn bench --db records.ksn                            how much the server of this machine takes
   ksn bench --db records.ksn --batch 1 --in-flight 1    how long a scanner waits for one key
+  ksn bench --db records.ksn --batch 1 --in-flight 256  the same, with many that ask at a time
   ksn bench --rate 1000000 --server ksn.example:4433 --ca ca.pem
   ksn bench --local --db records.ksn --mix sha256=8,web=1 --hits 1%";
 

@@ -89,7 +89,8 @@ pub(super) fn ask(
     }
     let welcome = welcome.context("there is no connection")?;
     let in_flight = shared.load.in_flight(&welcome);
-    if in_flight > welcome.limits.streams as usize {
+    // Lookups of one key share streams.
+    if in_flight > welcome.limits.streams as usize && !shared.batches.are_single() {
         bail!(
             "the server takes at most {} batches at a time on a connection, found --in-flight {in_flight}: give more \
              --connections",

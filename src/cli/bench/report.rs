@@ -178,9 +178,10 @@ impl Report {
         (keys > 0).then(|| self.course.measured.as_nanos() as f64 * self.threads as f64 / keys as f64)
     }
 
+    /// `None` when the client made batches of single keys as it saw fit.
     fn request_bytes_per_second(&self) -> Option<f64> {
         let seconds = self.course.measured.as_secs_f64();
-        (seconds > 0.0).then(|| self.record.request_bytes as f64 / seconds)
+        (seconds > 0.0 && self.batch_keys > 1).then(|| self.record.request_bytes as f64 / seconds)
     }
 }
 
