@@ -3,6 +3,8 @@
 //! "unknown".
 #![cfg(feature = "cli")]
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/build.rs"]
 mod build;
 #[path = "cli/lookup.rs"]

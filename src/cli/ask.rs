@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
 use ksn::{
-    Answer, BlockingClient, Client, ClientConfig, Index, Key, LookupOptions, Pin, Trust, batch::Detail, key::KeyKind,
-    timestamp::Timestamp,
+    Answer, BlockingClient, Client, ClientConfig, ConnectError, Index, Key, LookupOptions, Pin, Trust, batch::Detail,
+    key::KeyKind, timestamp::Timestamp,
 };
 
 use super::state::{self, Serving};
@@ -13,21 +13,28 @@ use super::state::{self, Serving};
 /// Where to ask. Without any of it, the server that was last started on this machine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Where {
+    #[command(flatten)]
+    server: WhichServer,
+
+    /// Ask this snapshot in this process, without a server.
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    db: Option<PathBuf>,
+}
+
+/// Which server to ask, and how it is recognised. Without any of it, the one that was last started on this machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct WhichServer {
     /// Ask this server: `name:port` or `address:port`.
-    #[arg(long, value_name = "ADDR", conflicts_with = "db")]
+    #[arg(long, value_name = "ADDR")]
     pub(super) server: Option<String>,
 
     /// Trust a server whose certificate comes from an authority in this PEM file.
     #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
-    pub(super) ca: Option<PathBuf>,
+    ca: Option<PathBuf>,
 
     /// Trust the server with this certificate, as `ksn serve` prints it: `sha256:` and 64 digits.
     #[arg(long, value_name = "PIN", requires = "server")]
-    pub(super) pin: Option<Pin>,
-
-    /// Ask this snapshot in this process, without a server.
-    #[arg(long, value_name = "FILE")]
-    pub(super) db: Option<PathBuf>,
+    pin: Option<Pin>,
 }
 
 /// Answers keys, or says why nobody does.
@@ -42,17 +49,38 @@ impl Where {
     /// Opens the snapshot or connects. What was asked for wrongly is an error; a server that cannot be reached is an
     /// asker that answers nothing.
     pub(super) fn open(&self) -> Result<Asker> {
-        if let Some(path) = &self.db {
-            return Ok(Asker::Local(Box::new(open(path)?)));
+        match &self.db {
+            Some(path) => Ok(Asker::Local(Box::new(open(path)?))),
+            None => self.server.connect(),
         }
-        let (server, trust) = self.server_and_trust()?;
-        Ok(match Client::spawn(ClientConfig::new(&server, trust)) {
+    }
+}
+
+impl WhichServer {
+    /// Connects, see [`Where::open`].
+    pub(super) fn connect(&self) -> Result<Asker> {
+        let config = self.config()?;
+        let server = config.server.clone();
+        Ok(match Client::spawn(config) {
             Ok(client) => Asker::Server(Box::new(client)),
-            Err(e) if self.server.is_none() => {
-                Asker::Gone(format!("{e} (nothing answers at {server}; start it with `ksn serve --db records.ksn`)"))
-            }
-            Err(e) => Asker::Gone(e.to_string()),
+            Err(e) => Asker::Gone(self.explain(&e, &server)),
         })
+    }
+
+    /// What a client needs to connect.
+    pub(super) fn config(&self) -> Result<ClientConfig> {
+        let (server, trust) = self.server_and_trust()?;
+        Ok(ClientConfig::new(server, trust))
+    }
+
+    /// Why there is no connection, and what to do when nobody named the server.
+    pub(super) fn explain(&self, error: &ConnectError, server: &str) -> String {
+        match self.server {
+            Some(_) => error.to_string(),
+            None => {
+                format!("{error} (nothing answers at {server}; start it with `ksn serve --db records.ksn`)")
+            }
+        }
     }
 
     fn server_and_trust(&self) -> Result<(String, Trust)> {

@@ -2,6 +2,7 @@
 //! and nothing else. Data goes to standard output, everything else to standard error.
 
 mod ask;
+mod bench;
 mod build;
 mod build_report;
 mod combine;
@@ -42,6 +43,7 @@ enum Command {
     Lookup(lookup::Args),
     Explain(explain::Args),
     Scan(scan::Args),
+    Bench(bench::Args),
     Verify(verify::Args),
 }
 
@@ -64,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Lookup(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Scan(args) => args.run(),
+        Command::Bench(args) => args.run(),
         Command::Verify(args) => args.run(),
     };
     match result {

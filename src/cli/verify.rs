@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use ksn::{
-    Answer, Index, Key, Pin, WebAddress,
+    Answer, Index, Key, WebAddress,
     batch::Detail,
     key::{Indicator, Scope},
     record::Listing,
@@ -16,7 +16,7 @@ use ksn::{
 };
 
 use super::{
-    ask::{self, Asker, Where},
+    ask::{self, Asker, WhichServer},
     exit::Exit,
     output,
 };
@@ -29,26 +29,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     db: PathBuf,
 
-    /// Ask this server instead of the snapshot itself.
-    #[arg(long, value_name = "ADDR")]
-    server: Option<String>,
-
-    /// The PEM file of the server's authority.
-    #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
-    ca: Option<PathBuf>,
-
-    /// The pin of the server's certificate.
-    #[arg(long, value_name = "PIN", requires = "server")]
-    pin: Option<Pin>,
+    #[command(flatten)]
+    server: WhichServer,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
-        let Self { db, server, ca, pin } = self;
-        let found = if server.is_none() {
+        let Self { db, server } = self;
+        let found = if server.server.is_none() {
             in_process(&ask::open(&db)?)
         } else {
-            let asker = Where { server, ca, pin, db: None }.open()?;
+            let asker = server.connect()?;
             let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
             at_server(&snapshot, &asker)?
         };
@@ -153,7 +144,7 @@ fn holds(answer: &Answer, listing: &Listing<'_>) -> bool {
 }
 
 /// Keys that a record under this indicator must answer, at its edges.
-fn covered(indicator: &Indicator) -> Vec<Key> {
+pub(super) fn covered(indicator: &Indicator) -> Vec<Key> {
     match indicator {
         Indicator::Digest(digest) => vec![Key::Digest(*digest)],
         Indicator::WebSha256(_) => Vec::new(),

@@ -1,0 +1,197 @@
+//! Batches that are laid out before the clock starts, so that only asking is measured.
+
+use ksn::{
+    Key,
+    batch::{Column, Texts},
+    key::{DigestKind, KeyKind},
+    wire::{HEADER_BYTES, ServerLimits, request_bytes},
+};
+use zerocopy::little_endian::U32;
+
+/// Batches that are asked one after the other, and from the beginning again.
+#[derive(Debug)]
+pub(super) struct Batches(Vec<Batch>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Batch {
+    columns: Vec<KeyColumn>,
+    /// The key of a batch that has only one.
+    pub(super) single: Option<Key>,
+    /// How many keys.
+    pub(super) keys: u32,
+    /// How many of them are known; `None` when nobody can say beforehand.
+    pub(super) known: Option<u32>,
+    /// Bytes of its request.
+    pub(super) request_bytes: u64,
+}
+
+/// Keys of one kind, as a request has them.
+#[derive(Debug)]
+enum KeyColumn {
+    Digests(DigestKind, Vec<u8>),
+    Web(Vec<U32>, Vec<u8>),
+    Ipv4(Vec<[u8; 4]>),
+}
+
+impl Batches {
+    /// Lays keys out in batches of that size, the last of which may be smaller. Each key comes with whether it is known,
+    /// where that can be said.
+    pub(super) fn new(keys: impl IntoIterator<Item = (Key, Option<bool>)>, batch_keys: usize) -> Self {
+        let mut batches: Vec<Batch> = Vec::new();
+        for (key, is_known) in keys {
+            match batches.last_mut().filter(|batch| (batch.keys as usize) < batch_keys) {
+                Some(batch) => batch.push(key, is_known),
+                None => {
+                    let mut batch = Batch::default();
+                    batch.push(key, is_known);
+                    batches.push(batch);
+                }
+            }
+        }
+        for batch in &mut batches {
+            batch.request_bytes = (HEADER_BYTES + request_bytes(&batch.columns())) as u64;
+        }
+        Self(batches)
+    }
+
+    /// The batch of a number that only ever grows.
+    ///
+    /// # Panics
+    ///
+    /// When there are none.
+    pub(super) fn get(&self, number: usize) -> &Batch {
+        &self.0[number % self.0.len()]
+    }
+
+    /// Whether each is one key, which is looked up rather than sent as a batch.
+    pub(super) fn are_single(&self) -> bool {
+        self.0.iter().all(|batch| batch.single.is_some())
+    }
+
+    /// Says which limit of a server they pass, if any.
+    pub(super) fn check(&self, limits: &ServerLimits) -> Result<(), String> {
+        for batch in &self.0 {
+            let columns = batch.columns();
+            let cost: u64 = columns.iter().map(|column| column.rows() as u64 * column.kind().cost()).sum();
+            let found = [
+                ("keys", u64::from(batch.keys), u64::from(limits.keys)),
+                ("probes (32 for a web address)", cost, limits.cost),
+                ("bytes", request_bytes(&columns) as u64, limits.request_bytes.into()),
+                ("kinds of key", columns.len() as u64, limits.columns.into()),
+            ];
+            if let Some((what, found, max)) = found.into_iter().find(|(_, found, max)| found > max) {
+                return Err(format!(
+                    "the server takes batches of at most {max} {what}, found one of {found}: give a smaller --batch"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { columns: Vec::with_capacity(1), single: None, keys: 0, known: Some(0), request_bytes: 0 }
+    }
+}
+
+impl Batch {
+    fn push(&mut self, key: Key, is_known: Option<bool>) {
+        let kind = key.kind();
+        let at = self.columns.iter().position(|column| column.kind() == kind).unwrap_or_else(|| {
+            self.columns.push(KeyColumn::new(kind));
+            self.columns.len() - 1
+        });
+        self.columns[at].push(&key);
+        self.keys += 1;
+        self.known = self.known.zip(is_known).map(|(known, is_known)| known + u32::from(is_known));
+        self.single = Some(key).filter(|_| self.keys == 1);
+    }
+
+    /// Says what is wrong with an answer in which so many keys are known, if anything.
+    pub(super) fn wrong(&self, found: u32) -> Option<String> {
+        let expected = self.known.filter(|expected| *expected != found)?;
+        Some(format!("expected {expected} known keys in a batch of {}, found {found}", self.keys))
+    }
+
+    /// Its keys by kind.
+    pub(super) fn columns(&self) -> Vec<Column<'_>> {
+        self.columns.iter().map(KeyColumn::column).collect()
+    }
+}
+
+impl KeyColumn {
+    fn new(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Digest(kind) => Self::Digests(kind, Vec::new()),
+            KeyKind::Web => Self::Web(Vec::new(), Vec::new()),
+            KeyKind::Ipv4 => Self::Ipv4(Vec::new()),
+        }
+    }
+
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Digests(kind, _) => KeyKind::Digest(*kind),
+            Self::Web(..) => KeyKind::Web,
+            Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+
+    fn push(&mut self, key: &Key) {
+        match (self, key) {
+            (Self::Digests(_, bytes), Key::Digest(digest)) => bytes.extend_from_slice(digest.bytes()),
+            (Self::Ipv4(addresses), Key::Ipv4(address)) => addresses.push(address.octets()),
+            (Self::Web(ends, bytes), Key::Web(address)) => {
+                bytes.extend_from_slice(address.as_str().as_bytes());
+                ends.push(U32::new(bytes.len() as u32));
+            }
+            _ => debug_assert!(false, "the column was found by the kind of the key"),
+        }
+    }
+
+    fn column(&self) -> Column<'_> {
+        match self {
+            Self::Digests(kind, bytes) => Column::Digests { kind: *kind, bytes },
+            Self::Web(ends, bytes) => Column::Web(Texts::new(ends, bytes).unwrap_or_default()),
+            Self::Ipv4(addresses) => Column::Ipv4(addresses),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(count: u8) -> impl Iterator<Item = (Key, Option<bool>)> {
+        (0..count).map(|n| {
+            let key = if n % 2 == 0 { format!("192.0.2.{n}") } else { format!("host{n}.example/") };
+            (key.parse().unwrap(), Some(n % 4 == 0))
+        })
+    }
+
+    #[test]
+    fn no_key_is_lost_and_known_ones_are_counted() {
+        let batches = Batches::new(keys(10), 4);
+        let sizes: Vec<_> = (0..4).map(|n| (batches.get(n).keys, batches.get(n).known)).collect();
+        assert_eq!(sizes, [(4, Some(1)), (4, Some(1)), (2, Some(1)), (4, Some(1))]);
+        let rows: Vec<_> = batches.get(2).columns().iter().map(|c| (c.kind(), c.rows())).collect();
+        assert_eq!(rows, [(KeyKind::Ipv4, 1), (KeyKind::Web, 1)]);
+        assert!(batches.get(0).single.is_none());
+        let single = Batches::new(keys(3), 1);
+        assert_eq!(single.get(1).single, Some("host1.example/".parse().unwrap()));
+        let unsure = keys(4).map(|(key, _)| (key.clone(), Some(false).filter(|_| key.kind() == KeyKind::Web)));
+        assert_eq!(Batches::new(unsure, 4).get(0).known, None);
+    }
+
+    #[test]
+    fn a_limit_that_is_passed_is_named_with_both_numbers() {
+        let batches = Batches::new(keys(10), 4);
+        let limits = ServerLimits::default();
+        assert_eq!(batches.check(&limits), Ok(()));
+        let error = batches.check(&ServerLimits { keys: 3, ..limits }).unwrap_err();
+        assert!(error.contains("at most 3 keys") && error.contains("one of 4") && error.contains("--batch"), "{error}");
+        assert!(batches.check(&ServerLimits { cost: 65, ..limits }).unwrap_err().contains("of 66"));
+        assert!(batches.check(&ServerLimits { columns: 1, ..limits }).is_err());
+    }
+}

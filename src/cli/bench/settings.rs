@@ -1,0 +1,148 @@
+//! What a run is told in words of its own: the mix of kinds, the share of hits, times.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use ksn::key::KeyKind;
+
+/// Kinds of key by weight, such as `sha256=8,md5=1,web=1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mix(Vec<(KeyKind, u32)>);
+
+impl Mix {
+    /// The kinds and their weights, none of them 0.
+    pub(super) fn weights(&self) -> &[(KeyKind, u32)] {
+        &self.0
+    }
+
+    /// The kind of a number below the [total](Self::total): each weight has as many numbers.
+    pub(super) fn kind_at(&self, mut number: u64) -> KeyKind {
+        for &(kind, weight) in &self.0 {
+            if number < u64::from(weight) {
+                return kind;
+            }
+            number -= u64::from(weight);
+        }
+        self.0[0].0
+    }
+
+    /// The sum of all weights.
+    pub(super) fn total(&self) -> u64 {
+        self.0.iter().map(|&(_, weight)| u64::from(weight)).sum()
+    }
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut kinds: Vec<(KeyKind, u32)> = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
+            let kind = kind(name)?;
+            let weight = weight
+                .parse()
+                .ok()
+                .filter(|&weight| weight > 0)
+                .ok_or_else(|| format!("expected a weight from 1, such as `{name}=8`, found {weight:?}"))?;
+            if kinds.iter().any(|(other, _)| *other == kind) {
+                return Err(format!("expected every kind once, found {name} twice"));
+            }
+            kinds.push((kind, weight));
+        }
+        Ok(Self(kinds))
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (kind, weight)) in self.0.iter().enumerate() {
+            write!(f, "{}{kind}={weight}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// A kind by the word before the colon of its keys; `web` is what people call addresses.
+fn kind(name: &str) -> Result<KeyKind, String> {
+    let is_it = |kind: &KeyKind| kind.prefix() == name || (*kind == KeyKind::Web && name == "web");
+    KeyKind::ALL.into_iter().find(is_it).ok_or_else(|| {
+        let names: Vec<_> = KeyKind::ALL.map(KeyKind::prefix).into();
+        format!("expected a kind of key ({}), found {name:?}", names.join(", "))
+    })
+}
+
+/// Reads a percentage, `10%` or `0.5%`, as a fraction of one.
+pub(super) fn fraction(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
+    match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+        Some(percent) => Ok(percent / 100.0),
+        None => Err(format!("expected a percentage from `0%` to `100%`, found {text:?}")),
+    }
+}
+
+/// Reads `10s`, `500ms`, `1m30s`: at most a day, for what is measured is kept.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    read.filter(|duration| *duration <= DURATION_MAX).ok_or_else(|| {
+        format!("expected a duration of at most a day, such as `10s`, `500ms` or `1m30s`, found {text:?}")
+    })
+}
+
+/// The same, and not nothing.
+pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than no time at all, such as `10s`".into()),
+        duration => Ok(duration),
+    }
+}
+
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use ksn::key::DigestKind;
+
+    use super::*;
+
+    #[test]
+    fn mixes() {
+        let mix: Mix = "sha256=8, md5,web=1".parse().unwrap();
+        assert_eq!((mix.total(), mix.to_string().as_str()), (10, "sha256=8,md5=1,url=1"));
+        let kinds: Vec<_> = (0..10).map(|number| mix.kind_at(number)).collect();
+        assert!(kinds[..8].iter().all(|kind| *kind == KeyKind::Digest(DigestKind::Sha256)));
+        assert_eq!(kinds[8..], [KeyKind::Digest(DigestKind::Md5), KeyKind::Web]);
+        assert_eq!("url=3".parse(), "web=3".parse::<Mix>());
+        for (text, found) in
+            [("sha257=1", "sha257"), ("md5=0", "\"0\""), ("md5=x", "\"x\""), ("md5,md5=2", "md5 twice")]
+        {
+            let error = text.parse::<Mix>().unwrap_err();
+            assert!(error.contains("expected") && error.contains(found), "{error}");
+        }
+        for text in ["", "md5,", "=1", "md5=-1", "md5=99999999999"] {
+            assert!(text.parse::<Mix>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fractions() {
+        assert_eq!(fraction("10%"), Ok(0.1));
+        assert_eq!(fraction("0%"), Ok(0.0));
+        assert_eq!(fraction("100 %"), Ok(1.0));
+        for text in ["", "%", "10", "101%", "-1%", "NaN%", "ten%"] {
+            assert!(fraction(text).unwrap_err().contains("expected a percentage"), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for text in ["", "10", "s", "-1s", "25h", "10 parsecs", "99999999999999999999s"] {
+            assert!(duration(text).unwrap_err().contains("such as `10s`"), "{text}");
+        }
+        assert!(some_duration("0s").is_err());
+        assert!(some_duration("1ms").is_ok());
+    }
+}
