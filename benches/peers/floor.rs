@@ -5,10 +5,10 @@
 
 use memmap2::{MmapMut, MmapOptions};
 
-use crate::{Skip, keys::WIDTH};
+use crate::Skip;
 
 /// Bytes of a line.
-pub(crate) const LINE: usize = 64;
+const LINE: usize = 64;
 
 /// Lines as an index has them: anonymous memory in huge pages, every page of it touched.
 pub(crate) struct Lines(MmapMut);
@@ -23,19 +23,19 @@ impl Lines {
         Ok(Self(map))
     }
 
-    /// Touches the line of each digest, and gives what lies there, so that it is not left out.
-    pub(crate) fn touch(&self, digests: &[[u8; WIDTH]]) -> u64 {
+    /// Touches the line of each key, and gives what lies there, so that it is not left out.
+    pub(crate) fn touch<const W: usize>(&self, keys: &[[u8; W]]) -> u64 {
         let (lines, _) = self.0.as_chunks::<LINE>();
-        let home = |digest: &[u8; WIDTH]| home(*digest.first_chunk().expect("32 bytes"), lines.len());
+        let home = |key: &[u8; W]| home(key.first_chunk().copied().unwrap_or_default(), lines.len());
         let mut sum = 0;
-        for digest in digests.iter().take(AHEAD) {
-            prefetch(lines, home(digest));
+        for key in keys.iter().take(AHEAD) {
+            prefetch(lines, home(key));
         }
-        for (row, digest) in digests.iter().enumerate() {
-            if let Some(ahead) = digests.get(row + AHEAD) {
+        for (row, key) in keys.iter().enumerate() {
+            if let Some(ahead) = keys.get(row + AHEAD) {
                 prefetch(lines, home(ahead));
             }
-            sum += u64::from(lines[home(digest)][0]);
+            sum += u64::from(lines[home(key)][0]);
         }
         sum
     }
@@ -43,7 +43,7 @@ impl Lines {
 
 /// The line of a key, from its first four bytes, as the buckets of an index are chosen.
 #[inline(always)]
-pub(crate) fn home(prefix: [u8; 4], lines: usize) -> usize {
+fn home(prefix: [u8; 4], lines: usize) -> usize {
     ((u64::from(u32::from_be_bytes(prefix)) * lines as u64) >> 32) as usize
 }
 

@@ -16,23 +16,41 @@
 //! One file a row, `row_*.rs`, says what it measures and why so.
 
 mod bare;
+mod child;
 mod cores;
+mod fleet;
 mod floor;
+mod ipv4;
 mod keys;
+mod memcached;
 mod options;
 mod ours;
 mod process;
+mod rbldnsd;
 mod redis;
 mod report;
 mod rounds;
+mod row_build;
 mod row_callers;
 mod row_exchange;
+mod row_fleet;
+mod row_growth;
 mod row_index;
+mod row_ipv4;
+mod row_latency;
+mod row_memory;
+mod row_prefixes;
 mod row_transport;
+mod row_web;
 mod snapshots;
+mod wire;
 mod world;
 
 use self::{options::Options, report::Report, world::World};
+
+/// As the program `ksn` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A row cannot be measured here: the reason, for people.
 type Skip = String;
@@ -43,12 +61,21 @@ type Outcome = Result<Vec<report::Figure>, Skip>;
 /// Measures one row.
 type Row = fn(&mut World) -> Outcome;
 
-/// The rows by number.
-const ROWS: [(u8, &str, Row); 4] = [
+/// The rows by number, in an order in which they share what they can.
+const ROWS: [(u8, &str, Row); 13] = [
     (1, "end to end against Redis", row_exchange::run),
     (3, "end to end against the bare exchange", row_transport::run),
-    (4, "index against a prefetched random line", row_index::run),
     (5, "callers of one key each against Redis", row_callers::run),
+    (6, "latency against a bare ping-pong", row_latency::run),
+    (7, "prefixes against whole digests", row_prefixes::run),
+    (8, "web addresses against parsing them", row_web::run),
+    (9, "IPv4 against SHA-256", row_ipv4::run),
+    (13, "a fleet of clients", row_fleet::run),
+    (2, "end to end, 100 million records, against Redis", row_exchange::run_large),
+    (4, "index against a prefetched random line", row_index::run),
+    (10, "memory a record", row_memory::run),
+    (11, "building and opening", row_build::run),
+    (12, "growth", row_growth::run),
 ];
 
 /// The rows that `--quick` measures.
@@ -62,6 +89,9 @@ fn main() {
             std::process::exit(2);
         }
     };
+    if let Some(snapshot) = &options.serve {
+        return child::serve(snapshot);
+    }
     if !options.bench {
         println!("peers: nothing to test here; `cargo bench --bench peers` measures");
         return;

@@ -15,6 +15,8 @@ pub(crate) struct Options {
     /// How long each side is timed in a round, at least.
     pub(crate) round_time: Duration,
     pub(crate) out: PathBuf,
+    /// Not for people: serve this snapshot, for a benchmark that wants the server in a process of its own.
+    pub(crate) serve: Option<PathBuf>,
 }
 
 const USAGE: &str = "\
@@ -22,7 +24,6 @@ usage: cargo bench --bench peers -- [--quick] [--rows 1,4] [--records N] [--roun
 
 impl Options {
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let target = PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
         let mut options = Self {
             bench: false,
             quick: false,
@@ -30,7 +31,8 @@ impl Options {
             records: 10_000_000,
             rounds: 0,
             round_time: Duration::from_millis(400),
-            out: target.join("peers.json"),
+            out: target().join("peers.json"),
+            serve: None,
         };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value\n{USAGE}"));
@@ -41,6 +43,7 @@ impl Options {
                 "--rows" => options.rows = Some(value()?.split(',').map(number).collect::<Result<_, _>>()?),
                 "--records" => options.records = number(&value()?)?,
                 "--rounds" => options.rounds = number(&value()?)?,
+                "--serve" => options.serve = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
                 _ => return Err(format!("{argument:?} is no option\n{USAGE}")),
             }
@@ -57,6 +60,12 @@ impl Options {
             None => !self.quick || QUICK.contains(&row),
         }
     }
+}
+
+/// The folder that cargo builds into: this program lies in `release/deps` of it.
+pub(crate) fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.ancestors().nth(3).map_or("target".into(), PathBuf::from)
 }
 
 /// A number, with `_` between digits if wanted.

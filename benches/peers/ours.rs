@@ -103,9 +103,7 @@ impl OurServer {
 
     /// A client of it on a runtime of the calling thread.
     pub(crate) fn connect(&self) -> Result<OurClient, Skip> {
-        let runtime = one_thread();
-        let client = runtime.block_on(Client::connect(self.client_config())).map_err(|e| e.to_string())?;
-        Ok(OurClient { client, runtime })
+        OurClient::connect(self.client_config())
     }
 }
 
@@ -125,42 +123,70 @@ pub(crate) struct OurClient {
 }
 
 impl OurClient {
-    /// Asks for keys in batches, each answer for its record's ID at its place.
-    pub(crate) fn check(&self, draw: &mut Draw) {
-        let burst = draw.burst(32_768);
-        for (number, bytes) in burst.bytes.chunks(BATCH_KEYS * WIDTH).enumerate() {
-            let column = Column::Digests { kind: DigestKind::Sha256, bytes };
+    pub(crate) fn connect(config: ClientConfig) -> Result<Self, Skip> {
+        let runtime = one_thread();
+        let client = runtime.block_on(Client::connect(config)).map_err(|e| e.to_string())?;
+        Ok(Self { client, runtime })
+    }
+
+    /// Asks for batches one by one; gives the rows that hit, counted from the first batch, with the IDs of the records.
+    pub(crate) fn hits(&self, batches: &impl Batches, batch_keys: usize) -> Vec<(u32, u64)> {
+        let mut found = Vec::new();
+        for number in 0.. {
+            let Some(column) = batches.batch(number) else { break };
             let options = Default::default();
             let answer = self.runtime.block_on(self.client.exchange(&[column], &options)).expect("an answer");
             let answer = answer.view().expect("a sound answer");
-            let first = (number * BATCH_KEYS) as u32;
-            let found: Vec<_> = answer.hits().iter().map(|h| (first + h.position().row, h.id())).collect();
-            let batch = first..first + BATCH_KEYS as u32;
-            let wanted: Vec<_> = burst.listed.iter().copied().filter(|(row, _)| batch.contains(row)).collect();
-            assert_eq!(found, wanted, "our answers");
+            let first = (number * batch_keys) as u32;
+            found.extend(answer.hits().iter().map(|hit| (first + hit.position().row, hit.id())));
         }
+        found
     }
 
-    /// Times a burst in batches, eight in flight, whose answers are taken apart and whose hits are counted.
+    /// Checks that every answer has the record's ID at its place.
+    pub(crate) fn check(&self, draw: &mut Draw) {
+        let burst = draw.burst(32_768);
+        assert!(self.hits(&*burst, BATCH_KEYS) == burst.listed, "our answers");
+    }
+
+    /// Times a burst of digests.
     pub(crate) fn exchange(&self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(BURST_KEYS);
+        self.time(&burst, burst.keys(), burst.listed.len())
+    }
+
+    /// Times batches, eight in flight, whose answers are taken apart and whose hits are counted.
+    pub(crate) fn time(&self, batches: &Arc<impl Batches>, keys: u64, hits: usize) -> Sample {
         let started = Instant::now();
-        let hits = self.runtime.block_on(exchange_all(&self.client, &burst));
+        let found = self.runtime.block_on(exchange_all(&self.client, batches));
         let time = started.elapsed();
-        assert_eq!(hits, burst.listed.len(), "our hits");
-        Sample { keys: burst.keys(), time }
+        assert_eq!(found, hits, "our hits");
+        Sample { keys, time }
     }
 }
 
-async fn exchange_all(client: &Client, burst: &Arc<Burst>) -> usize {
+/// Keys in batches, each a column.
+pub(crate) trait Batches: Send + Sync + 'static {
+    /// The batch of a number, as long as there are any.
+    fn batch(&self, number: usize) -> Option<Column<'_>>;
+}
+
+impl Batches for Burst {
+    fn batch(&self, number: usize) -> Option<Column<'_>> {
+        let bytes = self.bytes.chunks(BATCH_KEYS * WIDTH).nth(number)?;
+        Some(Column::Digests { kind: DigestKind::Sha256, bytes })
+    }
+}
+
+/// Asks for all batches, so many at a time; gives the number of hits.
+async fn exchange_all(client: &Client, batches: &Arc<impl Batches>) -> usize {
     let next = Arc::new(AtomicUsize::new(0));
     let mut askers = JoinSet::new();
     for _ in 0..IN_FLIGHT {
-        let (client, burst, next) = (client.clone(), burst.clone(), next.clone());
+        let (client, batches, next) = (client.clone(), batches.clone(), next.clone());
         askers.spawn(async move {
             let mut hits = 0;
-            while let Some(bytes) = burst.bytes.chunks(BATCH_KEYS * WIDTH).nth(next.fetch_add(1, Relaxed)) {
-                let column = Column::Digests { kind: DigestKind::Sha256, bytes };
+            while let Some(column) = batches.batch(next.fetch_add(1, Relaxed)) {
                 let answer = client.exchange(&[column], &Default::default()).await.expect("an answer");
                 hits += answer.view().expect("a sound answer").hits().len();
             }

@@ -1,10 +1,10 @@
 //! Servers of others, as child processes that never outlive this one.
 
 use std::{
-    io,
+    io::{self, BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -22,16 +22,28 @@ static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 impl Process {
     /// Starts a program on the server's core. `package` is what to install where it is missing.
     pub(crate) fn start(command: &mut Command, package: &str) -> Result<Self, Skip> {
+        command.stdout(Stdio::null());
+        Ok(Self(Self::spawn(command, package)?))
+    }
+
+    /// Starts a program on the server's core, and waits for the first line that it prints.
+    pub(crate) fn start_and_hear(command: &mut Command) -> Result<(Self, String), Skip> {
+        command.stdout(Stdio::piped());
+        let this = Self(Self::spawn(command, "cargo")?);
+        let mut line = String::new();
+        let out = lock(&this.0).stdout.take().ok_or("its output is not piped")?;
+        BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
+        Ok((this, line))
+    }
+
+    fn spawn(command: &mut Command, package: &str) -> Result<Arc<Mutex<Child>>, Skip> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = {
-            let _pinned = Pinned::to(cores::SERVER);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-        };
-        match child {
+        let _pinned = Pinned::to(cores::SERVER);
+        match command.stdin(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => {
                 let child = Arc::new(Mutex::new(child));
-                running().push(child.clone());
-                Ok(Self(child))
+                lock(&RUNNING).push(child.clone());
+                Ok(child)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Err(format!("no {program} here; `apt-get install {package}` brings it"))
@@ -41,12 +53,12 @@ impl Process {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).id()
+        lock(&self.0).id()
     }
 
     /// Whether it has ended by itself.
     fn has_ended(&self) -> bool {
-        !matches!(self.0.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None))
+        !matches!(lock(&self.0).try_wait(), Ok(None))
     }
 
     /// Waits until it accepts connections.
@@ -68,16 +80,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         end(&self.0);
-        running().retain(|child| !Arc::ptr_eq(child, &self.0));
+        lock(&RUNNING).retain(|child| !Arc::ptr_eq(child, &self.0));
     }
 }
 
-fn running() -> std::sync::MutexGuard<'static, Vec<Arc<Mutex<Child>>>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn end(child: &Mutex<Child>) {
-    let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut child = lock(child);
     let (_, _) = (child.kill(), child.wait());
 }
 
@@ -86,7 +98,7 @@ pub(crate) fn kill_all_on_interrupt() {
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(interrupted());
-        running().iter().for_each(|child| end(child));
+        lock(&RUNNING).iter().for_each(|child| end(child));
         std::process::exit(130);
     });
 }

@@ -2,11 +2,11 @@
 //!
 //! Keys are the raw digests, values the record as a short text that Redis keeps in the same allocation as its head.
 //! Requests are built before the clock starts, so that the client costs as little as it can: it writes bytes that lie
-//! ready, and counts values in what comes back.
+//! ready, and counts values in what comes back. The little of RESP that is read here is not worth a library.
 
 use std::{
     fs,
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -24,6 +24,8 @@ use crate::{
     keys::{self, Burst, Draw},
     process::{Process, free_port},
     rounds::{Sample, quantity, scout},
+    snapshots::need_memory,
+    wire::{Requests, Stream, Wire},
 };
 
 /// A Redis that holds the records below a number.
@@ -46,12 +48,7 @@ pub(crate) enum Way {
 
 impl Redis {
     pub(crate) fn start(records: u64) -> Result<Self, Skip> {
-        let wanted = records * 200;
-        if let Some(available) = crate::snapshots::available_memory()
-            && wanted > available
-        {
-            return Err(format!("Redis needs about {}B of memory for that", quantity(wanted as f64)));
-        }
+        need_memory(records * 200, "Redis")?;
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         // Where the build has no TLS, the option for it ends the server.
         let (process, tcp, tls) = Self::launch(&folder, true).or_else(|_| Self::launch(&folder, false))?;
@@ -110,11 +107,11 @@ impl Redis {
             wire.stream.write_all(&request).map_err(fail)?;
             pending += 1;
             if pending > 16 {
-                wire.status().map_err(fail)?;
+                status(&mut wire).map_err(fail)?;
                 pending -= 1;
             }
         }
-        (0..pending).try_for_each(|_| wire.status()).map_err(fail)?;
+        (0..pending).try_for_each(|_| status(&mut wire)).map_err(fail)?;
         eprintln!("  {:.0} s", started.elapsed().as_secs_f64());
         Ok(())
     }
@@ -198,26 +195,6 @@ pub(crate) fn get(request: &mut Vec<u8>, digest: &[u8]) {
     bulk(request, digest);
 }
 
-/// Requests, one after the other.
-#[derive(Default)]
-struct Requests {
-    bytes: Vec<u8>,
-    /// Where each ends, and how many keys it has.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Requests {
-    fn fill(&mut self, burst: &Burst, keys_a_request: usize) {
-        self.bytes.clear();
-        self.ends.clear();
-        for keys in burst.digests().chunks(keys_a_request) {
-            write!(self.bytes, "*{}\r\n$4\r\nMGET\r\n", 1 + keys.len()).expect("a vector takes it");
-            keys.iter().for_each(|key| bulk(&mut self.bytes, key));
-            self.ends.push((self.bytes.len(), keys.len()));
-        }
-    }
-}
-
 /// Asks many keys a request, several requests ahead.
 pub(crate) struct MultiGet {
     wire: Wire,
@@ -234,7 +211,8 @@ impl MultiGet {
     fn check(&mut self, draw: &mut Draw) {
         let burst = draw.burst(32_768);
         let mut found = Vec::new();
-        self.exchange(&burst, |key, value| found.push((key as u32, value.to_vec())));
+        self.fill(&burst);
+        self.exchange(|key, value| found.push((key as u32, value.to_vec())));
         let wanted: Vec<_> = burst.listed.iter().map(|(key, number)| (*key, value(*number).into_bytes())).collect();
         assert!(found == wanted, "the answers of Redis");
     }
@@ -243,129 +221,61 @@ impl MultiGet {
     pub(crate) fn ask(&mut self, draw: &mut Draw) -> Sample {
         // A tenth of a second and more.
         let burst = draw.burst(1 << 18);
-        self.requests.fill(&burst, self.keys_a_request);
+        self.fill(&burst);
         let mut hits = 0;
         let started = Instant::now();
-        self.pipeline(|_, _| hits += 1).expect("Redis answers");
+        self.exchange(|_, _| hits += 1);
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of Redis");
         Sample { keys: burst.keys(), time }
     }
 
-    fn exchange(&mut self, burst: &Burst, found: impl FnMut(usize, &[u8])) {
-        self.requests.fill(burst, self.keys_a_request);
-        self.pipeline(found).expect("Redis answers");
+    fn fill(&mut self, burst: &Burst) {
+        self.requests.clear();
+        for keys in burst.digests().chunks(self.keys_a_request) {
+            let bytes = &mut self.requests.bytes;
+            write!(bytes, "*{}\r\n$4\r\nMGET\r\n", 1 + keys.len()).expect("a vector takes it");
+            keys.iter().for_each(|key| bulk(bytes, key));
+            self.requests.end(keys.len());
+        }
     }
 
-    /// Writes requests ahead of the answers that it reads. Redis reads whatever comes, and keeps answers that are not
-    /// taken yet, so that neither waits for the other.
-    fn pipeline(&mut self, mut found: impl FnMut(usize, &[u8])) -> io::Result<()> {
+    fn exchange(&mut self, mut found: impl FnMut(usize, &[u8])) {
+        // Redis reads whatever comes, and keeps answers that are not taken yet.
         let ahead = (IN_FLIGHT_KEYS / self.keys_a_request).max(8);
-        let ends = &self.requests.ends;
-        let (mut sent, mut written, mut first_key) = (0, 0, 0);
-        for (answer, (_, keys)) in ends.iter().enumerate() {
-            // In steps of half of it, for a call of the kernel costs as much as many keys.
-            if sent < ends.len() && sent - answer <= ahead / 2 {
-                sent = (answer + ahead).min(ends.len());
-                let end = ends[sent - 1].0;
-                self.wire.stream.write_all(&self.requests.bytes[written..end])?;
-                self.wire.stream.flush()?;
-                written = end;
-            }
-            self.wire.array(*keys, |key, value| found(first_key + key, value))?;
-            first_key += keys;
-        }
-        Ok(())
+        self.requests
+            .pipeline(&mut self.wire, ahead, |wire, keys, first| {
+                array(wire, keys, |place, value| found(first + place, value))
+            })
+            .expect("Redis answers");
     }
 }
 
 /// Keys on their way at a time: as many as ours.
 const IN_FLIGHT_KEYS: usize = 32_768;
 
-trait Stream: Read + Write {}
-
-impl<S: Read + Write> Stream for S {}
-
-/// Reads what Redis answers: the little of RESP that these requests get.
-struct Wire {
-    stream: Box<dyn Stream>,
-    buffer: Box<[u8]>,
-    at: usize,
-    end: usize,
+/// `+OK`.
+fn status(wire: &mut Wire) -> io::Result<()> {
+    let line = wire.line()?;
+    if line == b"+OK" { Ok(()) } else { Err(unexpected(line[0])) }
 }
 
-impl Wire {
-    fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, buffer: vec![0; 1 << 18].into(), at: 0, end: 0 }
+/// An array of so many values, of which those that are there are handed over with their place.
+fn array(wire: &mut Wire, values: usize, mut found: impl FnMut(usize, &[u8])) -> io::Result<()> {
+    let (kind, length) = wire.head()?;
+    if kind != b'*' || length != values as i64 {
+        return Err(unexpected(kind));
     }
-
-    /// `+OK`.
-    fn status(&mut self) -> io::Result<()> {
-        let (kind, _) = self.head()?;
-        if kind == b'+' { Ok(()) } else { Err(unexpected(kind)) }
-    }
-
-    /// An array of so many values, of which those that are there are handed over with their place.
-    fn array(&mut self, values: usize, mut found: impl FnMut(usize, &[u8])) -> io::Result<()> {
-        let (kind, length) = self.head()?;
-        if kind != b'*' || length != values as i64 {
+    for place in 0..values {
+        let (kind, length) = wire.head()?;
+        if kind != b'$' {
             return Err(unexpected(kind));
         }
-        for place in 0..values {
-            let (kind, length) = self.head()?;
-            if kind != b'$' {
-                return Err(unexpected(kind));
-            }
-            if length >= 0 {
-                let length = length as usize;
-                self.fill(length + 2)?;
-                found(place, &self.buffer[self.at..][..length]);
-                self.at += length + 2;
-            }
+        if length >= 0 {
+            found(place, wire.block(length as usize)?);
         }
-        Ok(())
     }
-
-    /// A line: what kind of value it is, and its number if it has one.
-    #[inline]
-    fn head(&mut self) -> io::Result<(u8, i64)> {
-        // The shortest line has a kind, a digit and its end.
-        self.fill(4)?;
-        let kind = self.buffer[self.at];
-        let (mut at, mut number, mut sign) = (self.at + 1, 0, 1);
-        loop {
-            if at >= self.end {
-                let seen = at - self.at;
-                self.fill(seen + 1)?;
-                at = self.at + seen;
-            }
-            match self.buffer[at] {
-                b'-' => sign = -1,
-                digit @ b'0'..=b'9' => number = number * 10 + i64::from(digit - b'0'),
-                b'\n' => break,
-                _ => {}
-            }
-            at += 1;
-        }
-        self.at = at + 1;
-        Ok((kind, sign * number))
-    }
-
-    /// Reads until so many bytes lie ready.
-    #[inline]
-    fn fill(&mut self, bytes: usize) -> io::Result<()> {
-        while self.end - self.at < bytes {
-            if self.at + bytes > self.buffer.len() || self.at == self.end {
-                self.buffer.copy_within(self.at..self.end, 0);
-                (self.at, self.end) = (0, self.end - self.at);
-            }
-            match self.stream.read(&mut self.buffer[self.end..])? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => self.end += read,
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn unexpected(kind: u8) -> io::Error {

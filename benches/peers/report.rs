@@ -9,11 +9,13 @@ use crate::{
     rounds::{Rates, Spread, quantity},
 };
 
-/// What a ratio should be.
+/// What a ratio should be, or the value itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    AtLeast(f64),
-    AtMost(f64),
+    RatioAtLeast(f64),
+    RatioAtMost(f64),
+    ValueAtLeast(f64),
+    ValueAtMost(f64),
 }
 
 /// One line of the table.
@@ -28,54 +30,80 @@ pub(crate) struct Figure {
     /// The first side against itself.
     pub(crate) same: Option<Spread>,
     pub(crate) goal: Option<Goal>,
+    /// How many records there were, where figures are to be drawn over that.
+    pub(crate) records: Option<u64>,
 }
 
 impl Figure {
-    /// The rate of the first side against that of another.
+    /// The rate of the first side against that of another, in keys a second.
     pub(crate) fn rate(rates: &Rates, side: usize, what: impl Into<String>, against: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            value: Spread::of(rates.sides[0].clone()).median,
-            unit: "keys/s",
-            against: against.into(),
-            peer_value: Some(Spread::of(rates.sides[side].clone()).median),
-            ratio: Some(Spread::of_ratios(&rates.sides[0], &rates.sides[side])),
-            same: Some(Spread::of_ratios(&rates.sides[0], &rates.again)),
-            goal: None,
-        }
+        Self::compare(&rates.sides[0], &rates.sides[side], &rates.again, "keys/s", what, against)
     }
 
-    /// The time a key takes on the first side, against that on another.
+    /// The time a key takes on the first side, against that on another, in nanoseconds.
     pub(crate) fn time(rates: &Rates, side: usize, what: impl Into<String>, against: impl Into<String>) -> Self {
         let nanoseconds = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
         let [ours, theirs, again] = [&rates.sides[0], &rates.sides[side], &rates.again].map(|r| nanoseconds(r));
+        Self::compare(&ours, &theirs, &again, "ns/key", what, against)
+    }
+
+    /// Figures of the first side, of another, and of the first side once more, round by round.
+    pub(crate) fn compare(
+        ours: &[f64],
+        theirs: &[f64],
+        again: &[f64],
+        unit: &'static str,
+        what: impl Into<String>,
+        against: impl Into<String>,
+    ) -> Self {
         Self {
             what: what.into(),
-            value: Spread::of(ours.clone()).median,
-            unit: "ns/key",
+            value: Spread::of(ours.to_vec()).median,
+            unit,
             against: against.into(),
-            peer_value: Some(Spread::of(theirs.clone()).median),
-            ratio: Some(Spread::of_ratios(&ours, &theirs)),
-            same: Some(Spread::of_ratios(&ours, &again)),
+            peer_value: Some(Spread::of(theirs.to_vec()).median),
+            ratio: Some(Spread::of_ratios(ours, theirs)),
+            same: Some(Spread::of_ratios(ours, again)),
             goal: None,
+            records: None,
         }
     }
 
-    pub(crate) fn at_least(mut self, goal: f64) -> Self {
-        self.goal = Some(Goal::AtLeast(goal));
+    /// A value that was measured once, beside that of another if there is one.
+    pub(crate) fn once(
+        value: f64,
+        unit: &'static str,
+        what: impl Into<String>,
+        against: impl Into<String>,
+        peer_value: Option<f64>,
+    ) -> Self {
+        let ratio = peer_value.map(|peer| Spread::of(vec![value / peer]));
+        let (what, against) = (what.into(), against.into());
+        Self { what, value, unit, against, peer_value, ratio, same: None, goal: None, records: None }
+    }
+
+    pub(crate) fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
         self
     }
 
-    pub(crate) fn at_most(mut self, goal: f64) -> Self {
-        self.goal = Some(Goal::AtMost(goal));
-        self
+    /// The ratio should be so much or more.
+    pub(crate) fn at_least(self, goal: f64) -> Self {
+        self.goal(Goal::RatioAtLeast(goal))
+    }
+
+    /// The ratio should be so much or less.
+    pub(crate) fn at_most(self, goal: f64) -> Self {
+        self.goal(Goal::RatioAtMost(goal))
     }
 
     fn is_met(&self) -> Option<bool> {
-        let ratio = self.ratio.as_ref()?.median;
+        let ratio = self.ratio.as_ref().map(|ratio| ratio.median);
         Some(match self.goal? {
-            Goal::AtLeast(goal) => ratio >= goal,
-            Goal::AtMost(goal) => ratio <= goal,
+            Goal::RatioAtLeast(goal) => ratio? >= goal,
+            Goal::RatioAtMost(goal) => ratio? <= goal,
+            Goal::ValueAtLeast(goal) => self.value >= goal,
+            Goal::ValueAtMost(goal) => self.value <= goal,
         })
     }
 
@@ -95,8 +123,10 @@ impl Figure {
             or_none(self.ratio.as_ref().map(spread)),
             or_none(self.same.as_ref().map(|same| format!("{:.2} ({})", same.median, spread(same)))),
             or_none(self.goal.map(|goal| match goal {
-                Goal::AtLeast(goal) => format!(">= {goal}"),
-                Goal::AtMost(goal) => format!("<= {goal}"),
+                Goal::RatioAtLeast(goal) => format!(">= {goal}"),
+                Goal::RatioAtMost(goal) => format!("<= {goal}"),
+                Goal::ValueAtLeast(goal) => format!(">= {} {}", quantity(goal), self.unit),
+                Goal::ValueAtMost(goal) => format!("<= {} {}", quantity(goal), self.unit),
             })),
             or_none(self.is_met().map(|met| if met { "met" } else { "not met" }.into())),
         ]
@@ -115,6 +145,7 @@ impl Figure {
             "same": self.same.as_ref().map(|r| r.median),
             "rounds": self.ratio.as_ref().map(|r| r.rounds.clone()),
             "met": self.is_met(),
+            "records": self.records,
         })
     }
 }
@@ -159,7 +190,9 @@ impl Report {
 
     pub(crate) fn print(&self) {
         let titles = ["row", "what", "value", "against", "ratio", "spread", "A/A", "goal", ""].map(String::from);
-        let rows = self.figures.iter().map(|(row, figure)| figure.cells(*row));
+        let mut figures: Vec<_> = self.figures.iter().collect();
+        figures.sort_by_key(|(row, _)| *row);
+        let rows = figures.into_iter().map(|(row, figure)| figure.cells(*row));
         let lines: Vec<[String; 9]> = std::iter::once(titles).chain(rows).collect();
         let widths: Vec<usize> =
             (0..9).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();

@@ -17,44 +17,51 @@ pub(crate) struct Sample {
 /// One side of a comparison: asks for a burst of fresh keys, times that and nothing else.
 pub(crate) type Side<'a> = dyn FnMut() -> Sample + 'a;
 
-/// Rates of the sides, in keys a second, one a round; and those of the first side when it was run a second time in
-/// each round.
-pub(crate) struct Rates {
-    pub(crate) sides: Vec<Vec<f64>>,
-    pub(crate) again: Vec<f64>,
+/// What the sides measured, one figure a round; and what the first side did when it had a second turn in each round.
+pub(crate) struct Turns<T> {
+    pub(crate) sides: Vec<Vec<T>>,
+    pub(crate) again: Vec<T>,
 }
 
-/// Lets the sides take turns on the client's core. Every other round goes backwards, so that what drifts harms all of
-/// them alike.
+/// Keys a second.
+pub(crate) type Rates = Turns<f64>;
+
+/// Lets the sides take turns, each for the time of a round.
 pub(crate) fn interleave(options: &Options, sides: &mut [&mut Side<'_>]) -> Rates {
+    let mut timed: Vec<_> = sides.iter_mut().map(|side| || rate(options.round_time, *side)).collect();
+    let mut timed: Vec<&mut dyn FnMut() -> f64> = timed.iter_mut().map(|side| side as _).collect();
     let _pinned = Pinned::to(cores::CLIENT);
-    // The first burst opens windows and fills caches.
+    take_turns(options.rounds, |rate| format!("{} keys/s", quantity(*rate)), &mut timed)
+}
+
+/// Lets the sides take turns. Every other round goes backwards, so that what drifts harms all of them alike.
+pub(crate) fn take_turns<T>(
+    rounds: usize,
+    show: impl Fn(&T) -> String,
+    sides: &mut [&mut (dyn FnMut() -> T + '_)],
+) -> Turns<T> {
+    // The first turn opens windows and fills caches.
     for side in sides.iter_mut() {
         side();
     }
-    let mut rates = Rates { sides: vec![Vec::new(); sides.len()], again: Vec::new() };
-    for round in 0..options.rounds {
-        let mut order: Vec<usize> = (0..sides.len()).chain([0]).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        let mut first = None;
-        for side in order {
-            let rate = rate(options.round_time, sides[side]);
-            match first {
-                Some(first) if side == 0 => {
-                    let (rate, again) = if round % 2 == 1 { (rate, first) } else { (first, rate) };
-                    rates.sides[0].push(rate);
-                    rates.again.push(again);
-                }
-                _ if side == 0 => first = Some(rate),
-                _ => rates.sides[side].push(rate),
+    let mut turns = Turns { sides: sides.iter().map(|_| Vec::new()).collect(), again: Vec::new() };
+    for round in 0..rounds {
+        let backwards = round % 2 == 1;
+        if backwards {
+            turns.again.push(sides[0]());
+            for side in (0..sides.len()).rev() {
+                turns.sides[side].push(sides[side]());
             }
+        } else {
+            for side in 0..sides.len() {
+                turns.sides[side].push(sides[side]());
+            }
+            turns.again.push(sides[0]());
         }
-        let shown: Vec<_> = rates.sides.iter().map(|s| quantity(*s.last().expect("just pushed"))).collect();
-        eprintln!("  round {}: {} keys/s", round + 1, shown.join(", "));
+        let shown: Vec<_> = turns.sides.iter().filter_map(|side| side.last().map(&show)).collect();
+        eprintln!("  round {}: {}", round + 1, shown.join(", "));
     }
-    rates
+    turns
 }
 
 /// The rate of a few bursts, for choosing between ways to ask.

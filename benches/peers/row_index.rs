@@ -17,7 +17,7 @@ use crate::{
     Outcome, Skip,
     floor::Lines,
     keys::{Burst, Draw, WIDTH},
-    ours::BATCH_KEYS,
+    ours::{BATCH_KEYS, BURST_KEYS},
     report::Figure,
     rounds::{Sample, interleave, quantity},
     world::World,
@@ -37,7 +37,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
 }
 
 /// The index against the line, for keys drawn in one way.
-fn compare(world: &mut World, records: u64, draw: Draw, what: String) -> Result<Figure, Skip> {
+pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String) -> Result<Figure, Skip> {
     let view = world.index(records)?.view();
     let buckets = bucket_bytes(&view)?;
     let lines = Lines::new(buckets)?;
@@ -78,26 +78,29 @@ fn bucket_bytes(view: &View) -> Result<usize, Skip> {
 /// Every answer for its place and ID.
 fn check(view: &View, burst: &Burst) {
     let mut found = Vec::new();
-    answer(view, &burst.bytes, &mut Collect(&mut found));
+    let column = Column::Digests { kind: DigestKind::Sha256, bytes: &burst.bytes };
+    answer(view, &column, &mut Collect(&mut found));
     assert!(found == burst.listed, "answers of the index");
 }
 
 fn answer_all(view: &View, burst: &Burst) -> Count {
     let mut count = Count::default();
-    burst.bytes.chunks(BATCH_KEYS * WIDTH).for_each(|bytes| answer(view, bytes, &mut count));
+    for bytes in burst.bytes.chunks(BATCH_KEYS * WIDTH) {
+        answer(view, &Column::Digests { kind: DigestKind::Sha256, bytes }, &mut count);
+    }
     count
 }
 
-fn answer(view: &View, bytes: &[u8], sink: &mut impl Sink) {
-    let column = Column::Digests { kind: DigestKind::Sha256, bytes };
+/// Answers a batch in process.
+pub(crate) fn answer(view: &View, column: &Column<'_>, sink: &mut impl Sink) {
     let now = Timestamp::from_seconds(2_000_000_000).expect("not zero");
-    assert!(view.answer(0, &column, 0..u32::MAX, Detail::Winner, now, sink).is_continue());
+    assert!(view.answer(0, column, 0..u32::MAX, Detail::Winner, now, sink).is_continue());
 }
 
 /// Reads of every hit what the least of callers reads.
 #[derive(Default)]
-struct Count {
-    hits: u64,
+pub(crate) struct Count {
+    pub(crate) hits: u64,
     ids: u64,
 }
 
@@ -125,6 +128,3 @@ impl Sink for Collect<'_> {
         panic!("{exception:?}")
     }
 }
-
-/// Keys between two looks at the clock.
-const BURST_KEYS: u64 = 1 << 22;

@@ -1,15 +1,21 @@
 //! Snapshots of so many records, built once and kept.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use ksn::{
     Index,
     record::RecordSink,
-    snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
+    snapshot::{SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
 
-use crate::{Skip, keys, rounds::quantity};
+use crate::{Skip, keys, options::target, rounds::quantity};
 
 /// Part of the file names: raise it when the records that [`keys`] makes change.
 const VERSION: u32 = 1;
@@ -28,20 +34,12 @@ pub(crate) fn digests(records: u64) -> Result<PathBuf, Skip> {
 }
 
 /// A file that is built if it is not there, or if this version cannot read it.
-fn kept(name: &str, records: u64, fill: impl FnOnce(&mut SnapshotBuilder)) -> Result<PathBuf, Skip> {
-    let folder = folder();
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let path = folder.join(format!("{name}-v{VERSION}.ksn"));
-    if Snapshot::open(&path).is_ok() {
+pub(crate) fn kept(name: &str, records: u64, fill: impl FnOnce(&mut SnapshotBuilder)) -> Result<PathBuf, Skip> {
+    let path = folder()?.join(format!("{name}-v{VERSION}.ksn"));
+    if is_readable(&path) {
         return Ok(path);
     }
-    let wanted = records * BUILD_BYTES;
-    if let Some(available) = available_memory()
-        && wanted > available
-    {
-        let (wanted, available) = (quantity(wanted as f64), quantity(available as f64));
-        return Err(format!("building {name} takes about {wanted}B of memory, {available}B are available"));
-    }
+    need_memory(records * BUILD_BYTES, &format!("building {name}"))?;
     eprintln!("  building {}", path.display());
     let started = Instant::now();
     let mut builder = SnapshotBuilder::new();
@@ -57,21 +55,54 @@ fn kept(name: &str, records: u64, fill: impl FnOnce(&mut SnapshotBuilder)) -> Re
     Ok(path)
 }
 
-/// Opens a snapshot as a server does, into huge pages.
-pub(crate) fn open(path: &PathBuf) -> Result<Arc<Index>, Skip> {
-    eprintln!("  opening {}", path.display());
-    Index::open(path).map(Arc::new).map_err(|e| format!("{}: {e}", path.display()))
+/// Whether it is there, in the format of this version. The rest is checked when it is opened.
+fn is_readable(path: &Path) -> bool {
+    let mut head = [0; 12];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    // Magic and version, as `snapshot::open` has them.
+    read.is_ok() && head == *b"\x89KSN\r\n\x1a\n\x01\0\0\0"
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())).join("peers")
+/// Opens a snapshot as a server does, into huge pages.
+pub(crate) fn open(path: &Path) -> Result<Arc<Index>, Skip> {
+    let bytes = fs::metadata(path).map_or(0, |m| m.len());
+    need_memory(bytes, "opening the snapshot")?;
+    eprintln!("  opening {}, {}B", path.display(), quantity(bytes as f64));
+    Index::open(path).map(Arc::new).map_err(|e| format!("{}: {e}; delete it", path.display()))
+}
+
+/// Where files are kept from one run to the next.
+pub(crate) fn folder() -> Result<PathBuf, Skip> {
+    let folder = target().join("peers");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Memory of a process, in bytes, where the system says so.
+pub(crate) fn resident_memory(process: u32) -> Option<u64> {
+    kibibytes(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
 /// Memory that can be had without swapping, in bytes, where the system says so.
 pub(crate) fn available_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    kibibytes("/proc/meminfo", "MemAvailable:")
+}
+
+fn kibibytes(file: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
+}
+
+/// Whether so much memory is there for that.
+pub(crate) fn need_memory(bytes: u64, what: &str) -> Result<(), Skip> {
+    match available_memory() {
+        Some(available) if available < bytes => {
+            let (wanted, available) = (quantity(bytes as f64), quantity(available as f64));
+            Err(format!("{what} takes about {wanted}B of memory, {available}B are available"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a record takes while it is built, at most.

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use ksn::Index;
 
-use crate::{Skip, options::Options, redis::Redis, snapshots};
+use crate::{Skip, memcached::Memcached, options::Options, redis::Redis, snapshots};
 
 pub(crate) struct World {
     pub(crate) options: Options,
     index: Option<(u64, Arc<Index>)>,
     redis: Option<Redis>,
+    memcached: Option<Memcached>,
 }
 
 impl World {
     pub(crate) fn new(options: Options) -> Self {
-        Self { options, index: None, redis: None }
+        Self { options, index: None, redis: None, memcached: None }
     }
 
     /// An index of so many records. Only the last is kept: several of the large ones would not fit.
@@ -36,5 +37,18 @@ impl World {
             Some(redis) => Ok(redis),
             empty => Ok(empty.insert(Redis::start(self.options.records)?)),
         }
+    }
+
+    /// The same for memcached.
+    pub(crate) fn memcached(&mut self) -> Result<&Memcached, Skip> {
+        match &mut self.memcached {
+            Some(memcached) => Ok(memcached),
+            empty => Ok(empty.insert(Memcached::start(self.options.records)?)),
+        }
+    }
+
+    /// Lets go of everything, for rows that need the memory.
+    pub(crate) fn empty(&mut self) {
+        (self.index, self.redis, self.memcached) = (None, None, None);
     }
 }
