@@ -202,6 +202,8 @@ fn transport(stream_window: u32, window: u32, streams: u32, packets: Packets) ->
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
+        // A client is driven only while it has its turn; on a busy machine the others' may take long.
+        .max_idle_timeout(Some(VarInt::from_u32(600_000).into()))
         .send_fairness(false);
     if let Packets::Bytes(bytes) = packets {
         let mut discovery = MtuDiscoveryConfig::default();

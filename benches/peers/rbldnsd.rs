@@ -75,7 +75,9 @@ impl Rbldnsd {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        // It may have kept the earlier ones until now.
+        while socket.recv(&mut answer).is_ok() {}
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Ok(Self { _process: process, socket, _folder: folder }))
     }
 

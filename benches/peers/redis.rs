@@ -8,8 +8,6 @@ use std::{
     fs,
     io::{self, Write},
     net::{SocketAddr, TcpStream},
-    os::unix::net::UnixStream,
-    path::PathBuf,
     process::Command,
     sync::Arc,
     time::Instant,
@@ -33,7 +31,8 @@ pub(crate) struct Redis {
     process: Process,
     records: u64,
     pub(crate) tcp: SocketAddr,
-    pub(crate) unix: PathBuf,
+    #[cfg(unix)]
+    pub(crate) unix: std::path::PathBuf,
     tls: Option<(SocketAddr, CertificateDer<'static>)>,
     _folder: TempDir,
 }
@@ -42,8 +41,18 @@ pub(crate) struct Redis {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
     Tcp,
+    #[cfg(unix)]
     Unix,
     Tls,
+}
+
+impl Way {
+    /// Those without encryption.
+    pub(crate) const PLAIN: &[Self] = &[
+        Self::Tcp,
+        #[cfg(unix)]
+        Self::Unix,
+    ];
 }
 
 impl Redis {
@@ -52,8 +61,15 @@ impl Redis {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         // Where the build has no TLS, the option for it ends the server.
         let (process, tcp, tls) = Self::launch(&folder, true).or_else(|_| Self::launch(&folder, false))?;
-        let unix = folder.path().join("redis.sock");
-        let redis = Self { process, records, tcp, unix, tls, _folder: folder };
+        let redis = Self {
+            process,
+            records,
+            tcp,
+            #[cfg(unix)]
+            unix: folder.path().join("redis.sock"),
+            tls,
+            _folder: folder,
+        };
         redis.load()?;
         Ok(redis)
     }
@@ -93,7 +109,7 @@ impl Redis {
         eprintln!("  loading {} records into Redis", quantity(self.records as f64));
         let started = Instant::now();
         let fail = |e: io::Error| format!("Redis: {e}");
-        let mut wire = Wire::new(self.stream(Way::Unix)?);
+        let mut wire = Wire::new(self.stream(Way::Tcp)?);
         let mut pending = 0;
         let mut request = Vec::new();
         for first in (0..self.records).step_by(PAIRS as usize) {
@@ -125,7 +141,8 @@ impl Redis {
         };
         match way {
             Way::Tcp => Ok(Box::new(tcp(self.tcp).map_err(fail)?)),
-            Way::Unix => Ok(Box::new(UnixStream::connect(&self.unix).map_err(fail)?)),
+            #[cfg(unix)]
+            Way::Unix => Ok(Box::new(std::os::unix::net::UnixStream::connect(&self.unix).map_err(fail)?)),
             Way::Tls => {
                 let (address, certificate) = self.tls.as_ref().ok_or("this Redis has no TLS")?;
                 let mut roots = RootCertStore::empty();
@@ -152,7 +169,7 @@ impl Redis {
 
     /// The fastest of the ways to ask in bulk, encrypted or not.
     pub(crate) fn best_multi_get(&self, encrypted: bool) -> Result<MultiGet, Skip> {
-        let ways: &[Way] = if encrypted { &[Way::Tls] } else { &[Way::Tcp, Way::Unix] };
+        let ways = if encrypted { &[Way::Tls] } else { Way::PLAIN };
         let mut best: Option<(f64, MultiGet)> = None;
         for &way in ways {
             for keys_a_request in [100, 1_000, 4_096] {

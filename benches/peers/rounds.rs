@@ -14,6 +14,32 @@ pub(crate) struct Sample {
     pub(crate) time: Duration,
 }
 
+/// Measures what the calling thread itself runs, so that whatever else the machine does is left out; for work that
+/// needs no other thread. Elsewhere than on Unix it is a common clock.
+pub(crate) struct ThreadClock(Duration);
+
+impl ThreadClock {
+    pub(crate) fn start() -> Self {
+        Self(Self::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Self::now() - self.0
+    }
+
+    #[cfg(unix)]
+    fn now() -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
+    #[cfg(not(unix))]
+    fn now() -> Duration {
+        static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
+}
+
 /// One side of a comparison: asks for a burst of fresh keys, times that and nothing else.
 pub(crate) type Side<'a> = dyn FnMut() -> Sample + 'a;
 
@@ -49,12 +75,12 @@ pub(crate) fn take_turns<T>(
         let backwards = round % 2 == 1;
         if backwards {
             turns.again.push(sides[0]());
-            for side in (0..sides.len()).rev() {
-                turns.sides[side].push(sides[side]());
+            for (side, figures) in sides.iter_mut().zip(&mut turns.sides).rev() {
+                figures.push(side());
             }
         } else {
-            for side in 0..sides.len() {
-                turns.sides[side].push(sides[side]());
+            for (side, figures) in sides.iter_mut().zip(&mut turns.sides) {
+                figures.push(side());
             }
             turns.again.push(sides[0]());
         }

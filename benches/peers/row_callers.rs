@@ -14,11 +14,9 @@ use std::{
 };
 
 use ksn::{BlockingClient, Client, key::Key};
-use tokio::{
-    net::{TcpStream, UnixStream},
-    runtime::Runtime,
-    task::JoinSet,
-};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{net::TcpStream, runtime::Runtime, task::JoinSet};
 
 use crate::{
     Outcome, Skip,
@@ -38,7 +36,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let index = world.index(records)?;
     let redis = world.redis()?;
     let mut best: Option<(f64, Gets)> = None;
-    for way in [Way::Tcp, Way::Unix] {
+    for &way in Way::PLAIN {
         let mut gets = Gets::connect(redis, way)?;
         let rate = scout(&mut || gets.ask(&mut Draw::tenth(records)));
         eprintln!("  {}: {} keys/s", gets.name(), quantity(rate));
@@ -140,6 +138,7 @@ struct Gets {
 
 enum Connection {
     Tcp(TcpStream),
+    #[cfg(unix)]
     Unix(UnixStream),
 }
 
@@ -148,6 +147,7 @@ impl Gets {
         let runtime = one_thread();
         let connect = async || {
             Ok::<_, io::Error>(match way {
+                #[cfg(unix)]
                 Way::Unix => Connection::Unix(UnixStream::connect(&redis.unix).await?),
                 _ => {
                     let stream = TcpStream::connect(redis.tcp).await?;
@@ -229,6 +229,7 @@ impl Connection {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            #[cfg(unix)]
             Self::Unix(stream) => stream.try_write(bytes),
         }
     }
@@ -236,6 +237,7 @@ impl Connection {
     fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(bytes),
+            #[cfg(unix)]
             Self::Unix(stream) => stream.try_read(bytes),
         }
     }
@@ -243,6 +245,7 @@ impl Connection {
     async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
+            #[cfg(unix)]
             Self::Unix(stream) => stream.readable().await,
         }
     }
@@ -250,6 +253,7 @@ impl Connection {
     async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.writable().await,
+            #[cfg(unix)]
             Self::Unix(stream) => stream.writable().await,
         }
     }

@@ -20,7 +20,8 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     // Room for the largest.
     world.empty();
     let mut figures = Vec::new();
-    for records in SIZES {
+    let most = if world.options.quick { world.options.records } else { u64::MAX };
+    for records in SIZES.into_iter().filter(|&size| size <= most) {
         match at(world, records) {
             Ok(more) => figures.extend(more.into_iter().map(|figure| Figure { records: Some(records), ..figure })),
             Err(reason) => eprintln!("  left out {} records: {reason}", quantity(records as f64)),

@@ -4,7 +4,7 @@
 //! index's buckets and the same pages. With hits, the index also compares the whole digest and reads the record, which
 //! are two lines more for a tenth of the keys.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{cell::RefCell, ops::ControlFlow};
 
 use ksn::{
     View,
@@ -19,7 +19,7 @@ use crate::{
     keys::{Burst, Draw, WIDTH},
     ours::{BATCH_KEYS, BURST_KEYS},
     report::Figure,
-    rounds::{Sample, interleave, quantity},
+    rounds::{Sample, ThreadClock, interleave, quantity},
     world::World,
 };
 
@@ -44,10 +44,10 @@ pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String)
     let mut draw = draw;
     check(&view, &draw.burst(1 << 16));
     // Both sides draw from the same keys: neither finds what the other left in a cache.
-    let draw = std::cell::RefCell::new(draw);
+    let draw = RefCell::new(draw);
     let mut ours = || {
         let burst = draw.borrow_mut().burst(BURST_KEYS);
-        let started = Instant::now();
+        let started = ThreadClock::start();
         let count = answer_all(&view, &burst);
         let time = started.elapsed();
         assert_eq!(count.hits, burst.listed.len() as u64, "hits of the index");
@@ -56,7 +56,7 @@ pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String)
     };
     let mut floor = || {
         let burst = draw.borrow_mut().burst(BURST_KEYS);
-        let started = Instant::now();
+        let started = ThreadClock::start();
         let sum = burst.digests().chunks(BATCH_KEYS).map(|batch| lines.touch(batch)).sum::<u64>();
         let time = started.elapsed();
         assert_eq!(sum, burst.keys(), "every line holds 1");

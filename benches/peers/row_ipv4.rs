@@ -3,7 +3,7 @@
 //!
 //! The line lies in a table of 16 bytes a block: its ends and its record's number, the least that could be kept.
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     Outcome, Skip,
@@ -13,7 +13,7 @@ use crate::{
     ours::{BATCH_KEYS, BURST_KEYS, Batches, OurServer, Packets},
     rbldnsd::Rbldnsd,
     report::Figure,
-    rounds::{Sample, interleave},
+    rounds::{Sample, ThreadClock, interleave},
     row_index, snapshots,
     world::World,
 };
@@ -58,7 +58,7 @@ fn index_alone(world: &World, view: &ksn::View) -> Result<Figure, Skip> {
     let mut ours = || {
         let burst = draw.borrow_mut().burst(BURST_KEYS);
         let mut count = row_index::Count::default();
-        let started = Instant::now();
+        let started = ThreadClock::start();
         for number in 0.. {
             let Some(column) = burst.batch(number) else { break };
             row_index::answer(view, &column, &mut count);
@@ -69,7 +69,7 @@ fn index_alone(world: &World, view: &ksn::View) -> Result<Figure, Skip> {
     };
     let mut floor = || {
         let burst = draw.borrow_mut().burst(BURST_KEYS);
-        let started = Instant::now();
+        let started = ThreadClock::start();
         let sum = burst.bytes.chunks(BATCH_KEYS).map(|batch| lines.touch(batch)).sum::<u64>();
         let time = started.elapsed();
         assert_eq!(sum, burst.bytes.len() as u64, "every line holds 1");
