@@ -5,9 +5,10 @@
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
+
+use tokio::runtime::Runtime;
 
 use crate::{
     Outcome,
@@ -50,7 +51,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
         eprintln!("  round {}: {} handshakes/s", round + 1, quantity(rates[round]));
         members.iter().for_each(fleet::Member::leave);
         // Those that have left are drained before the next come.
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
+        rest(&runtime, Duration::from_millis(200));
     }
     let rate = Spread::of(rates);
     let what = "full handshakes with hello, a core each for client and server";
@@ -74,7 +75,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let what = format!("SHA-256, 10 % hits, spread over {BUSY} connections");
     figures.push(Figure::rate(&rates, 1, what, "one connection").at_least(0.6));
     busy.iter().for_each(fleet::Member::leave);
-    runtime.block_on(tokio::time::sleep(Duration::from_secs(1)));
+    rest(&runtime, Duration::from_secs(1));
 
     // A fresh server: what the busy ones left behind would be used again and hide what a connection takes.
     drop((ours, busy, server));
@@ -83,11 +84,15 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let few = runtime.block_on(fleet.join_all(100))?;
     let before = server.memory()?;
     let many = runtime.block_on(fleet.join_all(IDLE))?;
-    runtime.block_on(tokio::time::sleep(Duration::from_secs(2)));
-    thread::sleep(Duration::from_millis(100));
+    rest(&runtime, Duration::from_secs(2));
     let bytes = (server.memory()?.saturating_sub(before)) as f64 / IDLE as f64;
     drop((few, many));
     let what = format!("server's memory of an idle connection, {} of them", quantity(IDLE as f64));
     figures.push(Figure::once(bytes, "B", what, "-", None).goal(Goal::ValueAtMost(40.0 * 1024.0)));
     Ok(figures)
+}
+
+/// Drives the connections while nobody asks.
+fn rest(runtime: &Runtime, time: Duration) {
+    runtime.block_on(async { tokio::time::sleep(time).await });
 }
