@@ -16,7 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream, TransportConfig, VarInt,
+    AckFrequencyConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream, TransportConfig, VarInt,
+    congestion::CubicConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls::{RootCertStore, crypto::aws_lc_rs};
@@ -164,7 +165,7 @@ fn server_config(
         .map_err(|e| e.to_string())?;
     let tls = QuicServerConfig::try_from(tls).map_err(|e| e.to_string())?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(Arc::new(transport(REQUEST_WINDOW, 8 << 20, 65, packets))).migration(false);
+    config.transport_config(Arc::new(transport(REQUEST_WINDOW, SERVER_WINDOW, 65, packets))).migration(false);
     Ok(config)
 }
 
@@ -193,6 +194,10 @@ pub(crate) fn client_transport(packets: Packets) -> TransportConfig {
 const REQUEST_WINDOW: u32 = (4 << 20) + (1 << 10);
 const ANSWER_WINDOW: u32 = (8 << 20) + (1 << 10);
 
+/// What a client may have on its way: the buffer that Linux grants where `net.core.rmem_max` is 4 MiB, and half of what
+/// ours takes where more is granted.
+const SERVER_WINDOW: u32 = 4 << 20;
+
 fn transport(stream_window: u32, window: u32, streams: u32, packets: Packets) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
@@ -205,20 +210,23 @@ fn transport(stream_window: u32, window: u32, streams: u32, packets: Packets) ->
         // A client is driven only while it has its turn; on a busy machine the others' may take long.
         .max_idle_timeout(Some(VarInt::from_u32(600_000).into()))
         .send_fairness(false);
-    if let Packets::Bytes(bytes) = packets {
-        let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(bytes);
-        config.mtu_discovery_config(Some(discovery));
-    }
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(packets.bytes());
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(100));
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(1 << 20);
+    config
+        .mtu_discovery_config(Some(discovery))
+        .ack_frequency_config(Some(acknowledgements))
+        .congestion_controller_factory(Arc::new(congestion));
     config
 }
 
 /// An endpoint on a loopback socket with buffers as large as ours.
 pub(crate) fn endpoint(server: Option<quinn::ServerConfig>, packets: Packets) -> Result<Endpoint, Skip> {
     let mut config = EndpointConfig::default();
-    if let Packets::Bytes(bytes) = packets {
-        config.max_udp_payload_size(bytes).map_err(|e| e.to_string())?;
-    }
+    config.max_udp_payload_size(packets.bytes()).map_err(|e| e.to_string())?;
     let bind = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         let (_, _) = (socket.set_recv_buffer_size(8 << 20), socket.set_send_buffer_size(8 << 20));

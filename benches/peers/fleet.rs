@@ -3,9 +3,12 @@
 //! [`ksn::Client`] has a socket each, which ten thousand clients on one machine cannot have; so this speaks the
 //! protocol by itself, with the frames that [`ksn::wire`] has for everybody.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
 };
 
 use bytes::Bytes;
@@ -24,14 +27,48 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 
 use crate::{
     Skip, bare,
     child::ChildServer,
+    cores,
     keys::{Burst, WIDTH},
-    ours::{BATCH_KEYS, Packets},
+    ours::{BATCH_KEYS, Packets, one_thread},
 };
+
+/// A runtime with a thread of its own on the client's core, which keeps connections alive while others have their turn.
+pub(crate) struct Driven {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Driven {
+    pub(crate) fn new() -> Self {
+        let runtime = one_thread();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _pinned = cores::Pinned::to(cores::CLIENT);
+            runtime.block_on(async { drop(stopped.await) });
+        });
+        Self { handle, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.handle.block_on(work)
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// A connection whose hello was accepted.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ use ksn::{
     Certificate, Client, ClientConfig, Index, Pin, Server, ServerConfig, Trust,
     batch::Column,
     key::{Digest, DigestKind, Key},
+    limits::PACKET_BYTES_MAX,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -50,11 +51,13 @@ pub(crate) enum Packets {
     Bytes(u16),
 }
 
-/// Holds the packets of both ends to a size.
-fn hold_packets(_: &mut ServerConfig, _: &mut ClientConfig, packets: Packets) -> Result<(), Skip> {
-    match packets {
-        Packets::Default | Packets::Bytes(1_452) => Ok(()),
-        Packets::Bytes(bytes) => Err(format!("there is no setting for packets of {bytes} bytes")),
+impl Packets {
+    /// The most that one holds.
+    pub(crate) fn bytes(self) -> u16 {
+        match self {
+            Self::Default => PACKET_BYTES_MAX,
+            Self::Bytes(bytes) => bytes,
+        }
     }
 }
 
@@ -77,7 +80,7 @@ impl OurServer {
         let certificate = Certificate::SelfSigned { state: state.path().into() };
         let mut config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), certificate);
         let mut client = ClientConfig::new("", Trust::Pin(Pin::of_certificate(&[])));
-        hold_packets(&mut config, &mut client, packets)?;
+        (config.packet_bytes_max, client.packet_bytes_max) = (packets.bytes(), packets.bytes());
         // A machine that is busy with other things makes figures worse, and should not make them fail.
         config.limits.deadline_ms = PATIENCE.as_millis() as u32;
         client.lookup_timeout = PATIENCE;

@@ -5,18 +5,17 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
-
-use tokio::runtime::Runtime;
 
 use crate::{
     Outcome,
     child::ChildServer,
     cores::{self, Pinned},
-    fleet::{self, Fleet},
+    fleet::{self, Driven, Fleet},
     keys::Draw,
-    ours::{BURST_KEYS, OurClient, one_thread},
+    ours::{BURST_KEYS, OurClient},
     report::{Figure, Goal},
     rounds::{Sample, Spread, interleave, quantity},
     snapshots,
@@ -39,7 +38,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let records = world.options.records;
     let server = ChildServer::start(&snapshots::digests(records)?)?;
     let _pinned = Pinned::to(cores::CLIENT);
-    let runtime = one_thread();
+    let runtime = Driven::new();
     let fleet = Arc::new(runtime.block_on(async { Fleet::new(&server) })?);
     let mut figures = Vec::new();
 
@@ -51,7 +50,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
         eprintln!("  round {}: {} handshakes/s", round + 1, quantity(rates[round]));
         members.iter().for_each(fleet::Member::leave);
         // Those that have left are drained before the next come.
-        rest(&runtime, Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
     }
     let rate = Spread::of(rates);
     let what = "full handshakes with hello, a core each for client and server";
@@ -75,7 +74,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let what = format!("SHA-256, 10 % hits, spread over {BUSY} connections");
     figures.push(Figure::rate(&rates, 1, what, "one connection").at_least(0.6));
     busy.iter().for_each(fleet::Member::leave);
-    rest(&runtime, Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
 
     // A fresh server: what the busy ones left behind would be used again and hide what a connection takes.
     drop((ours, busy, server));
@@ -84,15 +83,10 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let few = runtime.block_on(fleet.join_all(100))?;
     let before = server.memory()?;
     let many = runtime.block_on(fleet.join_all(IDLE))?;
-    rest(&runtime, Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     let bytes = (server.memory()?.saturating_sub(before)) as f64 / IDLE as f64;
     drop((few, many));
     let what = format!("server's memory of an idle connection, {} of them", quantity(IDLE as f64));
     figures.push(Figure::once(bytes, "B", what, "-", None).goal(Goal::ValueAtMost(40.0 * 1024.0)));
     Ok(figures)
-}
-
-/// Drives the connections while nobody asks.
-fn rest(runtime: &Runtime, time: Duration) {
-    runtime.block_on(async { tokio::time::sleep(time).await });
 }
