@@ -1,0 +1,226 @@
+//! Many clients on one socket: connections that say hello, and ask.
+//!
+//! [`ksn::Client`] has a socket each, which ten thousand clients on one machine cannot have; so this speaks the
+//! protocol by itself, with the frames that [`ksn::wire`] has for everybody.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use ksn::{
+    batch::Column,
+    key::DigestKind,
+    wire::{self, AnswerView, FrameKind, HEADER_BYTES, Header, Hello, Welcome, write_request},
+};
+use quinn::{Connection, Endpoint, SendStream, crypto::rustls::QuicClientConfig};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
+
+use crate::{
+    Skip, bare,
+    child::ChildServer,
+    cores,
+    keys::{Burst, WIDTH},
+    ours::{BATCH_KEYS, Packets, one_thread},
+};
+
+/// A runtime with a thread of its own on the client's core, which keeps connections alive while others have their turn.
+pub(crate) struct Driven {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Driven {
+    pub(crate) fn new() -> Self {
+        let runtime = one_thread();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _pinned = cores::Pinned::to(cores::CLIENT);
+            runtime.block_on(async { drop(stopped.await) });
+        });
+        Self { handle, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.handle.block_on(work)
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A connection whose hello was accepted.
+#[derive(Clone)]
+pub(crate) struct Member {
+    connection: Connection,
+    /// Its end would say that the client leaves.
+    _control: Arc<SendStream>,
+}
+
+/// Where members come from. To be made within a runtime.
+pub(crate) struct Fleet {
+    endpoint: Endpoint,
+    config: quinn::ClientConfig,
+    server: std::net::SocketAddr,
+}
+
+impl Fleet {
+    pub(crate) fn new(server: &ChildServer) -> Result<Self, Skip> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned { pin: server.pin, provider }))
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+        // Every handshake is a full one.
+        tls.resumption = Resumption::disabled();
+        let tls = QuicClientConfig::try_from(tls).map_err(|e| e.to_string())?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        config.transport_config(Arc::new(bare::client_transport(Packets::Default)));
+        Ok(Self { endpoint: bare::endpoint(None, Packets::Default)?, config, server: server.address })
+    }
+
+    /// One member more: a full handshake, a hello, a welcome.
+    pub(crate) async fn join(&self) -> Result<Member, Skip> {
+        let fail = |e: &dyn std::error::Error| format!("a client of many: {e}");
+        let connecting =
+            self.endpoint.connect_with(self.config.clone(), self.server, "localhost").map_err(|e| fail(&e))?;
+        let connection = connecting.await.map_err(|e| fail(&e))?;
+        let (mut send, mut recv) = connection.open_bi().await.map_err(|e| fail(&e))?;
+        let hello = Hello::new("ksn-benchmark", "1", std::env::consts::OS).to_frame();
+        send.write_chunk(hello.into()).await.map_err(|e| fail(&e))?;
+        let mut header = [0; HEADER_BYTES];
+        recv.read_exact(&mut header).await.map_err(|e| fail(&e))?;
+        let header = Header::parse(&header).map_err(|e| fail(&e))?;
+        let mut body = vec![0; header.body_bytes as usize];
+        recv.read_exact(&mut body).await.map_err(|e| fail(&e))?;
+        Welcome::parse(&header, &body).map_err(|e| fail(&e))?;
+        Ok(Member { connection, _control: Arc::new(send) })
+    }
+
+    /// So many members, joining some at a time.
+    pub(crate) async fn join_all(self: &Arc<Self>, members: usize) -> Result<Vec<Member>, Skip> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut joining = JoinSet::new();
+        for _ in 0..JOINING {
+            let (fleet, next) = (self.clone(), next.clone());
+            joining.spawn(async move {
+                let mut joined = Vec::new();
+                while next.fetch_add(1, Relaxed) < members {
+                    joined.push(fleet.join().await?);
+                }
+                Ok::<_, Skip>(joined)
+            });
+        }
+        joining.join_all().await.into_iter().collect::<Result<Vec<_>, _>>().map(|joined| joined.concat())
+    }
+}
+
+impl Member {
+    pub(crate) fn leave(&self) {
+        self.connection.close(0u32.into(), b"");
+    }
+
+    /// Asks for a batch of digests; gives the number of hits.
+    pub(crate) async fn ask(&self, bytes: &[u8]) -> usize {
+        let column = Column::Digests { kind: DigestKind::Sha256, bytes };
+        let request = Bytes::from(write_request(&Default::default(), &[column]));
+        let (mut send, mut recv) = self.connection.open_bi().await.expect("a stream");
+        send.write_chunk(request).await.expect("it is taken");
+        send.finish().expect("it is open");
+        let frame = recv.read_to_end(1 << 24).await.expect("an answer");
+        let (header, body) = Header::split(&frame).expect("a frame");
+        assert!(header.kind == FrameKind::Answer, "an answer and no error");
+        AnswerView::parse(&header, body).expect("a sound answer").hits().len()
+    }
+}
+
+/// Asks for a burst, batch after batch over one member after the other; gives the number of hits.
+pub(crate) async fn exchange(members: &Arc<Vec<Member>>, burst: &Arc<Burst>, in_flight: usize) -> usize {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut askers = JoinSet::new();
+    for _ in 0..in_flight {
+        let (members, burst, next) = (members.clone(), burst.clone(), next.clone());
+        askers.spawn(async move {
+            let mut hits = 0;
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                let Some(bytes) = burst.bytes.chunks(BATCH_KEYS * WIDTH).nth(number) else { return hits };
+                hits += members[number % members.len()].ask(bytes).await;
+            }
+        });
+    }
+    askers.join_all().await.into_iter().sum()
+}
+
+/// Handshakes at a time.
+const JOINING: usize = 32;
+
+/// Trusts one certificate and checks its signature, as the client of the project does.
+#[derive(Debug)]
+struct Pinned {
+    pin: ksn::Pin,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if ksn::Pin::of_certificate(certificate) == self.pin {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC has no TLS 1.2".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

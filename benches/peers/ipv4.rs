@@ -1,0 +1,109 @@
+//! A million blocks of IPv4 addresses, and addresses to ask for.
+//!
+//! The address space is cut into parts of 4,096 addresses; most hold one block at a place that looks random: eight in
+//! ten are single addresses, the others a /28 or a /24. So what must be answered is known without a search.
+
+use std::net::Ipv4Addr;
+
+use ksn::{
+    batch::Column,
+    key::{Indicator, Ipv4Block},
+    record::{Listing, RecordSink, RecordType},
+    snapshot::SnapshotBuilder,
+};
+
+use crate::{
+    keys::random,
+    ours::{BATCH_KEYS, Batches},
+};
+
+/// How many blocks.
+pub(crate) const BLOCKS: u64 = 1_000_000;
+
+/// Addresses of a part, as a power of two.
+const PART_BITS: u32 = 12;
+
+/// The block in a part.
+pub(crate) fn block(part: u64) -> Ipv4Block {
+    let bits = random(part);
+    let address = (part as u32) << PART_BITS | (bits as u32 & ((1 << PART_BITS) - 1));
+    let prefix = match (bits >> 32) % 10 {
+        0..8 => 32,
+        8 => 28,
+        _ => 24,
+    };
+    Ipv4Block::containing(address.into(), prefix)
+}
+
+/// Adds a record for each block; its ID is the number of its part.
+pub(crate) fn fill(builder: &mut SnapshotBuilder) {
+    for part in 0..BLOCKS {
+        builder.add(
+            0,
+            Listing {
+                indicator: Indicator::Ipv4(block(part)),
+                id: part,
+                record_type: RecordType::Abuse,
+                name: "Abuse.Example",
+                source: "benchmark",
+                timestamp: None,
+                expiry: None,
+                port: None,
+            },
+        );
+    }
+}
+
+/// Addresses to ask for, and which of them lie in a block: the row, and the part.
+pub(crate) struct Addresses {
+    pub(crate) bytes: Vec<[u8; 4]>,
+    pub(crate) listed: Vec<(u32, u64)>,
+}
+
+impl Batches for Addresses {
+    fn batch(&self, number: usize) -> Option<Column<'_>> {
+        self.bytes.chunks(BATCH_KEYS).nth(number).map(Column::Ipv4)
+    }
+}
+
+/// Draws addresses: a tenth or none of them out of blocks, the others anywhere.
+pub(crate) struct DrawAddresses {
+    with_hits: bool,
+    drawn: u64,
+}
+
+impl DrawAddresses {
+    pub(crate) fn new(with_hits: bool) -> Self {
+        Self { with_hits, drawn: 0 }
+    }
+
+    pub(crate) fn burst(&mut self, keys: u64) -> Addresses {
+        let mut burst = Addresses { bytes: Vec::with_capacity(keys as usize), listed: Vec::new() };
+        while burst.bytes.len() < keys as usize {
+            let number = self.drawn;
+            self.drawn += 1;
+            let look = random(number ^ 0xadd7);
+            let from_block = self.with_hits && look.is_multiple_of(10);
+            let address = if from_block {
+                let block = block(number.wrapping_mul(STRIDE) % BLOCKS);
+                u32::from(block.first()) + (look >> 32) as u32 % block.addresses() as u32
+            } else {
+                // An odd factor: no address comes twice before all have come.
+                (number as u32).wrapping_mul(0x9e37_79b1)
+            };
+            let part = u64::from(address >> PART_BITS);
+            let listed = part < BLOCKS && block(part).contains(Ipv4Addr::from(address));
+            if listed && !from_block && !self.with_hits {
+                continue;
+            }
+            if listed {
+                burst.listed.push((burst.bytes.len() as u32, part));
+            }
+            burst.bytes.push(address.to_be_bytes());
+        }
+        burst
+    }
+}
+
+/// Steps through all parts: coprime to their number.
+const STRIDE: u64 = 618_033;
