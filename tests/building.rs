@@ -85,7 +85,7 @@ fn large_sets_are_built_the_same() {
     // 20,000 digests in one part and 20,000 in all, some of them twice and thrice, and IDs that repeat.
     let digest = |n: u32| {
         let mut bytes = *blake3::hash(&(n % 37_000).to_le_bytes()).as_bytes();
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             bytes[0] = 0x2a;
         }
         Indicator::Digest(Digest::new(DigestKind::Sha256, &bytes).unwrap())

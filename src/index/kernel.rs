@@ -6,7 +6,7 @@
 //! | AVX2 | 2 | 2 |
 //! | AVX-512 | 1 | 1 |
 //!
-//! Which one is used is found out when the program runs; all give the same answers, which the tests of this module
+//! Which one is used is found out when the program runs; all give the same answers, which tests
 //! hold them to. The loops around them are compiled once for each kernel, so that nothing is called for a key.
 
 use std::ops::Range;
@@ -88,6 +88,24 @@ impl Kernel {
             Instructions::Avx512 => unsafe { x86_64::segments_avx512(lines, addresses, rows, found) },
         }
     }
+}
+
+/// Every kernel that this processor can run, the portable one first.
+#[cfg(test)]
+pub(super) fn all() -> Vec<Kernel> {
+    let mut all = vec![Kernel::PORTABLE];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let fastest = Kernel::fastest();
+        if fastest != Kernel::PORTABLE {
+            // Whatever has AVX-512 has AVX2.
+            all.push(Kernel(Instructions::Avx2));
+        }
+        if fastest == Kernel(Instructions::Avx512) {
+            all.push(fastest);
+        }
+    }
+    all
 }
 
 /// One bit for each slot with that fingerprint.
@@ -192,28 +210,3 @@ mod x86_64 {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every kernel that this processor can run, the portable one first.
-    pub(in crate::index) fn all() -> Vec<Kernel> {
-        let mut all = vec![Kernel::PORTABLE];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let fastest = Kernel::fastest();
-            if fastest != Kernel::PORTABLE {
-                // Whatever has AVX-512 has AVX2.
-                all.push(Kernel(Instructions::Avx2));
-            }
-            if fastest == Kernel(Instructions::Avx512) {
-                all.push(fastest);
-            }
-        }
-        all
-    }
-}
-
-#[cfg(test)]
-pub(super) use tests::all;

@@ -35,7 +35,7 @@ impl<T> Part<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.pieces.last().map_or(0, |last| (self.pieces.len() - 1 << PIECE_BITS) + last.len())
+        self.pieces.last().map_or(0, |last| ((self.pieces.len() - 1) << PIECE_BITS) + last.len())
     }
 
     #[inline]
@@ -62,7 +62,7 @@ impl<T> Part<T> {
     pub(super) fn truncate(&mut self, len: usize) {
         self.pieces.truncate(len.div_ceil(1 << PIECE_BITS));
         if let Some(last) = self.pieces.last_mut()
-            && len % (1 << PIECE_BITS) != 0
+            && !len.is_multiple_of(1 << PIECE_BITS)
         {
             last.truncate(len % (1 << PIECE_BITS));
         }

@@ -180,7 +180,7 @@ fn place(prefixes: &[u64]) -> (Vec<u8>, Vec<usize>) {
     let count = prefixes.len().div_ceil(8);
     let mut own = vec![Vec::new(); count + 1];
     for (n, prefix) in prefixes.iter().enumerate() {
-        own[((prefix >> 32) * count as u64 >> 32) as usize].push(n);
+        own[(((prefix >> 32) * count as u64) >> 32) as usize].push(n);
     }
     let mut rows: Vec<u8> = Vec::new();
     let (mut order, mut tail, mut overflow) = (Vec::<usize>::new(), Vec::<usize>::new(), Vec::<usize>::new());

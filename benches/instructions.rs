@@ -1,0 +1,165 @@
+//! How many instructions the work takes that is done for every key: a guard against growing slower unnoticed, on
+//! machines too noisy to time anything.
+//!
+//! ```sh
+//! cargo install gungraun-runner --version 0.20.0   # once; and valgrind, from the system's packages
+//! cargo bench --bench instructions
+//! ```
+//!
+//! It fails when a figure is more than 5 % above the one that is written beside it here. Whoever makes something better
+//! lowers it; whoever must make it worse says why in the commit. Instructions are not time: neither waiting for memory
+//! nor what is prefetched shows in them. Valgrind has no AVX-512, so the AVX2 kernels are what is counted.
+
+#![allow(missing_docs, reason = "the macros make items without")]
+
+use std::{collections::BTreeMap, hint::black_box, ops::ControlFlow};
+
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use ksn::{
+    Index, WebAddress,
+    batch::{Column, Detail, Exception, Hit, Matched, Position, Sink},
+    key::{Digest, DigestKind, Indicator},
+    record::{Listing, RecordSink, RecordType},
+    snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
+    timestamp::Timestamp,
+    wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header, RequestLimits, RequestView, write_request},
+};
+
+/// What a figure may grow to.
+fn at_most(committed: u64) -> LibraryBenchmarkConfig {
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(Callgrind::default().hard_limits([(EventKind::Ir, committed + committed / 20)]));
+    config
+}
+
+const KEYS: u32 = 4_096;
+const RECORDS: u32 = 20_000;
+
+fn digest(number: u32) -> [u8; 32] {
+    *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+/// A batch of which a tenth is listed.
+fn batch() -> Vec<u8> {
+    (0..KEYS).flat_map(|n| digest(if n % 10 == 0 { n } else { RECORDS + n })).collect()
+}
+
+fn request() -> Vec<u8> {
+    write_request(&Default::default(), &[Column::Digests { kind: DigestKind::Sha256, bytes: &batch() }])
+}
+
+fn index() -> (Index, Vec<u8>) {
+    let mut builder = SnapshotBuilder::new();
+    for number in 0..RECORDS {
+        let name = format!("Trojan.Family{}", number / 50);
+        builder.add(
+            0,
+            Listing {
+                indicator: Indicator::Digest(Digest::new(DigestKind::Sha256, &digest(number)).expect("32 bytes")),
+                id: number.into(),
+                record_type: RecordType::Malware,
+                name: &name,
+                source: "benchmark",
+                timestamp: None,
+                expiry: None,
+                port: None,
+            },
+        );
+    }
+    let created = Timestamp::from_seconds(1).expect("not zero");
+    let info = SnapshotInfo { dataset: "b".into(), generation: 1, created, compiled_with: BTreeMap::new() };
+    let built = builder.finish(&info).expect("it fits");
+    let index = Index::new(Snapshot::from_bytes(built.into_bytes()).expect("it was just built"));
+    (index, batch())
+}
+
+/// Counts hits, which is the least that a caller does.
+struct Count(u64);
+
+impl Sink for Count {
+    fn hit(&mut self, _: Position, hit: &Hit<'_>) -> ControlFlow<()> {
+        self.0 += hit.id;
+        ControlFlow::Continue(())
+    }
+
+    fn exception(&mut self, _: Position, _: Exception) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+/// Addresses as mail and proxies show them.
+fn addresses() -> Vec<&'static str> {
+    vec![
+        "http://example.com/",
+        "https://www.example.co.uk/news/2026/11/22/index.html?ref=mail&utm_source=x#top",
+        "http://198.51.100.23:8080/bins/arm7",
+        "HTTP://User:Secret@WWW.Example.COM:80/%7Ejoe/../a/./b//c?d=%41",
+        "http://xn--bcher-kva.example/caf%C3%A9",
+        "https://bücher.example/straße?q=grün",
+        "ftp://files.example.org/pub/linux/kernel/v6.x/linux-6.12.tar.xz",
+        "hxxp://evil[.]example/gate.php?id=1&os=win&v=10",
+    ]
+}
+
+#[library_benchmark(config = at_most(PARSE))]
+#[bench::sha256(request())]
+fn parse(frame: Vec<u8>) -> u64 {
+    let (header, body) = Header::split(&frame).expect("a frame");
+    black_box(RequestView::parse(&header, body, &RequestLimits::default()).expect("a request").keys())
+}
+
+#[library_benchmark(config = at_most(PROBE))]
+#[bench::sha256(index())]
+fn probe((index, keys): (Index, Vec<u8>)) -> u64 {
+    let column = Column::Digests { kind: DigestKind::Sha256, bytes: &keys };
+    let mut count = Count(0);
+    let now = Timestamp::from_seconds(2).expect("not zero");
+    let _ = index.view().answer(0, &column, 0..KEYS, Detail::Winner, now, &mut count);
+    std::mem::forget(index);
+    black_box(count.0)
+}
+
+fn writer() -> (AnswerWriter, Vec<String>) {
+    (AnswerWriter::new(AnswerCaps::default()), (0..100).map(|n| format!("Trojan.Family{n}")).collect())
+}
+
+#[library_benchmark(config = at_most(ENCODE))]
+#[bench::tenth(writer())]
+fn encode((mut writer, names): (AnswerWriter, Vec<String>)) -> usize {
+    writer.begin(1);
+    for row in (0..KEYS).step_by(10) {
+        let number = row / 10 % 100;
+        let hit = Hit {
+            id: row.into(),
+            record_type: RecordType::Malware,
+            name: &names[number as usize],
+            name_number: number,
+            source: "benchmark",
+            source_number: 0,
+            timestamp: None,
+            expiry: None,
+            port: None,
+            matched: Matched::Digest,
+        };
+        let _ = writer.hit(Position { column: 0, row }, &hit);
+    }
+    writer.answered(0, KEYS);
+    let meta = AnswerMeta { dataset: "b", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
+    black_box(writer.finish(&meta).len())
+}
+
+#[library_benchmark(config = at_most(CANONICALISE))]
+#[bench::mixed(addresses())]
+fn canonicalise(addresses: Vec<&'static str>) -> usize {
+    let known = addresses.iter().filter_map(|address| WebAddress::parse(address).ok());
+    black_box(known.map(|address| address.as_str().len()).sum())
+}
+
+library_benchmark_group!(name = every_key; benchmarks = parse, probe, encode, canonicalise);
+main!(library_benchmark_groups = every_key);
+
+/// Instructions of the last time that somebody looked.
+const PARSE: u64 = 1_000;
+const PROBE: u64 = 1_000;
+const ENCODE: u64 = 1_000;
+const CANONICALISE: u64 = 1_000;
