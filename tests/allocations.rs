@@ -71,7 +71,7 @@ fn index() -> Index {
         let sha256 = Digest::new(DigestKind::Sha256, &digest(number)).unwrap();
         add(Indicator::Digest(sha256), number, RecordType::Malware);
         // Some keys have several records, of which one must win.
-        if number % 16 == 0 {
+        if number.is_multiple_of(16) {
             add(Indicator::Digest(sha256), RECORDS + number, RecordType::Adware);
         }
         add(Indicator::Ipv4(Ipv4Block::from(std::net::Ipv4Addr::from(number << 8))), number, RecordType::Abuse);
@@ -112,7 +112,7 @@ fn allocations_of(index: &Index, frame: &[u8], writer: &mut AnswerWriter, hits: 
 }
 
 fn request(keys: u32, one_in: u32) -> Vec<u8> {
-    let listed = |n: u32| if n % one_in == 0 { n } else { RECORDS + n };
+    let listed = |n: u32| if n.is_multiple_of(one_in) { n } else { RECORDS + n };
     let digests: Vec<u8> = (0..keys).flat_map(|n| digest(listed(n))).collect();
     let ipv4: Vec<[u8; 4]> = (0..keys).map(|n| (listed(n) << 8).to_be_bytes()).collect();
     let texts: Vec<String> = (0..keys / 8).map(|n| address(listed(n))).collect();
