@@ -48,7 +48,7 @@ impl Args {
         let found = if server.is_none() {
             in_process(&ask::open(&db)?)
         } else {
-            let asker = Where { server, ca, pin, db: None }.open()?;
+            let asker = Where { server, ca, pin, db: None, prefix: None }.open()?;
             let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
             at_server(&snapshot, &asker)?
         };

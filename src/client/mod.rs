@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     answer::{self, Answer},
-    batch::{Column, Detail},
+    batch::Column,
     key::{Key, KeyKind},
     wire::Welcome,
 };
@@ -117,7 +117,7 @@ impl Client {
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
         let mut broken = None;
-        if let Some(mut lookup) = self.join(keys, options.detail, after) {
+        if let Some(mut lookup) = self.join(keys, options, after) {
             lead(&mut lookup);
             match lookup.answers().await {
                 Err(error) if error.is_loss() => broken = Some(lookup.session()),
@@ -131,11 +131,11 @@ impl Client {
     }
 
     /// Adds keys to a batch that others share, if there is a connection and the keys suit.
-    fn join(&self, keys: &[Key], detail: Detail, after: Duration) -> Option<SharedLookup> {
+    fn join(&self, keys: &[Key], options: &LookupOptions, after: Duration) -> Option<SharedLookup> {
         let status = self.status.borrow();
         let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
         keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
-        Some(SharedLookup::join(session, keys, detail, after))
+        Some(SharedLookup::join(session, keys, options, after))
     }
 
     /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
@@ -150,7 +150,7 @@ impl Client {
             loop {
                 let session = self.session(broken.as_ref(), deadline).await?;
                 let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &self.status.borrow()));
-                match lookup::ask_all(&session, keys, options.detail, deadline, warn).await {
+                match lookup::ask_all(&session, keys, options, deadline, warn).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
                 }
