@@ -19,6 +19,9 @@ pub struct Answer {
     /// Whether there are more records than [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) or the size of
     /// a frame let through.
     pub is_cut: bool,
+    /// How many records were proposed for a digest that was asked by its prefix: those of all listed digests that begin
+    /// so. 0 for a key that was asked whole.
+    pub candidates: u32,
     /// Why there is no answer, when there is none.
     pub reason: Option<Exception>,
 }
@@ -26,7 +29,15 @@ pub struct Answer {
 impl Answer {
     /// The answer to a key of which nothing is known.
     pub fn unknown(origin: Origin, generation: u64) -> Self {
-        Self { status: Status::Unknown, origin, generation, records: Vec::new(), is_cut: false, reason: None }
+        Self {
+            status: Status::Unknown,
+            origin,
+            generation,
+            records: Vec::new(),
+            is_cut: false,
+            candidates: 0,
+            reason: None,
+        }
     }
 
     /// The answer to a key that was not asked (yet).
@@ -58,7 +69,8 @@ pub enum Status {
     Unknown,
     /// Nobody here can answer a key of this kind.
     Unsupported,
-    /// The key is malformed.
+    /// The key is malformed; or, with [`Answer::is_cut`], it was asked by a prefix that more digests share than a frame
+    /// holds, and has to be asked whole.
     Error,
     /// It was not asked.
     NotAsked,

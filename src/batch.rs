@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use zerocopy::little_endian::U32;
 
 use crate::{
-    key::{DigestKind, Ipv4Block, KeyKind, Scope},
+    key::{DigestKind, Ipv4Block, KeyKind, PrefixWidth, Scope},
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -23,6 +23,15 @@ pub enum Column<'a> {
         /// Their bytes: a multiple of the width.
         bytes: &'a [u8],
     },
+    /// The first bytes of digests of one kind, without gaps: a key stands for every digest that begins so.
+    Prefixes {
+        /// Their kind.
+        kind: DigestKind,
+        /// How many bytes of each.
+        width: PrefixWidth,
+        /// Their bytes: a multiple of the width.
+        bytes: &'a [u8],
+    },
     /// Canonical web addresses.
     Web(Texts<'a>),
     /// IPv4 addresses in network byte order.
@@ -34,6 +43,7 @@ impl Column<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Self::Digests { kind, bytes } => bytes.len() / kind.width(),
+            Self::Prefixes { width, bytes, .. } => bytes.len() / width.bytes(),
             Self::Web(texts) => texts.len(),
             Self::Ipv4(addresses) => addresses.len(),
         }
@@ -42,9 +52,17 @@ impl Column<'_> {
     /// Their kind.
     pub fn kind(&self) -> KeyKind {
         match self {
-            Self::Digests { kind, .. } => KeyKind::Digest(*kind),
+            Self::Digests { kind, .. } | Self::Prefixes { kind, .. } => KeyKind::Digest(*kind),
             Self::Web(_) => KeyKind::Web,
             Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+
+    /// How many bytes of a digest its keys leave out: those that [`Matched::Suffix`] has. 0 for whole keys.
+    pub fn suffix_width(&self) -> usize {
+        match self {
+            Self::Prefixes { kind, width, .. } => kind.width() - width.bytes(),
+            Self::Digests { .. } | Self::Web(_) | Self::Ipv4(_) => 0,
         }
     }
 }
@@ -135,6 +153,8 @@ pub struct Hit<'a> {
 pub enum Matched<'a> {
     /// The whole digest.
     Digest,
+    /// The prefix that was asked, of a digest that goes on like this.
+    Suffix(&'a [u8]),
     /// This expression, with the scope of its record.
     Web(Scope, &'a [u8]),
     /// This block.
@@ -166,7 +186,8 @@ impl Exception {
 ///
 /// `Break` means that there is no room: the engine stops, and the key whose hit was refused counts as not answered.
 pub trait Sink {
-    /// Takes one record of the key at that position. Hits of one key come together, the winner first.
+    /// Takes one record of the key at that position. Hits of one key come together, the winner first; of a prefix those
+    /// of each digest that begins so come together, one digest after the other.
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()>;
 
     /// Takes the exception of the key at that position.
@@ -176,7 +197,7 @@ pub trait Sink {
 /// How much of what is known of a key is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// The record that wins.
+    /// The record that wins; of a prefix, for each digest that begins so.
     #[default]
     Winner,
     /// Every record that matches, in order of precedence.

@@ -129,7 +129,7 @@ impl Sink for Collector<'_> {
             return ControlFlow::Continue(());
         }
         let (matched, scope) = match hit.matched {
-            Matched::Digest => (None, None),
+            Matched::Digest | Matched::Suffix(_) => (None, None),
             // Expressions were found to be ASCII when the snapshot was opened.
             Matched::Web(scope, text) => (Some(String::from_utf8_lossy(text).as_ref().into()), Some(scope)),
             Matched::Block(block) => (Some(block.to_string().into()), None),

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ksn::{
     Key, WebAddress,
     batch::{Detail, Exception},
-    engine::Index,
-    key::{Digest, DigestKind, Indicator, Ipv4Block, KeyKind, Scope},
+    engine::{Index, View},
+    key::{Digest, DigestKind, Indicator, Ipv4Block, KeyKind, PrefixWidth, Scope},
     record::{RecordType, derived_id},
     snapshot::Snapshot,
     timestamp::Timestamp,
@@ -28,7 +28,7 @@ use proptest::{
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    ask::{Keys, ask, build},
+    ask::{Keys, ask, build, by_digest},
     naive::{Naive, Row},
 };
 
@@ -212,7 +212,27 @@ fn check(rows: &[Row], keys: Vec<Key>, now: Timestamp) {
             assert_eq!(all.hits[place], expected, "{key}");
             assert_eq!(winners.hits[place][..], expected[..expected.len().min(1)], "{key}");
         }
+        if let KeyKind::Digest(_) = kind {
+            check_prefixes(&view, &naive, &keys, now, &[]);
+        }
         assert!(all.exceptions.iter().chain(&winners.exceptions).all(Option::is_none));
+    }
+}
+
+/// The same by prefixes: every digest that begins as the key does, with its records, once.
+fn check_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
+    for width in [PrefixWidth::Eight, PrefixWidth::Four] {
+        let laid_out = Keys::prefixes(width, keys);
+        let column = laid_out.column(keys[0].kind());
+        let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
+        let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
+        for (place, key) in keys.iter().enumerate() {
+            let Key::Digest(digest) = key else { panic!("{key} is no digest") };
+            let mut expected = naive.candidates(digest, width, now);
+            assert_eq!(by_digest(&all.hits[place]), expected, "{key}, {width:?}");
+            expected.iter_mut().for_each(|answers| answers.truncate(1));
+            assert_eq!(by_digest(&winners.hits[place]), expected, "{key}, {width:?}");
+        }
     }
 }
 
@@ -275,6 +295,9 @@ proptest! {
                 })
                 .collect();
             prop_assert_eq!(answers.hits, expected);
+            if let KeyKind::Digest(_) = kind {
+                check_prefixes(&index.view(), &naive, &keys, now, &room);
+            }
         }
     }
 

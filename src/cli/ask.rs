@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
 use ksn::{
-    Answer, BlockingClient, Client, ClientConfig, ConnectError, Index, Key, LookupOptions, Pin, Trust, batch::Detail,
-    key::KeyKind, timestamp::Timestamp,
+    Answer, BlockingClient, Client, ClientConfig, ConnectError, Index, Key, LookupOptions, Pin, Trust,
+    batch::Detail,
+    key::{KeyKind, PrefixWidth},
+    timestamp::Timestamp,
 };
 
 use super::state::{self, Serving};
@@ -19,6 +21,14 @@ pub(super) struct Where {
     /// Ask this snapshot in this process, without a server.
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     db: Option<PathBuf>,
+
+    /// Send only the first 8 or 4 bytes of each digest; answers stay exact.
+    ///
+    /// The server answers with every record that begins so, and what was meant is picked here. 8 saves traffic. 4 hides
+    /// digests that are not listed: a listed one can be guessed by the server, and one object that is asked under several
+    /// kinds narrows itself down. Web addresses and IPv4 addresses are sent whole.
+    #[arg(long, value_name = "BYTES", value_parser = prefix_width, conflicts_with = "db")]
+    pub(super) prefix: Option<PrefixWidth>,
 }
 
 /// Which server to ask, and how it is recognised. Without any of it, the one that was last started on this machine.
@@ -37,10 +47,16 @@ pub(super) struct WhichServer {
     pin: Option<Pin>,
 }
 
+fn prefix_width(text: &str) -> Result<PrefixWidth, String> {
+    let bytes = text.parse().ok().and_then(PrefixWidth::from_bytes);
+    bytes.ok_or_else(|| "expected 8, which saves traffic, or 4, which hides digests that are not listed".into())
+}
+
 /// Answers keys, or says why nobody does.
 pub(super) enum Asker {
     Local(Box<Index>),
-    Server(Box<BlockingClient>),
+    /// A server, which is asked in this way but for the detail.
+    Server(Box<BlockingClient>, LookupOptions),
     /// Nobody, for this reason.
     Gone(String),
 }
@@ -51,18 +67,18 @@ impl Where {
     pub(super) fn open(&self) -> Result<Asker> {
         match &self.db {
             Some(path) => Ok(Asker::Local(Box::new(open(path)?))),
-            None => self.server.connect(),
+            None => self.server.connect(LookupOptions { prefix: self.prefix, ..LookupOptions::default() }),
         }
     }
 }
 
 impl WhichServer {
-    /// Connects, see [`Where::open`].
-    pub(super) fn connect(&self) -> Result<Asker> {
+    /// Connects and asks in that way, see [`Where::open`].
+    pub(super) fn connect(&self, options: LookupOptions) -> Result<Asker> {
         let config = self.config()?;
         let server = config.server.clone();
         Ok(match Client::spawn(config) {
-            Ok(client) => Asker::Server(Box::new(client)),
+            Ok(client) => Asker::Server(Box::new(client), options),
             Err(e) => Asker::Gone(self.explain(&e, &server)),
         })
     }
@@ -115,7 +131,7 @@ impl Asker {
     pub(super) fn records(&self, kind: KeyKind) -> Option<u64> {
         match self {
             Self::Local(index) => Some(index.view().records(kind)),
-            Self::Server(client) => Some(client.welcome().records(kind)),
+            Self::Server(client, _) => Some(client.welcome().records(kind)),
             Self::Gone(_) => None,
         }
     }
@@ -124,8 +140,8 @@ impl Asker {
     pub(super) fn ask(&self, keys: &[Key], detail: Detail) -> Result<Vec<Answer>, String> {
         match self {
             Self::Local(index) => Ok(index.lookup(keys, detail, now())),
-            Self::Server(client) => {
-                let options = LookupOptions { detail, ..LookupOptions::default() };
+            Self::Server(client, options) => {
+                let options = LookupOptions { detail, ..*options };
                 client.lookup_with(keys, &options).map_err(|e| e.to_string())
             }
             Self::Gone(reason) => Err(reason.clone()),

@@ -96,6 +96,7 @@ impl Args {
             kinds: Vec::new(),
             detail: if self.all { Detail::All } else { Detail::Winner },
             is_json: self.json,
+            has_candidates: self.whom.prefix.is_some(),
             fail_on: self.fail_on.types(),
             tally: Tally::default(),
             paint: Paint::for_stdout(),
@@ -127,6 +128,8 @@ struct Lookup {
     kinds: Vec<KeyKind>,
     detail: Detail,
     is_json: bool,
+    /// Whether keys are asked by prefixes.
+    has_candidates: bool,
     fail_on: Vec<RecordType>,
     tally: Tally,
     paint: Paint,
@@ -140,7 +143,7 @@ impl Lookup {
         let with_all = self.detail == Detail::All;
         rows.iter().for_each(|row| row.count(&mut self.tally, &self.fail_on));
         if self.is_json {
-            rows.iter().try_for_each(|row| output::write_json(&mut self.out, row, with_all))?;
+            rows.iter().try_for_each(|row| output::write_json(&mut self.out, row, with_all, self.has_candidates))?;
         } else {
             output::write_table(&mut self.out, &rows, with_all, self.paint)?;
         }

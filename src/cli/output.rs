@@ -31,6 +31,8 @@ impl Row {
             Exception::Unsupported => format!("keys of the kind {} cannot be answered here", key.kind()),
             Exception::Malformed => "the key is malformed".into(),
         });
+        let is_crowded = answer.status == Status::Error && answer.is_cut;
+        let reason = reason.or_else(|| is_crowded.then(|| "too many digests begin so: ask without `--prefix`".into()));
         Self { text, kind: Some(key.kind()), answer, reason }
     }
 
@@ -75,6 +77,9 @@ struct JsonRow<'a> {
     generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// How many records a prefix brought, when keys are asked by prefixes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<u32>,
     #[serde(flatten)]
     winner: Option<JsonRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +124,7 @@ impl<'a> From<&'a Record> for JsonRecord<'a> {
 }
 
 /// Writes one JSON object a line.
-pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool) -> io::Result<()> {
+pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool, with_candidates: bool) -> io::Result<()> {
     let answer = &row.answer;
     let is_known = answer.status == Status::Known;
     let row = JsonRow {
@@ -129,6 +134,7 @@ pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool) -> io:
         origin: answer.origin.name(),
         generation: Some(answer.generation).filter(|_| is_known || answer.status == Status::Unknown),
         reason: row.reason.as_deref(),
+        candidates: with_candidates.then_some(answer.candidates),
         winner: answer.winner().map(JsonRecord::from),
         records: with_all.then(|| answer.records.iter().map(JsonRecord::from).collect()),
         cut: answer.is_cut,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use ksn::{
-    Answer, Index, Key, WebAddress,
+    Answer, Index, Key, LookupOptions, WebAddress,
     batch::Detail,
     key::{Indicator, Scope},
     record::Listing,
@@ -39,7 +39,7 @@ impl Args {
         let found = if server.server.is_none() {
             in_process(&ask::open(&db)?)
         } else {
-            let asker = server.connect()?;
+            let asker = server.connect(LookupOptions::default())?;
             let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
             at_server(&snapshot, &asker)?
         };

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     batch::Detail,
+    key::PrefixWidth,
     limits::{BATCH_DEADLINE_MS, PACKET_BYTES_MAX},
     net::Pin,
 };
@@ -69,4 +70,9 @@ pub struct LookupOptions {
     pub detail: Detail,
     /// How long it may take; `None` for [`ClientConfig::lookup_timeout`].
     pub timeout: Option<Duration>,
+    /// Asks digests by their first bytes and compares what comes back: answers are the same, and
+    /// [`Answer::candidates`](crate::Answer::candidates) tells how many records were proposed. [`PrefixWidth`] says what
+    /// each width is for and what it hides. Web addresses and IPv4 addresses are asked whole.
+    /// [`Client::exchange`](super::Client::exchange) takes its columns as they are.
+    pub prefix: Option<PrefixWidth>,
 }

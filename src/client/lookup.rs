@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::{self, Instant};
 
 use super::{
-    LookupError,
+    LookupError, LookupOptions,
     driver::Session,
     plan::{self, Batch, Planner},
 };
@@ -36,12 +36,12 @@ impl RawAnswer {
 pub(super) async fn ask_all(
     session: &Session,
     keys: &[Key],
-    detail: Detail,
+    options: &LookupOptions,
     deadline: Instant,
     mut before: impl FnMut(&Batch),
 ) -> Result<Vec<Answer>, LookupError> {
     let mut answers = vec![Answer::not_asked(); keys.len()];
-    let mut planner = Planner::new(keys, session.limits);
+    let mut planner = Planner::new(keys, session.limits, options.prefix);
     let at_once = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
     let mut again: Vec<Batch> = Vec::new();
     let mut in_flight = InFlight(Vec::with_capacity(1));
@@ -50,7 +50,7 @@ pub(super) async fn ask_all(
             let Some(batch) = again.pop().or_else(|| planner.next()) else { break };
             before(&batch);
             in_flight.0.push(Box::pin(async move {
-                let answer = ask(session, &batch.columns(), detail, deadline).await;
+                let answer = ask(session, &batch.columns(), options.detail, deadline).await;
                 (batch, answer)
             }));
         }

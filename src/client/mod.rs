@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     answer::{self, Answer},
-    batch::{Column, Detail},
+    batch::Column,
     key::{Key, KeyKind},
     wire::Welcome,
 };
@@ -130,7 +130,7 @@ impl Client {
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
         let (lane, mut broken) = (self.lane(), None);
-        if let Some(mut lookup) = self.join(lane, keys, options.detail, after) {
+        if let Some(mut lookup) = self.join(lane, keys, options, after) {
             lead(&mut lookup);
             match lookup.answers().await {
                 Err(error) if error.is_loss() => broken = Some(lookup.session()),
@@ -144,11 +144,11 @@ impl Client {
     }
 
     /// Adds keys to a batch that others share, if there is a connection and the keys suit.
-    fn join(&self, lane: &Lane, keys: &[Key], detail: Detail, after: Duration) -> Option<SharedLookup> {
+    fn join(&self, lane: &Lane, keys: &[Key], options: &LookupOptions, after: Duration) -> Option<SharedLookup> {
         let status = lane.status.borrow();
         let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
         keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
-        Some(SharedLookup::join(session, keys, detail, after))
+        Some(SharedLookup::join(session, keys, options, after))
     }
 
     /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
@@ -164,7 +164,7 @@ impl Client {
             loop {
                 let session = lane.session(broken.as_ref(), deadline).await?;
                 let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &lane.status.borrow()));
-                match lookup::ask_all(&session, keys, options.detail, deadline, warn).await {
+                match lookup::ask_all(&session, keys, options, deadline, warn).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
                 }

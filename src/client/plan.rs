@@ -7,12 +7,12 @@ use zerocopy::little_endian::U32;
 use crate::{
     answer::{Answer, Origin, Record, Status},
     batch::{Column, Texts},
-    key::{DigestKind, Key, KeyKind},
+    key::{DigestKind, Key, KeyKind, PrefixWidth},
     wire::{AnswerView, HitRow, ServerLimits, WireError, request_bytes},
 };
 
 /// Some of a list of keys, by kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     columns: Vec<BatchColumn>,
     load: Load,
@@ -27,6 +27,8 @@ pub(super) struct Load {
     bytes: usize,
     /// The kinds, a bit each.
     kinds: u16,
+    /// How many bytes of a digest are asked, if not all.
+    prefix: Option<PrefixWidth>,
 }
 
 impl Load {
@@ -43,7 +45,7 @@ impl Load {
         self.keys += 1;
         self.cost += key.kind().cost();
         self.bytes += match key {
-            Key::Digest(digest) => digest.bytes().len(),
+            Key::Digest(digest) => self.prefix.map_or(digest.bytes().len(), PrefixWidth::bytes),
             Key::Ipv4(_) => 4,
             Key::Web(address) => 4 + address.as_str().len(),
         };
@@ -77,11 +79,23 @@ struct BatchColumn {
 #[derive(Debug)]
 enum Content {
     Digests(DigestKind, Vec<u8>),
+    /// What is asked, and the rest of each digest.
+    Prefixes {
+        kind: DigestKind,
+        width: PrefixWidth,
+        asked: Vec<u8>,
+        rest: Vec<u8>,
+    },
     Web(Vec<U32>, Vec<u8>),
     Ipv4(Vec<[u8; 4]>),
 }
 
 impl Batch {
+    /// A batch without keys. Those that are digests will be asked by so many bytes, if not whole.
+    pub(super) fn new(prefix: Option<PrefixWidth>) -> Self {
+        Self { columns: Vec::new(), load: Load { prefix, ..Load::default() } }
+    }
+
     /// The columns as a request has them.
     pub(super) fn columns(&self) -> Vec<Column<'_>> {
         self.columns.iter().map(BatchColumn::column).collect()
@@ -108,7 +122,7 @@ impl Batch {
         let index = match self.columns.iter().position(|column| column.column().kind() == kind) {
             Some(index) => index,
             None => {
-                self.columns.push(BatchColumn::new(kind));
+                self.columns.push(BatchColumn::new(kind, self.load.prefix));
                 self.columns.len() - 1
             }
         };
@@ -116,6 +130,11 @@ impl Batch {
         column.keys.push(at);
         match (&mut column.content, key) {
             (Content::Digests(_, bytes), Key::Digest(digest)) => bytes.extend_from_slice(digest.bytes()),
+            (Content::Prefixes { width, asked, rest, .. }, Key::Digest(digest)) => {
+                let (prefix, suffix) = digest.bytes().split_at(width.bytes());
+                asked.extend_from_slice(prefix);
+                rest.extend_from_slice(suffix);
+            }
             (Content::Ipv4(addresses), Key::Ipv4(address)) => addresses.push(address.octets()),
             (Content::Web(ends, bytes), Key::Web(address)) => {
                 bytes.extend_from_slice(address.as_str().as_bytes());
@@ -127,11 +146,14 @@ impl Batch {
 }
 
 impl BatchColumn {
-    fn new(kind: KeyKind) -> Self {
-        let content = match kind {
-            KeyKind::Digest(kind) => Content::Digests(kind, Vec::new()),
-            KeyKind::Web => Content::Web(Vec::new(), Vec::new()),
-            KeyKind::Ipv4 => Content::Ipv4(Vec::new()),
+    fn new(kind: KeyKind, prefix: Option<PrefixWidth>) -> Self {
+        let content = match (kind, prefix) {
+            (KeyKind::Digest(kind), None) => Content::Digests(kind, Vec::new()),
+            (KeyKind::Digest(kind), Some(width)) => {
+                Content::Prefixes { kind, width, asked: Vec::new(), rest: Vec::new() }
+            }
+            (KeyKind::Web, _) => Content::Web(Vec::new(), Vec::new()),
+            (KeyKind::Ipv4, _) => Content::Ipv4(Vec::new()),
         };
         Self { keys: Vec::new(), content }
     }
@@ -139,8 +161,22 @@ impl BatchColumn {
     fn column(&self) -> Column<'_> {
         match &self.content {
             Content::Digests(kind, bytes) => Column::Digests { kind: *kind, bytes },
+            Content::Prefixes { kind, width, asked, .. } => {
+                Column::Prefixes { kind: *kind, width: *width, bytes: asked }
+            }
             Content::Web(ends, bytes) => Column::Web(Texts::new(ends, bytes).unwrap_or_default()),
             Content::Ipv4(addresses) => Column::Ipv4(addresses),
+        }
+    }
+
+    /// How the digest of a row goes on behind its prefix; `None` where keys are asked whole.
+    fn rest(&self, row: usize) -> Option<&[u8]> {
+        match &self.content {
+            Content::Prefixes { kind, width, rest, .. } => {
+                let bytes = kind.width() - width.bytes();
+                Some(&rest[row * bytes..][..bytes])
+            }
+            Content::Digests(..) | Content::Web(..) | Content::Ipv4(_) => None,
         }
     }
 }
@@ -151,16 +187,17 @@ pub(super) struct Planner<'a> {
     keys: &'a [Key],
     next: usize,
     limits: ServerLimits,
+    prefix: Option<PrefixWidth>,
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(keys: &'a [Key], limits: ServerLimits) -> Self {
-        Self { keys, next: 0, limits }
+    pub(super) fn new(keys: &'a [Key], limits: ServerLimits, prefix: Option<PrefixWidth>) -> Self {
+        Self { keys, next: 0, limits, prefix }
     }
 
     /// The batch of some keys of the list, which have been in one batch before.
     pub(super) fn again(&self, keys: &[u32]) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(self.prefix);
         keys.iter().for_each(|&at| batch.push(at, &self.keys[at as usize]));
         batch
     }
@@ -170,7 +207,7 @@ impl Iterator for Planner<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(self.prefix);
         while let Some(key) = self.keys.get(self.next) {
             if is_askable(key, &self.limits) {
                 if !batch.load.with([key]).is_within(&self.limits) {
@@ -208,14 +245,25 @@ pub(super) fn place(view: &AnswerView<'_>, batch: &Batch, answers: &mut [Answer]
         return Err(PlaceError::NoProgress);
     }
     let mut texts: Vec<Option<Arc<str>>> = vec![None; view.texts()];
-    for hit in view.hits() {
+    for (hit, suffix) in view.candidates(&batch.columns())? {
         let position = hit.position();
-        let column = usize::from(position.column);
+        let (column, row) = (usize::from(position.column), position.row as usize);
         let rows = answered[column];
         if position.row >= rows {
             return Err(PlaceError::Row { column, row: position.row, rows });
         }
-        let answer = &mut answers[batch.columns[column].keys[position.row as usize] as usize];
+        let column = &batch.columns[column];
+        let answer = &mut answers[column.keys[row] as usize];
+        if let Some(rest) = column.rest(row) {
+            answer.candidates += 1;
+            if rest != suffix {
+                if hit.is_short_of_candidates() && answer.status == Status::Unknown {
+                    // What did not fit may have been the one that was meant.
+                    (answer.status, answer.is_cut) = (Status::Error, true);
+                }
+                continue;
+            }
+        }
         answer.status = Status::Known;
         answer.is_cut |= hit.is_cut();
         answer.records.push(record(view, hit, &mut texts));
@@ -277,7 +325,7 @@ const COLUMN_BYTES: usize = 16;
 mod tests {
     use super::*;
     use crate::{
-        batch::{Exception, Position, Sink},
+        batch::{Exception, Hit, Matched, Position, Sink},
         wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header},
     };
 
@@ -303,7 +351,7 @@ mod tests {
             ServerLimits { columns: 1, ..default },
         ] {
             let mut seen = Vec::new();
-            for batch in Planner::new(&keys, limits) {
+            for batch in Planner::new(&keys, limits, None) {
                 let columns = batch.columns();
                 let cost: u64 = columns.iter().map(|c| c.rows() as u64 * c.kind().cost()).sum();
                 let rows: usize = columns.iter().map(Column::rows).sum();
@@ -321,14 +369,14 @@ mod tests {
     fn what_cannot_be_asked_is_left_out() {
         let keys = keys();
         let limits = ServerLimits { address_bytes: 5, ..ServerLimits::default() };
-        let asked: usize = Planner::new(&keys, limits).flat_map(|b| b.columns).map(|c| c.keys.len()).sum();
+        let asked: usize = Planner::new(&keys, limits, None).flat_map(|b| b.columns).map(|c| c.keys.len()).sum();
         assert_eq!(asked, 20);
     }
 
     #[test]
     fn answers_that_do_not_fit_the_request_are_refused() {
         let keys = keys();
-        let batch = Planner::new(&keys, ServerLimits::default()).next().unwrap();
+        let batch = Planner::new(&keys, ServerLimits::default(), None).next().unwrap();
         let mut answers = vec![Answer::unknown(Origin::Server, 0); keys.len()];
         let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
         let mut placed = |columns: u16, rows: u32, row: u32, truncated: bool| {
@@ -349,5 +397,54 @@ mod tests {
         assert_eq!(placed(3, 10, 9, false), Err(PlaceError::Row { column: 0, row: 10, rows: 10 }));
         assert_eq!(placed(3, 0, 0, true), Err(PlaceError::NoProgress));
         assert_eq!(placed(3, 9, 0, true).map(|rest| rest.len()), Ok(3));
+    }
+
+    #[test]
+    fn candidates_are_compared_and_those_of_a_liar_refused() {
+        let key = Key::from(crate::key::Digest::new(DigestKind::Md5, &[7; 16]).unwrap());
+        let mut batch = Batch::new(Some(PrefixWidth::Eight));
+        batch.push(0, &key);
+        let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
+        let placed = |suffixes: &[&[u8]], caps: AnswerCaps| {
+            let mut answers = [Answer::not_asked()];
+            let mut writer = AnswerWriter::new(caps);
+            writer.begin(1);
+            for (id, &suffix) in (0..).zip(suffixes) {
+                let matched = if suffix.is_empty() { Matched::Digest } else { Matched::Suffix(suffix) };
+                let hit = Hit {
+                    id,
+                    record_type: crate::record::RecordType::Malware,
+                    name: "",
+                    name_number: 0,
+                    source: "s",
+                    source_number: 0,
+                    timestamp: None,
+                    expiry: None,
+                    port: None,
+                    matched,
+                };
+                assert!(writer.hit(Position { column: 0, row: 0 }, &hit).is_continue());
+            }
+            writer.answered(0, 1);
+            let frame = writer.finish(&meta);
+            let (header, body) = Header::split(&frame).unwrap();
+            place(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)?;
+            let [answer] = answers;
+            let ids: Vec<u64> = answer.records.iter().map(|record| record.id).collect();
+            Ok::<_, PlaceError>((answer.status, answer.is_cut, answer.candidates, ids))
+        };
+        let roomy = AnswerCaps::default();
+        let (other, own) = (&[8; 8][..], &[7; 8][..]);
+        assert_eq!(placed(&[], roomy), Ok((Status::Unknown, false, 0, vec![])));
+        assert_eq!(placed(&[other], roomy), Ok((Status::Unknown, false, 1, vec![])));
+        assert_eq!(placed(&[other, own, own], roomy), Ok((Status::Known, false, 3, vec![1, 2])));
+        // What was cut may have been the one that was meant.
+        let tight = AnswerCaps { body_bytes: 1, ..roomy };
+        assert_eq!(placed(&[other, own], tight), Ok((Status::Error, true, 1, vec![])));
+        assert_eq!(placed(&[own, other], tight), Ok((Status::Known, true, 1, vec![0])));
+        for wrong in [&[][..], &[7; 7], &[7; 9], &[7; 16]] {
+            let expected = WireError::Mismatch { field: "suffixes", expected: 8, found: wrong.len() as u64 };
+            assert_eq!(placed(&[wrong], roomy), Err(PlaceError::Wire(expected)));
+        }
     }
 }

@@ -30,12 +30,17 @@ use tokio::{
 };
 
 use super::{
-    LookupError,
+    LookupError, LookupOptions,
     driver::Session,
     lookup::{IN_FLIGHT_MAX, ask},
     plan::{self, Batch},
 };
-use crate::{answer::Answer, batch::Detail, key::Key, wire::ServerLimits};
+use crate::{
+    answer::Answer,
+    batch::Detail,
+    key::{Key, PrefixWidth},
+    wire::ServerLimits,
+};
 
 /// A batch may have so many callers, however small the crowd: less is not worth a packet.
 const CALLERS_MIN: usize = 16;
@@ -62,13 +67,14 @@ pub(super) struct Sharing {
 #[derive(Debug)]
 struct SharedBatch {
     detail: Detail,
+    prefix: Option<PrefixWidth>,
     /// When the first of its callers gives up, and what it was told: the others share its time.
     deadline: Instant,
     after: Duration,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// The keys, until they are sent.
     batch: Batch,
@@ -78,6 +84,12 @@ struct State {
     callers: usize,
     /// The answers, by the order of keys in the batch, each until it is taken.
     answers: Option<Result<Vec<Answer>, LookupError>>,
+}
+
+impl State {
+    fn new(prefix: Option<PrefixWidth>) -> Self {
+        Self { batch: Batch::new(prefix), wakers: Vec::new(), callers: 0, answers: None }
+    }
 }
 
 impl Sharing {
@@ -128,12 +140,14 @@ struct Waiter {
 
 impl Waiter {
     /// Adds keys to a batch, which the caller leads if it is new.
-    fn join(session: &Arc<Session>, keys: &[Key], detail: Detail, after: Duration) -> (Self, bool) {
+    fn join(session: &Arc<Session>, keys: &[Key], options: &LookupOptions, after: Duration) -> (Self, bool) {
+        let LookupOptions { detail, prefix, .. } = *options;
         let sharing = &session.sharing;
         let half = (sharing.crowd.load(Relaxed) / 2).max(CALLERS_MIN);
         sharing.waiting.fetch_add(1, Relaxed);
         let mut open = lock(&sharing.open);
-        if let Some(at) = open.iter().position(|shared| shared.detail == detail && shared.after == after) {
+        let way = (detail, prefix, after);
+        if let Some(at) = open.iter().position(|shared| (shared.detail, shared.prefix, shared.after) == way) {
             let mut state = lock(&open[at].state);
             if state.wakers.len() < half && state.batch.load().with(keys).is_within(&sharing.limits) {
                 return (Self::add(session, &open[at], &mut state, keys), false);
@@ -143,7 +157,7 @@ impl Waiter {
             open.swap_remove(at);
         }
         let deadline = Instant::now() + after;
-        let shared = Arc::new(SharedBatch { detail, deadline, after, state: Mutex::default() });
+        let shared = Arc::new(SharedBatch { detail, prefix, deadline, after, state: Mutex::new(State::new(prefix)) });
         let waiter = Self::add(session, &shared, &mut lock(&shared.state), keys);
         open.push(shared);
         (waiter, true)
@@ -250,8 +264,8 @@ pub(super) struct SharedLookup {
 
 impl SharedLookup {
     /// Joins a batch, or opens one. The keys [suit](Sharing::suits).
-    pub(super) fn join(session: &Arc<Session>, keys: &[Key], detail: Detail, after: Duration) -> Self {
-        let (waiter, leads) = Waiter::join(session, keys, detail, after);
+    pub(super) fn join(session: &Arc<Session>, keys: &[Key], options: &LookupOptions, after: Duration) -> Self {
+        let (waiter, leads) = Waiter::join(session, keys, options, after);
         let leader = leads.then(|| {
             let shared = waiter.shared.clone();
             let completion = Completion { session: session.clone(), shared: shared.clone() };
@@ -300,7 +314,7 @@ async fn send(session: &Session, shared: &Arc<SharedBatch>) -> Result<Vec<Answer
     }
     let _slot = sharing.slots.acquire().await.map_err(|_| LookupError::Stopped)?;
     sharing.cut(shared);
-    let batch = mem::take(&mut lock(&shared.state).batch);
+    let batch = mem::replace(&mut lock(&shared.state).batch, Batch::new(shared.prefix));
     let crowd = sharing.crowd.load(Relaxed);
     // It grows at once and is forgotten by and by.
     sharing.crowd.store(sharing.waiting.load(Relaxed).max(crowd - crowd.div_ceil(8)), Relaxed);

@@ -3,6 +3,8 @@
 //! | key | table | lines of memory for a key that is not listed |
 //! | --- | --- | --- |
 //! | digest | [`digests`]: buckets of fingerprints, see [`probe`] | 1 |
+//! | its first 8 bytes | the same | 1 |
+//! | its first 4 bytes | the same, without the fingerprints | 1, and the digests of a bucket: 3 to 5 |
 //! | web address | [`web`]: the same over a hash of each expression | 1 an expression |
 //! | IPv4 | [`ipv4`]: segments of the address space | 1 |
 //!
@@ -33,7 +35,7 @@ use self::{
 };
 use crate::{
     batch::{Column, Detail, Exception, Matched, Position, Sink, Texts},
-    key::{AddressParts, DigestKind, Ipv4Block, Scope, ScopeSet},
+    key::{AddressParts, DigestKind, Ipv4Block, PrefixWidth, Scope, ScopeSet},
     record::Specificity,
     snapshot::{
         Snapshot,
@@ -72,7 +74,13 @@ impl Base {
         let rows = rows.start as usize..(rows.end as usize).min(column.rows());
         let mut answer = Answering { base: self, number, detail, now, sink };
         match *column {
-            Column::Digests { kind, bytes } => answer.digests(kind, bytes, rows),
+            Column::Digests { kind, bytes } => match kind.width() {
+                16 => answer.digests::<16, 16>(kind, bytes, rows),
+                20 => answer.digests::<20, 20>(kind, bytes, rows),
+                _ => answer.digests::<32, 32>(kind, bytes, rows),
+            },
+            Column::Prefixes { kind, width: PrefixWidth::Eight, bytes } => answer.prefixes::<8>(kind, bytes, rows),
+            Column::Prefixes { kind, width: PrefixWidth::Four, bytes } => answer.prefixes::<4>(kind, bytes, rows),
             Column::Web(texts) => answer.web(&texts, rows),
             Column::Ipv4(addresses) => answer.ipv4(addresses, rows),
         }
@@ -89,24 +97,32 @@ struct Answering<'a, 's, S> {
 }
 
 impl<'a, S: Sink> Answering<'a, '_, S> {
-    fn digests(&mut self, kind: DigestKind, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
+    fn prefixes<const P: usize>(&mut self, kind: DigestKind, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
         match kind.width() {
-            16 => self.digests_of::<16>(kind, bytes, rows),
-            20 => self.digests_of::<20>(kind, bytes, rows),
-            _ => self.digests_of::<32>(kind, bytes, rows),
+            16 => self.digests::<16, P>(kind, bytes, rows),
+            20 => self.digests::<20, P>(kind, bytes, rows),
+            _ => self.digests::<32, P>(kind, bytes, rows),
         }
     }
 
-    fn digests_of<const W: usize>(&mut self, kind: DigestKind, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
-        let (digests, _) = bytes.as_chunks::<W>();
+    /// Answers digests of `W` bytes, of which the first `P` are asked.
+    fn digests<const W: usize, const P: usize>(
+        &mut self,
+        kind: DigestKind,
+        bytes: &[u8],
+        rows: Range<usize>,
+    ) -> ControlFlow<u32> {
+        let (asked, _) = bytes.as_chunks::<P>();
         let table = DigestTable::<W>::of(&self.base.snapshot, Table::Digest(kind));
         let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
-        for chunk in chunks(rows, CHUNK_ROWS) {
-            table.search(&digests[chunk.clone()], &mut scratch, &mut found);
+        let mut start = rows.start;
+        while start < rows.end {
+            let chunk = start..(start + CHUNK_ROWS).min(rows.end);
+            start += table.search(&asked[chunk.clone()], &mut scratch, &mut found);
             table.records.prefetch_names(&found);
             for found in &found {
-                let at = self.position(chunk.start + found.row as usize);
-                self.digest(&table.records, found.key as usize, at, &mut matches)?;
+                let (at, key) = (self.position(chunk.start + found.row as usize), found.key as usize);
+                self.digest(&table.records, key, table.matched::<P>(key), at, &mut matches)?;
             }
         }
         ControlFlow::Continue(())
@@ -118,16 +134,15 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         &mut self,
         records: &Records<'a>,
         key: usize,
+        matched: Matched<'a>,
         at: Position,
         matches: &mut Vec<Match<'a>>,
     ) -> ControlFlow<u32> {
         match records.only(key, self.now) {
-            Only::One(row, class) => {
-                self.sink.hit(at, &records.hit(row, class, Matched::Digest)).map_break(|()| at.row)
-            }
+            Only::One(row, class) => self.sink.hit(at, &records.hit(row, class, matched)).map_break(|()| at.row),
             Only::None => ControlFlow::Continue(()),
             Only::Several => {
-                records.matches_of(key, Matched::Digest, Specificity::DIGEST, self.now, matches);
+                records.matches_of(key, matched, Specificity::DIGEST, self.now, matches);
                 emit(at, matches, self.detail, self.sink)
             }
         }

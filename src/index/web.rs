@@ -1,5 +1,7 @@
 //! The table of web expressions whose text is known.
 
+use std::ops::Range;
+
 use zerocopy::little_endian::U64;
 
 use super::{
@@ -82,6 +84,9 @@ struct WebKeys<'a, 'k> {
 }
 
 impl Keys for WebKeys<'_, '_> {
+    const IS_UNIQUE: bool = true;
+    const HAS_FINGERPRINT: bool = true;
+
     fn len(&self) -> usize {
         self.table.ends.len()
     }
@@ -99,7 +104,7 @@ impl Keys for WebKeys<'_, '_> {
     }
 
     /// The tail is sorted by hash. Several expressions may share one.
-    fn search_tail(&self, row: usize, tail: usize) -> Option<usize> {
+    fn search_tail(&self, row: usize, tail: usize) -> Range<usize> {
         let (table, hash) = (self.table, self.wanted[row].hash);
         let hash_of = |number: usize| {
             let (scope, text) = table.expression(number);
@@ -114,8 +119,11 @@ impl Keys for WebKeys<'_, '_> {
                 high = middle;
             }
         }
-        (low..table.ends.len())
+        let mut numbers = low..table.ends.len();
+        let found = numbers
+            .by_ref()
             .take_while(|&number| hash_of(number) == Some(hash))
-            .find(|&number| self.is_key(row, number))
+            .find(|&number| self.is_key(row, number));
+        found.map_or(0..0, |number| number..number + 1)
     }
 }

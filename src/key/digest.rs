@@ -96,6 +96,39 @@ impl DigestKind {
     }
 }
 
+/// How many leading bytes of a digest are asked, where not the whole of it is.
+///
+/// Whoever is asked answers with the rest of every digest that begins so, and the asker compares: an answer is exact
+/// whatever the width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PrefixWidth {
+    /// Four bytes, for privacy: which of the digests with this beginning was meant does not show, so a digest that is
+    /// not listed stays hidden. One that is listed can be guessed, and one object that is asked under several kinds
+    /// narrows itself down.
+    Four,
+    /// Eight bytes, for speed: a quarter of the traffic of a SHA-256. They hide nothing.
+    Eight,
+}
+
+impl PrefixWidth {
+    /// The width of that many bytes.
+    pub fn from_bytes(bytes: usize) -> Option<Self> {
+        match bytes {
+            4 => Some(Self::Four),
+            8 => Some(Self::Eight),
+            _ => None,
+        }
+    }
+
+    /// The number of bytes: 4 or 8, fewer than those of any digest.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
 /// A digest with its kind.
 ///
 /// Ordered by kind, then by bytes, which is the order of a snapshot.

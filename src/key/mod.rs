@@ -17,7 +17,7 @@ use std::{fmt, net::Ipv4Addr};
 pub use self::{
     address::{AddressParts, Scope, ScopeSet, WebAddress},
     canonical::{WebAddressError, canonical_url},
-    digest::{Digest, DigestError, DigestKind, Hex},
+    digest::{Digest, DigestError, DigestKind, Hex, PrefixWidth},
     ipv4::{Ipv4Block, Ipv4BlockError},
     text::{KeyError, refang},
 };

@@ -4,7 +4,7 @@ use rend::unaligned::{u16_ule, u32_ule, u64_ule};
 
 use super::{FrameKind, Header, WireError, raw};
 use crate::{
-    batch::{Exception, Position, Texts},
+    batch::{Column, Exception, Position, Texts},
     key::Scope,
     limits::DATASET_BYTES_MAX,
     record::RecordType,
@@ -24,7 +24,7 @@ raw::layout! {
         pub(super) text_bytes: u32_ule,
         pub(super) columns: u16_ule,
         pub(super) flags: u16_ule,
-        pub(super) reserved: u32_ule,
+        pub(super) suffix_bytes: u32_ule,
     }
 }
 
@@ -97,6 +97,11 @@ impl HitRow {
         self.flags.to_native() & LIST_CUT != 0
     }
 
+    /// Whether this is the last record of its prefix here, and there may be more digests that begin so.
+    pub fn is_short_of_candidates(&self) -> bool {
+        self.flags.to_native() & CANDIDATES_CUT != 0
+    }
+
     /// The number of the detection name in the texts of the answer.
     pub fn name_text(&self) -> u32 {
         self.name.to_native()
@@ -147,8 +152,8 @@ pub struct AnswerMeta<'a> {
 
 /// An answer that has been checked.
 ///
-/// What is not checked, because only the one who asked knows it: that the columns are those of the request, and that
-/// rows lie in them.
+/// What is not checked, because only the one who asked knows it: that the columns are those of the request, that rows lie
+/// in them, and (until [`candidates`](Self::candidates) is called) that every hit of a prefix has its suffix.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerView<'a> {
     head: &'a AnswerHead,
@@ -156,6 +161,7 @@ pub struct AnswerView<'a> {
     answered: &'a [u32_ule],
     hits: &'a [HitRow],
     exceptions: &'a [ExceptionRow],
+    suffixes: &'a [u8],
     texts: Texts<'a>,
 }
 
@@ -168,6 +174,7 @@ impl<'a> AnswerView<'a> {
         let answered = raw::rows(&mut rest, columns, "answered rows")?;
         let hits: &[HitRow] = raw::rows(&mut rest, head.hits.to_native() as usize, "hits")?;
         let exceptions: &[ExceptionRow] = raw::rows(&mut rest, head.exceptions.to_native() as usize, "exceptions")?;
+        let suffixes: &[u8] = raw::rows(&mut rest, head.suffix_bytes.to_native() as usize, SUFFIXES)?;
         let (texts, text_bytes) = (head.texts.to_native(), head.text_bytes.to_native());
         let texts = raw::texts(&mut rest, texts as usize, text_bytes as usize, "texts")?;
         raw::end(rest)?;
@@ -180,7 +187,7 @@ impl<'a> AnswerView<'a> {
         }
         check_hits(hits, columns, texts.len())?;
         check_exceptions(exceptions, columns)?;
-        Ok(Self { head, dataset: raw::dataset_name(&head.dataset)?, answered, hits, exceptions, texts })
+        Ok(Self { head, dataset: raw::dataset_name(&head.dataset)?, answered, hits, exceptions, suffixes, texts })
     }
 
     /// Where the answer comes from, and how long it holds.
@@ -207,6 +214,59 @@ impl<'a> AnswerView<'a> {
     /// The records that matched, by ascending position.
     pub fn hits(&self) -> &'a [HitRow] {
         self.hits
+    }
+
+    /// The records that matched, each with the rest of its digest where a prefix was asked (else with nothing): the hit
+    /// is one of the key only if that is how the digest goes on.
+    ///
+    /// `asked` are the columns of the request. It is an error if there are not as many in the answer, or not as many
+    /// bytes of suffixes as its hits need.
+    ///
+    /// ```
+    /// use ksn::{batch::Column, wire::{AnswerView, WireError}};
+    ///
+    /// /// How many SHA-256 digests are listed, of which the first eight bytes each were asked.
+    /// fn listed(asked: &Column<'_>, whole: &[[u8; 32]], answer: &AnswerView<'_>) -> Result<usize, WireError> {
+    ///     let is_listed = |row: u32, suffix| whole.get(row as usize).is_some_and(|digest| digest[8..] == *suffix);
+    ///     let candidates = answer.candidates(&[*asked])?;
+    ///     Ok(candidates.filter(|(hit, suffix)| is_listed(hit.position().row, suffix)).count())
+    /// }
+    /// ```
+    pub fn candidates(
+        &self,
+        asked: &[Column<'_>],
+    ) -> Result<impl ExactSizeIterator<Item = (&'a HitRow, &'a [u8])> + use<'a>, WireError> {
+        let mismatch = |field, expected: usize, found: usize| WireError::Mismatch {
+            field,
+            expected: expected as u64,
+            found: found as u64,
+        };
+        if asked.len() != self.answered.len() {
+            return Err(mismatch("columns of an answer", asked.len(), self.answered.len()));
+        }
+        // Hits ascend by column: where each column's end is soon found.
+        let (mut runs, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (number, column) in (0..).zip(asked) {
+            let end = start + self.hits[start..].partition_point(|hit| hit.column.to_native() <= number);
+            if end > start {
+                runs.push((end, column.suffix_width()));
+            }
+            bytes += (end - start) * column.suffix_width();
+            start = end;
+        }
+        if bytes != self.suffixes.len() {
+            return Err(mismatch(SUFFIXES, bytes, self.suffixes.len()));
+        }
+        let (mut runs, mut suffixes) = (runs.into_iter(), self.suffixes);
+        let (mut end, mut width) = (0, 0);
+        Ok(self.hits.iter().enumerate().map(move |(at, hit)| {
+            if at == end {
+                (end, width) = runs.next().unwrap_or_default();
+            }
+            let (suffix, rest) = suffixes.split_at(width);
+            suffixes = rest;
+            (hit, suffix)
+        }))
     }
 
     /// The keys and columns without an answer.
@@ -270,3 +330,5 @@ fn below(field: &'static str, bound: usize, found: u32) -> Result<(), WireError>
 pub(super) const WHOLE_COLUMN: u32 = u32::MAX;
 pub(super) const TRUNCATED: u16 = 1;
 pub(super) const LIST_CUT: u16 = 1;
+pub(super) const CANDIDATES_CUT: u16 = 2;
+const SUFFIXES: &str = "suffixes";

@@ -51,7 +51,7 @@
 //! | at | field | bytes | |
 //! | --- | --- | --- | --- |
 //! | 0 | kind | 1 | 1 to 9 digests, 10 web addresses, 11 IPv4 (see [`KeyKind`](crate::key::KeyKind)) |
-//! | 1 | width | 1 | bytes a key: the digest's, 4 for IPv4; 0 for texts |
+//! | 1 | width | 1 | bytes a key: the digest's, or 8 or 4 for its first ones; 4 for IPv4; 0 for texts |
 //! | 2 | flags | 2 | 0; a column with a flag that the server does not know is answered `unsupported` |
 //! | 4 | count | 4 | keys |
 //! | 8 | offset | 4 | where the keys start, from the start of the body |
@@ -59,9 +59,10 @@
 //!
 //! The keys of all columns follow in that order without gaps. Digests are raw bytes, IPv4 addresses are in network byte
 //! order, web addresses are canonical texts. A column of a kind that the server does not know needs no new version: it
-//! is answered `unsupported` as a whole. A digest narrower than its kind's is answered with error 9.
+//! is answered `unsupported` as a whole. Of a digest its first 8 or 4 bytes may be asked alone; another width that is
+//! narrower than its kind's is answered with error 9.
 //!
-//! # Answer: head of 80 bytes, columns, hits, exceptions, texts
+//! # Answer: head of 80 bytes, columns, hits, exceptions, suffixes, texts
 //!
 //! | at | field | bytes | |
 //! | --- | --- | --- | --- |
@@ -76,14 +77,15 @@
 //! | 68 | text bytes | 4 | |
 //! | 72 | columns | 2 | as in the request |
 //! | 74 | flags | 2 | 1: truncated |
-//! | 76 | reserved | 4 | |
+//! | 76 | suffix bytes | 4 | |
 //!
 //! Then for each column, in 4 bytes, how many of its rows are answered, from row 0: all of them, unless the answer is
 //! truncated, which is when it would have grown too long. Ask the rest again. A row that is answered and has neither
 //! hit nor exception is **unknown**.
 //!
 //! Hits have 40 bytes and ascend by column, then row. If all records were asked for, those of one key stand together,
-//! the winner first:
+//! the winner first. A prefix is answered with all digests that begin so, the **candidates**, one after the other, each
+//! with its winner or with all of its records:
 //!
 //! | at | field | bytes | |
 //! | --- | --- | --- | --- |
@@ -95,13 +97,15 @@
 //! | 12 | source | 4 | number of a text |
 //! | 16 | matched | 4 | number of a text: the expression or the block that matched; 0 for a digest |
 //! | 20 | port | 2 | 0 for none |
-//! | 22 | flags | 2 | 1: this key has more records than an answer carries |
+//! | 22 | flags | 2 | 1: this key (of a prefix, this candidate) has more records than an answer carries; 2: this prefix has more candidates |
 //! | 24 | record ID | 8 | unique within its source |
 //! | 32 | timestamp | 4 | seconds since 1970; 0 for none |
 //! | 36 | expiry | 4 | the same |
 //!
 //! Exceptions have 8 bytes and ascend in the same way: row (4 bytes, `0xFFFFFFFF` for the whole column), column (2),
-//! code (2): 1 unsupported, 2 malformed. Then the texts.
+//! code (2): 1 unsupported, 2 malformed. Suffixes are raw bytes: for each hit of a column of prefixes, in their order, the
+//! rest of the candidate's digest. The asker compares it with the digest that it meant: only then is the hit its answer.
+//! Then the texts.
 //!
 //! # Hello: head of 64 bytes, texts
 //!

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, IntoBytes, little_endian::U32};
 use super::{FrameKind, HEADER_BYTES, Header, WireError, raw};
 use crate::{
     batch::{Column, Detail, Texts},
-    key::KeyKind,
+    key::{KeyKind, PrefixWidth},
     limits,
 };
 
@@ -198,7 +198,10 @@ pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8
         let length = column_bytes(column);
         let row = ColumnRow {
             kind: column.kind().number(),
-            width: width(column.kind()),
+            width: match column {
+                Column::Prefixes { width, .. } => width.bytes() as u8,
+                whole => width(whole.kind()),
+            },
             flags: 0.into(),
             count: (column.rows() as u32).into(),
             offset: (offset as u32).into(),
@@ -209,7 +212,7 @@ pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8
     }
     for column in columns {
         match column {
-            Column::Digests { bytes, .. } => frame.extend_from_slice(bytes),
+            Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } => frame.extend_from_slice(bytes),
             Column::Ipv4(addresses) => frame.extend_from_slice(addresses.as_flattened()),
             Column::Web(texts) => {
                 frame.extend_from_slice(texts.ends().as_bytes());
@@ -237,7 +240,8 @@ fn column<'a>(
         return Ok(RequestColumn::Unknown { kind: row.kind, count });
     };
     let expected = width(kind);
-    if row.width != expected {
+    let prefix = PrefixWidth::from_bytes(row.width.into());
+    if row.width != expected && !(prefix.is_some() && matches!(kind, KeyKind::Digest(_))) {
         return Err(match kind {
             KeyKind::Digest(_) if row.width > 0 && row.width < expected => {
                 WireError::Width { kind: row.kind, expected, found: row.width }
@@ -250,7 +254,10 @@ fn column<'a>(
         });
     }
     Ok(RequestColumn::Known(match kind {
-        KeyKind::Digest(kind) => Column::Digests { kind, bytes },
+        KeyKind::Digest(kind) => match prefix {
+            Some(width) => Column::Prefixes { kind, width, bytes },
+            None => Column::Digests { kind, bytes },
+        },
         KeyKind::Ipv4 => {
             let addresses = <[[u8; 4]]>::ref_from_bytes(bytes);
             let too_short = WireError::TooShort { field: "IPv4 addresses", expected: 4, found: length % 4 };
@@ -267,6 +274,7 @@ fn column<'a>(
     }))
 }
 
+/// Bytes of a whole key.
 fn width(kind: KeyKind) -> u8 {
     match kind {
         KeyKind::Digest(kind) => kind.width() as u8,
@@ -277,7 +285,7 @@ fn width(kind: KeyKind) -> u8 {
 
 fn column_bytes(column: &Column<'_>) -> usize {
     match column {
-        Column::Digests { bytes, .. } => bytes.len(),
+        Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } => bytes.len(),
         Column::Ipv4(addresses) => addresses.len() * 4,
         Column::Web(texts) => texts.len() * 4 + texts.bytes().len(),
     }

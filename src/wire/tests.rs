@@ -9,7 +9,7 @@ use zerocopy::little_endian::U32;
 use super::*;
 use crate::{
     batch::{Column, Detail, Exception, Hit, Matched, Position, Sink, Texts},
-    key::{DigestKind, Hex, KeyKind, Scope},
+    key::{DigestKind, Hex, KeyKind, PrefixWidth, Scope},
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -69,6 +69,26 @@ fn sample_answer() -> Vec<u8> {
     writer.finish(&META)
 }
 
+const PREFIXES: [Column<'static>; 2] = [
+    Column::Prefixes { kind: DigestKind::Md5, width: PrefixWidth::Eight, bytes: &[0xaa; 16] },
+    Column::Prefixes { kind: DigestKind::CertSha1, width: PrefixWidth::Four, bytes: &[0xbb; 4] },
+];
+
+/// Two candidates of one prefix, the first with two records, and one of another prefix.
+fn sample_candidates() -> Vec<u8> {
+    let mut writer = AnswerWriter::new(AnswerCaps::default());
+    writer.begin(2);
+    let hits: [(u16, u32, &[u8]); 4] =
+        [(0, 1, &[0x11; 8]), (0, 1, &[0x11; 8]), (0, 1, &[0x22; 8]), (1, 0, &[0x33; 16])];
+    for (id, (column, row, suffix)) in (5..).zip(hits) {
+        let hit = hit(id, ("Evil", 9), Matched::Suffix(suffix));
+        assert!(writer.hit(Position { column, row }, &hit).is_continue());
+    }
+    writer.answered(0, 2);
+    writer.answered(1, 1);
+    writer.finish(&META)
+}
+
 fn parse_request(frame: &[u8]) -> Result<(), WireError> {
     let (header, body) = Header::split(frame)?;
     RequestView::parse(&header, body, &RequestLimits::default()).map(drop)
@@ -121,6 +141,104 @@ fn an_answer_to_the_byte() {
     assert_eq!((answer.text(first.matched_text()), first.scope()), ("a.b", Some(Scope::Host)));
     assert_eq!((answer.text(second.matched_text()), second.port()), ("192.0.2.0/24", Some(8080)));
     assert_eq!(answer.exceptions()[1].row(), None);
+}
+
+#[test]
+fn prefixes_and_their_answer_to_the_byte() {
+    let expected = joined(&[
+        "4b534e 01 03 00 2800 5c000000 00000000",
+        "01 00 0200 fa000000 0700000000000000 0300000000000000 00000000000000000000000000000000",
+        "01 08 0000 02000000 48000000 10000000",
+        "06 04 0000 01000000 58000000 04000000",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbb",
+    ]);
+    let frame = write_request(&OPTIONS, &PREFIXES);
+    assert_eq!(hex(&frame), expected);
+    let (header, body) = Header::split(&frame).unwrap();
+    let request = RequestView::parse(&header, body, &RequestLimits::default()).unwrap();
+    assert_eq!((request.keys(), request.cost()), (3, 3));
+
+    let hit = |row, column, id| {
+        format!(
+            "{row}000000 {column}00 03 00 01000000 02000000 00000000 901f 0000 {id}00000000000000 01000050 00000000"
+        )
+    };
+    let expected = joined(&[
+        "4b534e 01 04 00 5000 34010000 00000000",
+        "64656d6f 00000000000000000000000000000000000000000000000000000000",
+        "0700000000000000 0300000000000000 100e0000 3c000000",
+        "04000000 00000000 03000000 08000000 0200 0000 28000000",
+        "02000000 01000000",
+        &[hit("01", "00", "05"), hit("01", "00", "06"), hit("01", "00", "07"), hit("00", "01", "08")].concat(),
+        "1111111111111111 1111111111111111 2222222222222222 33333333333333333333333333333333",
+        "00000000 04000000 08000000 4576696c 66656564",
+    ]);
+    let frame = sample_candidates();
+    assert_eq!(hex(&frame), expected);
+    let (header, body) = Header::split(&frame).unwrap();
+    let answer = AnswerView::parse(&header, body).unwrap();
+    let candidates: Vec<_> = answer.candidates(&PREFIXES).unwrap().map(|(hit, suffix)| (hit.id(), suffix)).collect();
+    let (first, last) = ([0x11; 8], [0x33; 16]);
+    assert_eq!(candidates, [(5, &first[..]), (6, &first), (7, &[0x22; 8]), (8, &last)]);
+}
+
+#[test]
+fn suffixes_that_do_not_fit_what_was_asked_are_refused() {
+    let frame = sample_candidates();
+    let (header, body) = Header::split(&frame).unwrap();
+    let answer = AnswerView::parse(&header, body).unwrap();
+    let refused = |asked: &[Column<'_>]| answer.candidates(asked).err().map(|e| e.to_string());
+    assert_eq!(refused(&PREFIXES), None);
+    assert_eq!(refused(&PREFIXES[..1]).unwrap(), "columns of an answer: expected 1, found 2");
+    let whole = Column::Digests { kind: DigestKind::Md5, bytes: &[] };
+    assert_eq!(refused(&[whole, PREFIXES[1]]).unwrap(), "suffixes: expected 16, found 40");
+    assert_eq!(refused(&[PREFIXES[1], PREFIXES[1]]).unwrap(), "suffixes: expected 64, found 40");
+    // More than the frame holds.
+    let mut long = frame.clone();
+    long[16 + 76] = 0xff;
+    assert!(parse_any(&long).is_err());
+}
+
+#[test]
+fn a_prefix_without_room_is_taken_back_whole() {
+    let room = 80 + 4 + 2 * (40 + 8 + 12 + 5);
+    let mut writer = AnswerWriter::new(AnswerCaps { body_bytes: room, ..AnswerCaps::default() });
+    writer.begin(1);
+    let mut flows = Vec::new();
+    for (row, byte) in [(0, 1), (1, 2), (1, 3)] {
+        let suffix = [byte; 8];
+        let hit = hit(1, ("n", 0), Matched::Suffix(&suffix));
+        flows.push(writer.hit(Position { column: 0, row }, &hit).is_continue());
+    }
+    assert_eq!(flows, [true, true, false]);
+    writer.answered(0, 1);
+    let frame = writer.finish(&META);
+    let (header, body) = Header::split(&frame).unwrap();
+    let answer = AnswerView::parse(&header, body).unwrap();
+    let left: Vec<_> = answer.candidates(&PREFIXES[..1]).unwrap().map(|(hit, s)| (hit.position().row, s)).collect();
+    assert_eq!((left, answer.is_truncated()), (vec![(0, &[1; 8][..])], true));
+}
+
+#[test]
+fn every_candidate_has_its_own_list_and_a_crowd_is_flagged() {
+    let write = |caps: AnswerCaps| {
+        let mut writer = AnswerWriter::new(caps);
+        writer.begin(1);
+        for (id, byte) in (0..).zip([1, 1, 1, 2, 3, 3]) {
+            let suffix = [byte; 8];
+            let hit = hit(id, ("n", 0), Matched::Suffix(&suffix));
+            assert!(writer.hit(Position { column: 0, row: 0 }, &hit).is_continue());
+        }
+        writer.answered(0, 1);
+        let frame = writer.finish(&META);
+        let (header, body) = Header::split(&frame).unwrap();
+        let answer = AnswerView::parse(&header, body).unwrap();
+        let flags = |(hit, suffix): (&HitRow, &[u8])| (suffix[0], hit.is_cut(), hit.is_short_of_candidates());
+        answer.candidates(&PREFIXES[..1]).unwrap().map(flags).collect::<Vec<_>>()
+    };
+    let lists = write(AnswerCaps { records_per_key: 1, ..AnswerCaps::default() });
+    assert_eq!(lists, [(1, true, false), (2, false, false), (3, true, false)]);
+    assert_eq!(write(AnswerCaps { body_bytes: 1, ..AnswerCaps::default() }), [(1, true, true)]);
 }
 
 #[test]
@@ -223,8 +341,8 @@ fn errors_name_field_and_code() {
 #[test]
 fn narrow_digests_have_a_code_of_their_own() {
     let mut frame = write_request(&OPTIONS, &[Column::Digests { kind: DigestKind::Sha256, bytes: &[1; 32] }]);
-    frame[57] = 8;
-    frame[60] = 4;
+    frame[57] = 16;
+    frame[60] = 2;
     let error = parse_request(&frame).unwrap_err();
     assert_eq!((error.code(), error.limit()), (ErrorCode::UnsupportedWidth, 32));
 }
@@ -299,6 +417,8 @@ fn a_flipped_bit_never_panics_and_a_cut_frame_is_refused() {
     let frames = [
         sample_request(),
         sample_answer(),
+        write_request(&OPTIONS, &PREFIXES),
+        sample_candidates(),
         Hello::new("a", "b", "c").to_frame(),
         Notice::NewGeneration(1).to_frame(),
         ErrorFrame { code: 1, retry_after_ms: 0, detail: 0, message: "m" }.to_frame(),
@@ -339,6 +459,7 @@ proptest! {
             Column::Web(Texts::new(&ends, &bytes).unwrap()),
             Column::Digests { kind: DigestKind::SpkiSha1, bytes: digests.as_flattened() },
             Column::Ipv4(&addresses),
+            Column::Prefixes { kind: DigestKind::Sha256, width: PrefixWidth::Four, bytes: addresses.as_flattened() },
         ];
         let frame = write_request(&OPTIONS, &columns);
         let (header, body) = Header::split(&frame).unwrap();

@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     FrameKind, HEADER_BYTES, Header,
-    answer::{AnswerHead, AnswerMeta, ExceptionRow, HitRow, LIST_CUT, TRUNCATED, WHOLE_COLUMN},
+    answer::{AnswerHead, AnswerMeta, CANDIDATES_CUT, ExceptionRow, HitRow, LIST_CUT, TRUNCATED, WHOLE_COLUMN},
     intern::{Interner, NumberClass},
     raw,
 };
@@ -23,7 +23,7 @@ pub struct AnswerCaps {
     pub body_bytes: usize,
     /// Bytes of all texts.
     pub text_bytes: usize,
-    /// Records of one key.
+    /// Records of one key; of a prefix, those of each digest that begins so.
     pub records_per_key: usize,
 }
 
@@ -45,13 +45,12 @@ pub struct AnswerWriter {
     frame: Vec<u8>,
     columns: usize,
     exceptions: Vec<ExceptionRow>,
+    suffixes: Vec<u8>,
     texts: Interner,
     /// The text of a block that matched.
     block: Vec<u8>,
-    /// The key of the last hit, how many records it has, and where its first lies.
-    last: Option<(Position, usize, usize)>,
-    /// Whether the list of that key has been cut.
-    cut: bool,
+    /// The key of the last hit.
+    last: Option<Last>,
     hits: usize,
     truncated: bool,
     /// The length of the last frame: the next is likely as long, and growing step by step copies it every time.
@@ -66,10 +65,10 @@ impl AnswerWriter {
             frame: Vec::new(),
             columns: 0,
             exceptions: Vec::new(),
+            suffixes: Vec::new(),
             texts: Interner::new(),
             block: Vec::new(),
             last: None,
-            cut: false,
             hits: 0,
             truncated: false,
             last_frame_bytes: 0,
@@ -85,6 +84,7 @@ impl AnswerWriter {
         self.frame.reserve(self.last_frame_bytes.min(FRAME_BYTES_AHEAD));
         self.frame.resize(HITS_AT + 4 * self.columns, 0);
         self.exceptions.clear();
+        self.suffixes.clear();
         self.texts.clear();
         self.last = None;
         self.hits = 0;
@@ -126,11 +126,12 @@ impl AnswerWriter {
             text_bytes: (self.texts.bytes().len() as u32).into(),
             columns: (self.columns as u16).into(),
             flags: (if self.truncated { TRUNCATED } else { 0 }).into(),
-            reserved: 0.into(),
+            suffix_bytes: (self.suffixes.len() as u32).into(),
         };
         let mut frame = std::mem::take(&mut self.frame);
         frame[HEADER_BYTES..HITS_AT].copy_from_slice(head.as_bytes());
         frame.extend_from_slice(self.exceptions.as_bytes());
+        frame.extend_from_slice(&self.suffixes);
         frame.extend_from_slice(self.texts.ends().as_bytes());
         frame.extend_from_slice(self.texts.bytes());
         Header::fill(&mut frame, FrameKind::Answer, size_of::<AnswerHead>());
@@ -142,6 +143,7 @@ impl AnswerWriter {
     fn body_bytes(&self, more: usize) -> usize {
         self.frame.len() - HEADER_BYTES
             + self.exceptions.len() * size_of::<ExceptionRow>()
+            + self.suffixes.len()
             + self.texts.ends().len() * 4
             + self.texts.bytes().len()
             + more
@@ -158,33 +160,57 @@ impl AnswerWriter {
     }
 
     /// Flags the last hit.
-    fn cut_list(&mut self) {
-        self.cut = true;
+    fn flag_last(&mut self, flags: u16) {
         let at = self.frame.len() - size_of::<HitRow>() + HIT_FLAGS_AT;
-        self.frame[at..at + 2].copy_from_slice(&LIST_CUT.to_le_bytes());
+        self.frame[at] |= flags as u8;
     }
+}
+
+/// The key of the last hit, and what of it stands in the answer.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Position,
+    /// Where its first hit lies in the frame, and its first suffix among the suffixes.
+    first_at: usize,
+    suffixes_at: usize,
+    hits: usize,
+    /// How many of them are the records of one digest: all, but for a prefix.
+    listed: usize,
+    /// Whether nothing more of it has room.
+    is_full: bool,
 }
 
 impl Sink for AnswerWriter {
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()> {
-        let (count, first_at) = match self.last {
-            Some((last, count, first_at)) if last == at => (count, first_at),
-            _ => (0, self.frame.len()),
+        let suffix = if let Matched::Suffix(suffix) = hit.matched { suffix } else { &[] };
+        let mut key = match self.last {
+            Some(last) if last.at == at => last,
+            _ => Last {
+                at,
+                first_at: self.frame.len(),
+                suffixes_at: self.suffixes.len(),
+                hits: 0,
+                listed: 0,
+                is_full: false,
+            },
         };
-        self.cut &= count > 0;
-        if self.cut {
+        if key.is_full {
             return ControlFlow::Continue(());
         }
-        if count >= self.caps.records_per_key.max(1) {
-            self.cut_list();
+        // Another digest that begins as the key does has records of its own.
+        if key.hits > 0 && !self.suffixes.ends_with(suffix) {
+            key.listed = 0;
+        }
+        if key.listed >= self.caps.records_per_key.max(1) {
+            self.flag_last(LIST_CUT);
             return ControlFlow::Continue(());
         }
         let scope = match hit.matched {
             Matched::Web(scope, _) => scope as u8,
-            Matched::Digest | Matched::Block(_) => 0,
+            Matched::Digest | Matched::Suffix(_) | Matched::Block(_) => 0,
         };
         let matched = match hit.matched {
-            Matched::Digest => &[],
+            Matched::Digest | Matched::Suffix(_) => &[],
             Matched::Web(_, expression) => expression,
             Matched::Block(block) => {
                 self.block.clear();
@@ -195,20 +221,22 @@ impl Sink for AnswerWriter {
         };
         // Counted as if no text were there yet: exact enough for a cap, and nothing has to be taken back.
         let text_bytes = hit.name.len() + hit.source.len() + matched.len();
-        let full = self.body_bytes(size_of::<HitRow>() + 3 * 4 + text_bytes) > self.caps.body_bytes
+        let full = self.body_bytes(size_of::<HitRow>() + suffix.len() + 3 * 4 + text_bytes) > self.caps.body_bytes
             || self.texts.bytes().len() + text_bytes > self.caps.text_bytes;
         if full {
-            let first_key = self.hits == count && self.exceptions.is_empty();
-            if !first_key {
+            let is_first_key = self.hits == key.hits && self.exceptions.is_empty();
+            if !is_first_key {
                 // The key counts as not answered: what it has is taken back, but for its texts.
-                self.frame.truncate(first_at);
-                self.hits -= count;
+                self.frame.truncate(key.first_at);
+                self.suffixes.truncate(key.suffixes_at);
+                self.hits -= key.hits;
                 self.last = None;
                 self.truncated = true;
                 return ControlFlow::Break(());
             }
-            if count > 0 {
-                self.cut_list();
+            if key.hits > 0 {
+                self.flag_last(if suffix.is_empty() { LIST_CUT } else { LIST_CUT | CANDIDATES_CUT });
+                self.last = Some(Last { is_full: true, ..key });
                 return ControlFlow::Continue(());
             }
         }
@@ -227,8 +255,9 @@ impl Sink for AnswerWriter {
             expiry: Timestamp::to_field(hit.expiry).into(),
         };
         raw::push(&mut self.frame, &row);
+        self.suffixes.extend_from_slice(suffix);
         self.hits += 1;
-        self.last = Some((at, count + 1, first_at));
+        self.last = Some(Last { hits: key.hits + 1, listed: key.listed + 1, ..key });
         ControlFlow::Continue(())
     }
 

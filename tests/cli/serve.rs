@@ -20,6 +20,26 @@ fn lookup_knows_the_server_of_this_machine() {
     assert!(ran.code == Some(0) && ran.out.contains("0 misses"), "{ran:?}");
 }
 
+/// Prevents: answers by prefixes that differ from those by whole keys.
+#[test]
+fn prefixes_are_answered_as_whole_digests() {
+    let program = Program::with_records();
+    let _server = program.serve();
+    let whole = program.run(&["lookup", "--json", SHA256, UNKNOWN, "evil.example"]).objects();
+    for (width, candidates) in [("8", [1, 0, 0]), ("4", [1, 0, 0])] {
+        let mut rows = program.run(&["lookup", "--json", "--prefix", width, SHA256, UNKNOWN, "evil.example"]).objects();
+        let told = rows.iter_mut().map(|row| row.as_object_mut().unwrap().remove("candidates").unwrap());
+        assert!(told.eq(candidates));
+        assert_eq!(rows, whole);
+    }
+    let ran = program.run(&["lookup", "--prefix", "5", SHA256]);
+    assert!(ran.code == Some(2) && ran.err.contains("expected 8"), "{ran:?}");
+    let ran = program.run(&["lookup", "--prefix", "8", "--db", "records.ksn", SHA256]);
+    assert!(ran.code == Some(2) && ran.err.contains("--db"), "{ran:?}");
+    let help = program.run(&["lookup", "--help"]).out;
+    assert!(help.contains("a listed one can be guessed"), "{help}");
+}
+
 /// Prevents: answers from somebody else's server, and "unknown" where nobody was asked.
 #[test]
 fn a_wrong_pin_is_not_asked() {

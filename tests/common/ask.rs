@@ -6,7 +6,7 @@ use ksn::{
     Key,
     batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
     engine::View,
-    key::KeyKind,
+    key::{KeyKind, PrefixWidth},
     record::RecordSink as _,
     snapshot::{BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
@@ -35,6 +35,7 @@ pub(crate) fn build<'a>(rows: impl IntoIterator<Item = &'a Row>) -> BuiltSnapsho
 pub(crate) struct Keys {
     bytes: Vec<u8>,
     ends: Vec<U32>,
+    prefix: Option<PrefixWidth>,
 }
 
 impl Keys {
@@ -54,16 +55,32 @@ impl Keys {
         column
     }
 
+    /// The first bytes of digests.
+    ///
+    /// # Panics
+    ///
+    /// When a key is no digest.
+    #[allow(dead_code, reason = "snapshots are asked whole")]
+    pub(crate) fn prefixes<'a>(width: PrefixWidth, keys: impl IntoIterator<Item = &'a Key>) -> Self {
+        let mut column = Self { prefix: Some(width), ..Self::default() };
+        for key in keys {
+            let Key::Digest(digest) = key else { panic!("{key} has no prefix") };
+            column.bytes.extend_from_slice(&digest.bytes()[..width.bytes()]);
+        }
+        column
+    }
+
     pub(crate) fn push_text(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.ends.push((self.bytes.len() as u32).into());
     }
 
     pub(crate) fn column(&self, kind: KeyKind) -> Column<'_> {
-        match kind {
-            KeyKind::Digest(kind) => Column::Digests { kind, bytes: &self.bytes },
-            KeyKind::Web => Column::Web(Texts::new(&self.ends, &self.bytes).expect("ends ascend")),
-            KeyKind::Ipv4 => Column::Ipv4(self.bytes.as_chunks().0),
+        match (kind, self.prefix) {
+            (KeyKind::Digest(kind), None) => Column::Digests { kind, bytes: &self.bytes },
+            (KeyKind::Digest(kind), Some(width)) => Column::Prefixes { kind, width, bytes: &self.bytes },
+            (KeyKind::Web, _) => Column::Web(Texts::new(&self.ends, &self.bytes).expect("ends ascend")),
+            (KeyKind::Ipv4, _) => Column::Ipv4(self.bytes.as_chunks().0),
         }
     }
 }
@@ -73,6 +90,18 @@ impl Keys {
 pub(crate) struct Answers {
     pub(crate) hits: Vec<Vec<Answer>>,
     pub(crate) exceptions: Vec<Option<Exception>>,
+}
+
+/// The hits of one prefix by digest, in the order of digests, however the view ordered them.
+#[allow(dead_code, reason = "snapshots are asked whole")]
+pub(crate) fn by_digest(hits: &[Answer]) -> Vec<Vec<Answer>> {
+    let mut candidates: Vec<Vec<Answer>> =
+        hits.chunk_by(|a, b| a.matched == b.matched).map(<[Answer]>::to_vec).collect();
+    candidates.sort_by_key(|answers| match &answers[0].matched {
+        Matched::Suffix(suffix) => suffix.clone(),
+        other => panic!("{other:?} is no suffix"),
+    });
+    candidates
 }
 
 /// Asks for a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when asked again, and so on;
@@ -151,6 +180,7 @@ impl Sink for Collect {
             port: hit.port,
             matched: match hit.matched {
                 ksn::batch::Matched::Digest => Matched::Digest,
+                ksn::batch::Matched::Suffix(suffix) => Matched::Suffix(suffix.into()),
                 ksn::batch::Matched::Web(scope, text) => Matched::Web(scope, String::from_utf8(text.into()).unwrap()),
                 ksn::batch::Matched::Block(block) => Matched::Block(block.first(), block.last()),
             },

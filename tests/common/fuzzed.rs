@@ -9,7 +9,9 @@ use ksn::{
     Key, WebAddress,
     batch::{Column, Detail},
     engine::Index,
-    key::{AddressParts, Digest, DigestKind, Indicator, Ipv4Block, KeyKind, Scope, ScopeSet, canonical_url},
+    key::{
+        AddressParts, Digest, DigestKind, Indicator, Ipv4Block, KeyKind, PrefixWidth, Scope, ScopeSet, canonical_url,
+    },
     record::{Listing, RecordType, derived_id},
     refang,
     snapshot::Snapshot,
@@ -21,7 +23,7 @@ use ksn::{
 };
 
 use super::{
-    ask::{Keys, ask, build},
+    ask::{Keys, ask, build, by_digest},
     forge::Forgery,
     naive::{self, Naive, Row},
 };
@@ -48,6 +50,8 @@ impl<'a> Choices<'a> {
         self.0.is_empty()
     }
 }
+
+const PREFIXES: [PrefixWidth; 2] = [PrefixWidth::Eight, PrefixWidth::Four];
 
 fn seconds(seconds: u32) -> Timestamp {
     Timestamp::from_seconds(seconds).unwrap()
@@ -208,8 +212,13 @@ pub(crate) fn snapshot_open(data: &[u8]) {
     let _ = snapshot.listings().take(records as usize + 100).count();
     let index = Index::new(snapshot);
     for key in sample_keys() {
-        let column = Keys::new(key.kind(), [&key]);
-        ask(&index.view(), &column.column(key.kind()), 0..1, Detail::All, seconds(5), &[]);
+        let mut columns = vec![Keys::new(key.kind(), [&key])];
+        if let Key::Digest(_) = key {
+            columns.extend(PREFIXES.map(|width| Keys::prefixes(width, [&key])));
+        }
+        for column in columns {
+            ask(&index.view(), &column.column(key.kind()), 0..1, Detail::All, seconds(5), &[]);
+        }
     }
 }
 
@@ -370,6 +379,20 @@ pub(crate) fn engine(data: &[u8]) {
             }
             assert_eq!(found, &expected, "{key}");
         }
+        if let KeyKind::Digest(_) = kind {
+            for width in PREFIXES {
+                let laid_out = Keys::prefixes(width, keys.iter().copied());
+                let answers = ask(&view, &laid_out.column(kind), 0..u32::MAX, detail, now, &room);
+                for (key, found) in keys.iter().zip(&answers.hits) {
+                    let Key::Digest(digest) = key else { panic!("{key} is no digest") };
+                    let mut expected = naive.candidates(digest, width, now);
+                    if detail == Detail::Winner {
+                        expected.iter_mut().for_each(|answers| answers.truncate(1));
+                    }
+                    assert_eq!(by_digest(found), expected, "{key}, {width:?}");
+                }
+            }
+        }
     }
 }
 
@@ -459,8 +482,15 @@ fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
     let read = AnswerView::parse(&header, body).expect("what is written can be read");
     assert_eq!(read.meta(), meta);
     assert_eq!(read.answered().collect::<Vec<_>>(), answered);
-    for hit in read.hits() {
-        assert!(hit.position().row < answered[usize::from(hit.position().column)]);
+    for (hit, suffix) in read.candidates(columns).expect("every hit of a prefix has its suffix") {
+        let (column, row) = (usize::from(hit.position().column), hit.position().row);
+        assert!(row < answered[column]);
+        if let Column::Prefixes { kind, width, bytes } = columns[column] {
+            let prefix = &bytes[row as usize * width.bytes()..][..width.bytes()];
+            let digest = Digest::new(kind, &[prefix, suffix].concat()).expect("the rest of a digest");
+            let listed = sample_rows().iter().any(|row| row.indicator == Indicator::Digest(digest));
+            assert!(listed, "{digest} is not listed");
+        }
     }
 }
 
@@ -478,6 +508,16 @@ pub(crate) fn wire_answer(data: &[u8]) {
                 assert!(usize::from(hit.position().column) < view.answered().len());
                 let texts = [hit.name_text(), hit.source_text(), hit.matched_text()].map(|number| view.text(number));
                 let _ = (hit.record_type(), hit.scope(), hit.id(), hit.port(), hit.timestamp(), hit.expiry(), texts);
+            }
+            // Whatever was asked: the suffixes are all given out, or their number is wrong.
+            let columns: Vec<Column<'_>> = (0..view.answered().len())
+                .map(|n| Column::Prefixes { kind: DigestKind::Md5, width: PREFIXES[n % 2], bytes: &[] })
+                .collect();
+            match view.candidates(&columns) {
+                Ok(mut candidates) => assert!(candidates.all(|(hit, suffix)| {
+                    suffix.len() == columns[usize::from(hit.position().column)].suffix_width()
+                })),
+                Err(error) => assert!(!error.to_string().is_empty()),
             }
             for row in view.exceptions() {
                 let _ = (row.row(), row.exception());

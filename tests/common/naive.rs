@@ -3,11 +3,15 @@
 //! It shares no matching, no order and no table with the engine: what it knows it has from the written rules. It is
 //! slow and obvious on purpose. The fuzz targets include this file too.
 
-use std::{cmp::Ordering, collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ksn::{
     Key,
-    key::{Indicator, Scope},
+    key::{Digest, Indicator, PrefixWidth, Scope},
     record::{Listing, RecordType, derived_id},
     timestamp::Timestamp,
 };
@@ -58,6 +62,8 @@ pub(crate) struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Matched {
     Digest,
+    /// How the digest goes on of which a prefix was asked.
+    Suffix(Vec<u8>),
     Web(Scope, String),
     Block(Ipv4Addr, Ipv4Addr),
 }
@@ -106,6 +112,30 @@ impl Naive {
             .collect();
         sort(&mut found);
         found
+    }
+
+    /// Everything that is known of the digests that begin as this one does, by how they go on, as [`answer`](Self::answer)
+    /// gives it.
+    #[allow(dead_code, reason = "snapshots are asked whole")]
+    pub(crate) fn candidates(&self, asked: &Digest, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
+        let digests: BTreeSet<Digest> = self
+            .rows
+            .iter()
+            .filter_map(|row| if let Indicator::Digest(digest) = row.indicator { Some(digest) } else { None })
+            .filter(|listed| listed.kind() == asked.kind())
+            .filter(|listed| listed.bytes()[..width.bytes()] == asked.bytes()[..width.bytes()])
+            .collect();
+        let mut candidates: Vec<Vec<Answer>> = digests
+            .into_iter()
+            .map(|digest| {
+                let mut answers = self.answer(&Key::Digest(digest), now);
+                let suffix = digest.bytes()[width.bytes()..].to_vec();
+                answers.iter_mut().for_each(|answer| answer.matched = Matched::Suffix(suffix.clone()));
+                answers
+            })
+            .collect();
+        candidates.retain(|answers| !answers.is_empty());
+        candidates
     }
 }
 

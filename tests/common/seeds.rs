@@ -7,7 +7,7 @@ use ksn::{
     Key,
     batch::{Detail, Exception, Position, Sink as _},
     engine::Index,
-    key::KeyKind,
+    key::{DigestKind, KeyKind, PrefixWidth},
     snapshot::Snapshot,
     timestamp::Timestamp,
     wire::{
@@ -62,6 +62,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
     }
     let columns: Vec<_> = columns.iter().map(|(kind, keys)| keys.column(*kind)).collect();
     let options = RequestOptions { detail: Detail::All, deadline_ms: 250, generation_min: 7, sequence_min: 0 };
+    let prefixes = prefixes();
     let mut unknown = write_request(&options, &columns[9..10]);
     // The kind of its first column, 40 bytes behind the header.
     unknown[16 + 40] = 99;
@@ -69,8 +70,17 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("all-kinds", write_request(&options, &columns)),
         ("empty", write_request(&RequestOptions::default(), &[])),
         ("unknown-kind", unknown),
+        ("prefixes", write_request(&options, &prefixes.each_ref().map(|keys| keys.column(MD5)))),
         ("digests", write_request(&RequestOptions::default(), &columns[..1])),
     ]
+}
+
+const MD5: KeyKind = KeyKind::Digest(DigestKind::Md5);
+
+/// The same digests by eight and by four bytes.
+fn prefixes() -> [Keys; 2] {
+    let keys: Vec<Key> = fuzzed::sample_keys().into_iter().filter(|key| key.kind() == MD5).collect();
+    [PrefixWidth::Eight, PrefixWidth::Four].map(|width| Keys::prefixes(width, &keys[..4]))
 }
 
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
@@ -89,6 +99,13 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
     }
     assert!(writer.exception(Position { column: 1, row: 3 }, Exception::Malformed).is_continue());
     assert!(writer.except_column(2, Exception::Unsupported).is_continue());
+    let answer = writer.finish(&meta);
+    writer.begin(2);
+    for (number, keys) in (0..).zip(prefixes()) {
+        let answered = view.answer(number, &keys.column(MD5), 0..4, Detail::All, now, &mut writer);
+        assert_eq!(answered, ControlFlow::Continue(()));
+        writer.answered(number, 4);
+    }
     let limits = ServerLimits {
         columns: 32,
         keys: 65_536,
@@ -110,7 +127,8 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
         software: "ksn 0.1.0".into(),
     };
     vec![
-        ("answer", writer.finish(&meta)),
+        ("answer", answer),
+        ("candidates", writer.finish(&meta)),
         ("hello", Hello::new("scanner", "1.2.3", "linux").to_frame()),
         ("welcome", welcome.to_frame()),
         ("notice", Notice::NewGeneration(8).to_frame()),
