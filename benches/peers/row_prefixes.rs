@@ -1,7 +1,83 @@
 //! Row 7: prefixes of eight bytes, which the client verifies, against whole digests.
+//!
+//! The client has whole digests in hand. It cuts them, sends eight bytes of each in batches of 16,384, and compares what
+//! the server knows of every candidate with the rest of the digest: all of that is timed, and answers are as exact as
+//! those to whole digests, which are asked as in row 1.
 
-use crate::{Outcome, world::World};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
-pub(crate) fn run(_: &mut World) -> Outcome {
-    Err("the client cannot ask for prefixes".into())
+use ksn::{
+    Client,
+    batch::Column,
+    key::{DigestKind, PrefixWidth},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    Outcome,
+    keys::{Burst, Draw, WIDTH},
+    ours::{BURST_KEYS, IN_FLIGHT, OurClient, OurServer, Packets},
+    report::Figure,
+    rounds::{Sample, interleave},
+    world::World,
+};
+
+/// Keys of a batch: its request is as long as that of 4,096 whole digests.
+const BATCH_KEYS: usize = 16_384;
+
+pub(crate) fn run(world: &mut World) -> Outcome {
+    let records = world.options.records;
+    let server = OurServer::start(world.index(records)?, Packets::Default)?;
+    let (cut, whole) = (server.connect()?, server.connect()?);
+    let (mut cut_draw, mut whole_draw) = (Draw::tenth(records), Draw::tenth(records));
+    whole.check(&mut whole_draw);
+    // Every round checks that as many are found as are listed.
+    let mut ask_cut = || time(&cut, &mut cut_draw);
+    let mut ask_whole = || whole.exchange(&mut whole_draw);
+    let rates = interleave(&world.options, &mut [&mut ask_cut, &mut ask_whole]);
+    let figure =
+        Figure::rate(&rates, 1, "SHA-256 by 8 bytes, verified, batches of 16,384", "whole digests, as in row 1");
+    Ok(vec![figure.at_least(1.5)])
+}
+
+fn time(client: &OurClient, draw: &mut Draw) -> Sample {
+    let burst = draw.burst(BURST_KEYS);
+    let started = Instant::now();
+    let found = client.runtime.block_on(ask_all(&client.client, &burst));
+    let time = started.elapsed();
+    assert_eq!(found, burst.listed.len(), "our verified hits");
+    Sample { keys: burst.keys(), time }
+}
+
+async fn ask_all(client: &Client, burst: &Arc<Burst>) -> usize {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut askers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (client, burst, next) = (client.clone(), burst.clone(), next.clone());
+        askers.spawn(async move {
+            let mut verified = 0;
+            while let Some(digests) = burst.digests().chunks(BATCH_KEYS).nth(next.fetch_add(1, Relaxed)) {
+                verified += ask(&client, digests).await;
+            }
+            verified
+        });
+    }
+    askers.join_all().await.into_iter().sum()
+}
+
+/// How many digests are listed.
+async fn ask(client: &Client, digests: &[[u8; WIDTH]]) -> usize {
+    let mut bytes = Vec::with_capacity(digests.len() * 8);
+    digests.iter().for_each(|digest| bytes.extend_from_slice(&digest[..8]));
+    let columns = [Column::Prefixes { kind: DigestKind::Sha256, width: PrefixWidth::Eight, bytes: &bytes }];
+    let answer = client.exchange(&columns, &Default::default()).await.expect("an answer");
+    let answer = answer.view().expect("a sound answer");
+    let candidates = answer.candidates(&columns).expect("suffixes that fit");
+    candidates.filter(|(hit, suffix)| digests[hit.position().row as usize][8..] == **suffix).count()
 }

@@ -80,7 +80,8 @@ fn an_open_loop_keeps_its_rate() {
     assert_eq!((&document["rate"], &document["in_flight"]), (&10_000.into(), &64.into()), "{document}");
     let keys = number(&document, "/sent/keys");
     // A machine that is busy with other tests may be behind at the end, which is then told.
-    assert!(keys <= 10_020.0 && keys + number(&document, "/unsent_keys") >= 9_900.0, "{document}");
+    let most = 10_000.0 * number(&document, "/measured_s") + 40.0;
+    assert!(keys <= most && keys + number(&document, "/unsent_keys") >= 9_900.0, "{document}");
 }
 
 #[test]
