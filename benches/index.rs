@@ -11,7 +11,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use ksn::{
     batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
     engine::{Index, View},
-    key::{Digest, DigestKind, Indicator, Ipv4Block, Scope},
+    key::{Digest, DigestKind, Indicator, Ipv4Block, PrefixWidth, Scope},
     record::{Listing, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
@@ -127,6 +127,9 @@ fn benchmark(c: &mut Criterion) {
     for (name, one_in, hits) in [("sha256/misses", None, 0), ("sha256/10 % hits", Some(10), tenth)] {
         let bytes: Vec<u8> = numbers(SHA256_RECORDS, one_in).flat_map(sha256).collect();
         time(&mut group, name, &view, &Column::Digests { kind: DigestKind::Sha256, bytes: &bytes }, hits);
+        let bytes: Vec<u8> = bytes.chunks(32).flat_map(|digest| digest[..8].to_vec()).collect();
+        let (name, width) = (format!("{name}, by 8 bytes"), PrefixWidth::Eight);
+        time(&mut group, &name, &view, &Column::Prefixes { kind: DigestKind::Sha256, width, bytes: &bytes }, hits);
     }
     for (name, one_in, hits) in [("web/misses", None, 0), ("web/10 % hits", Some(10), tenth)] {
         let (mut ends, mut text) = (Vec::new(), Vec::new());

@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     ask::{Keys, ask, build, by_digest},
-    naive::{Naive, Row},
+    naive::{Answer, Naive, Row},
 };
 
 // -- What cases are made of ------------------------------------------------------------------------------------------
@@ -226,12 +226,15 @@ fn check_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room
         let column = laid_out.column(keys[0].kind());
         let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
         let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
+        // Many keys begin alike, and the twin is slow.
+        let mut expected: HashMap<&[u8], Vec<Vec<Answer>>> = HashMap::new();
         for (place, key) in keys.iter().enumerate() {
             let Key::Digest(digest) = key else { panic!("{key} is no digest") };
-            let mut expected = naive.candidates(digest, width, now);
-            assert_eq!(by_digest(&all.hits[place]), expected, "{key}, {width:?}");
-            expected.iter_mut().for_each(|answers| answers.truncate(1));
-            assert_eq!(by_digest(&winners.hits[place]), expected, "{key}, {width:?}");
+            let prefix = &digest.bytes()[..width.bytes()];
+            let expected = expected.entry(prefix).or_insert_with(|| naive.candidates(digest, width, now));
+            assert_eq!(&by_digest(&all.hits[place]), expected, "{key}, {width:?}");
+            let first: Vec<_> = expected.iter().map(|answers| answers[..1].to_vec()).collect();
+            assert_eq!(by_digest(&winners.hits[place]), first, "{key}, {width:?}");
         }
     }
 }

@@ -24,7 +24,7 @@ use naive::Row;
 
 const WIDTHS: [PrefixWidth; 2] = [PrefixWidth::Eight, PrefixWidth::Four];
 
-/// Digests that share their first bytes with others: `near` those of eight bytes, `far` those of four.
+/// Digests that begin alike: those of one `near` with the same four bytes, those of one `far` as well with the same eight.
 fn digest(kind: DigestKind, near: u8, far: u8, rest: u8) -> Digest {
     let mut bytes = [0x5a; 32];
     (bytes[3], bytes[6], bytes[12]) = (near, far, rest);
