@@ -172,7 +172,8 @@ async fn what_passes_a_limit_is_told_by_number() {
     assert_eq!(error_code(&mut send(&raw, &digests(11)).await).await, ErrorCode::TooManyKeys);
     assert_eq!(error_code(&mut send(&raw, &digests(1_000)).await).await, ErrorCode::TooLong);
     let mut narrow = digests(1);
-    (narrow[57], narrow[60]) = (8, 2);
+    // Eight keys of two bytes: neither whole digests nor prefixes of four or eight.
+    (narrow[57], narrow[60]) = (2, 8);
     assert_eq!(error_code(&mut send(&raw, &narrow).await).await, ErrorCode::UnsupportedWidth);
     let behind = RequestOptions { generation_min: 2, ..RequestOptions::default() };
     assert_eq!(error_code(&mut send(&raw, &write_request(&behind, &[])).await).await, ErrorCode::Behind);

@@ -227,9 +227,9 @@ impl<'a> AnswerView<'a> {
     ///
     /// /// How many SHA-256 digests are listed, of which the first eight bytes each were asked.
     /// fn listed(asked: &Column<'_>, whole: &[[u8; 32]], answer: &AnswerView<'_>) -> Result<usize, WireError> {
-    ///     let is_listed = |row: u32, suffix| whole.get(row as usize).is_some_and(|digest| digest[8..] == *suffix);
+    ///     let rest = |row: u32| whole.get(row as usize).map(|digest| &digest[8..]);
     ///     let candidates = answer.candidates(&[*asked])?;
-    ///     Ok(candidates.filter(|(hit, suffix)| is_listed(hit.position().row, suffix)).count())
+    ///     Ok(candidates.filter(|&(hit, suffix)| rest(hit.position().row) == Some(suffix)).count())
     /// }
     /// ```
     pub fn candidates(
