@@ -36,7 +36,7 @@ fn prefixes_are_answered_as_whole_digests() {
     assert!(ran.code == Some(2) && ran.err.contains("expected 8"), "{ran:?}");
     let ran = program.run(&["lookup", "--prefix", "8", "--db", "records.ksn", SHA256]);
     assert!(ran.code == Some(2) && ran.err.contains("--db"), "{ran:?}");
-    let help = program.run(&["lookup", "--help"]).out;
+    let help = program.run(&["lookup", "--help"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("a listed one can be guessed"), "{help}");
 }
 
