@@ -143,10 +143,10 @@ pub trait RecordSink {
 /// The ID of a record whose feed gives none: the top bit, and 63 bits of BLAKE3 over source, indicator and name, so
 /// that it is the same in every rebuild and cannot collide with a feed's own small numbers.
 pub fn derived_id(source: &str, indicator: &Indicator, name: &str) -> u64 {
-    // What is derived from the context once costs more than the rest.
+    // Derived from the context once, not for every record.
     static CONTEXT: LazyLock<ContextKey> =
         LazyLock::new(|| hazmat::hash_derive_key_context("ksn 2026-11-22 derived record ID"));
-    // In one piece, which takes half the time of hashing the fields one by one.
+    // In one piece: short fields are dear to hash one by one.
     let mut fields = String::with_capacity(256);
     let mut put = |field: &dyn fmt::Display| {
         let start = fields.len();

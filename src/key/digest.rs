@@ -244,8 +244,8 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// The bytes of as many digits as are wanted, and nothing else. A list has millions of them: without a branch for each
-/// digit this takes a fifth of the time.
+/// The bytes of as many digits as are wanted, and nothing else. A list has millions of them, so there is no branch for
+/// a digit.
 fn plain_hex(text: &[u8], width: usize) -> Option<[u8; 32]> {
     const VALUES: [u8; 256] = {
         let mut values = [0xff; 256];

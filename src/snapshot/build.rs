@@ -26,8 +26,8 @@ use crate::{
 /// The order in which records are added does not matter. Records of the same source and ID under the same indicator
 /// are one; the newest is kept.
 ///
-/// A record takes 52 bytes, and its name what it is long, once for all that share it; a digest is added in 0.1 µs
-/// without an allocation. So large sets for a benchmark need no more than a loop:
+/// A record takes 52 bytes, and its name what it is long, once for all that share it; nothing is allocated for a single
+/// record. So large sets for a benchmark need no more than a loop:
 ///
 /// ```
 /// use ksn::{key::{Digest, DigestKind, Indicator}, record::{Listing, RecordSink, RecordType}, snapshot::*};

@@ -142,8 +142,7 @@ fn settle_part<K: TableKey>(part: &mut Part<Draft<K>>, meaning: &Meaning<'_>) ->
     duplicates
 }
 
-/// Sorts prefixes with positions, a third of the bytes of the records, and moves each record once: twice as fast as
-/// sorting the records.
+/// Sorts prefixes with positions, which are a third of the bytes of the records, and moves each record once.
 fn sort<K: TableKey>(part: &mut Part<Draft<K>>, meaning: &Meaning<'_>) {
     let mut order: Vec<(u64, u32)> = part.iter().zip(0..).map(|(draft, at)| (draft.key.prefix(), at)).collect();
     order.sort_unstable_by(|a, b| {

@@ -12,8 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Texts numbered in order of appearance.
 ///
-/// They lie in one piece of memory, and the table holds their hashes and numbers only: some 25 bytes a text besides
-/// itself, and none to allocate, where a map of boxed texts takes 60.
+/// They lie in one piece of memory, and the table holds their hashes and numbers only: nothing is allocated for a text.
 #[derive(Debug)]
 pub(super) struct Names {
     text: String,
