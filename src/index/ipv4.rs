@@ -17,7 +17,7 @@
 //! A batch is answered as one of digests is: lines are asked for ahead of their use, and an address that may be listed
 //! is noted without a branch.
 
-use std::{net::Ipv4Addr, ops::Range};
+use std::net::Ipv4Addr;
 
 use super::{
     kernel::{self, Kernel},
@@ -120,15 +120,15 @@ impl Ipv4Index {
         self.nodes.is_empty()
     }
 
-    /// Notes the addresses of `rows` that may lie in a block, each with its row from the first of `rows` and its segment
-    /// as [`for_each_block`](Self::for_each_block) takes it, and asks for what that will touch.
-    pub(super) fn segments(&self, addresses: &[[u8; 4]], rows: Range<usize>, found: &mut Vec<(u32, u32)>) {
+    /// Notes the addresses that may lie in a block, each with its row and its segment as
+    /// [`for_each_block`](Self::for_each_block) takes it, and asks for what that will touch.
+    pub(super) fn segments(&self, addresses: &[[u8; 4]], found: &mut Vec<(u32, u32)>) {
         found.clear();
         if self.is_empty() {
             return;
         }
-        found.resize(rows.len(), (0, 0));
-        let count = Kernel::fastest().segments(self.lines(), addresses, rows, found);
+        found.resize(addresses.len(), (0, 0));
+        let count = Kernel::fastest().segments(self.lines(), addresses, found);
         found.truncate(count);
         // Each pass asks for what the one before has told.
         let innermost = |segment: u32| self.innermost.get(segment as usize).copied().unwrap_or(NONE) as usize;
@@ -275,11 +275,9 @@ impl LineTable<'_> {
     pub(super) fn run(
         &self,
         addresses: &[[u8; 4]],
-        rows: Range<usize>,
         found: &mut [(u32, u32)],
         starts_until: impl Fn(&Line, u16) -> u32,
     ) -> usize {
-        let addresses = &addresses[rows];
         let found = &mut found[..addresses.len()];
         addresses.iter().take(PREFETCH_KEYS).for_each(|&address| self.prefetch(address));
         let mut noted = 0;
@@ -375,7 +373,7 @@ mod tests {
             .collect();
         for kernel in kernel::all() {
             let mut found = vec![(0, 0); addresses.len()];
-            let count = kernel.segments(index.lines(), &addresses, 0..addresses.len(), &mut found);
+            let count = kernel.segments(index.lines(), &addresses, &mut found);
             assert_eq!(found[..count], expected);
         }
     }

@@ -6,10 +6,8 @@
 //! | AVX2 | 2 | 2 |
 //! | AVX-512 | 1 | 1 |
 //!
-//! Which one is used is found out when the program runs; all give the same answers, which tests
-//! hold them to. The loops around them are compiled once for each kernel, so that nothing is called for a key.
-
-use std::ops::Range;
+//! Which one is used is found out when the program runs; all give the same answers, which tests hold them to. The loops
+//! around them are compiled once for each kernel, so that nothing is called for a key.
 
 use super::{
     ipv4::{Line, LineTable},
@@ -33,7 +31,7 @@ enum Instructions {
 impl Kernel {
     const PORTABLE: Self = Self(Instructions::Portable);
 
-    /// The fastest. Asking is one load: the processor is asked once for all.
+    /// The fastest. Asking takes a few loads of one word: the processor is asked once for all.
     #[inline]
     pub(super) fn fastest() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -71,21 +69,15 @@ impl Kernel {
 
     /// Notes the addresses that may lie in a block; see [`LineTable::run`].
     #[allow(unsafe_code)]
-    pub(super) fn segments(
-        self,
-        lines: LineTable<'_>,
-        addresses: &[[u8; 4]],
-        rows: Range<usize>,
-        found: &mut [(u32, u32)],
-    ) -> usize {
+    pub(super) fn segments(self, lines: LineTable<'_>, addresses: &[[u8; 4]], found: &mut [(u32, u32)]) -> usize {
         match self.0 {
-            Instructions::Portable => lines.run(addresses, rows, found, portable::starts_until),
+            Instructions::Portable => lines.run(addresses, found, portable::starts_until),
             // SAFETY: `fastest` has found the instructions on this processor.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => unsafe { x86_64::segments_avx2(lines, addresses, rows, found) },
+            Instructions::Avx2 => unsafe { x86_64::segments_avx2(lines, addresses, found) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => unsafe { x86_64::segments_avx512(lines, addresses, rows, found) },
+            Instructions::Avx512 => unsafe { x86_64::segments_avx512(lines, addresses, found) },
         }
     }
 }
@@ -144,7 +136,7 @@ mod portable {
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86_64 {
-    use std::{arch::x86_64::*, ops::Range, ptr};
+    use std::{arch::x86_64::*, ptr};
 
     use super::{Bucket, Candidate, Line, LineTable, Probe};
     use crate::{index::ipv4::LINE_STARTS, snapshot::layout::BUCKET_SLOTS};
@@ -178,13 +170,8 @@ mod x86_64 {
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    pub(super) fn segments_avx2(
-        lines: LineTable<'_>,
-        addresses: &[[u8; 4]],
-        rows: Range<usize>,
-        found: &mut [(u32, u32)],
-    ) -> usize {
-        lines.run(addresses, rows, found, |line, low| {
+    pub(super) fn segments_avx2(lines: LineTable<'_>, addresses: &[[u8; 4]], found: &mut [(u32, u32)]) -> usize {
+        lines.run(addresses, found, |line, low| {
             let wanted = _mm256_set1_epi16(low as i16);
             let half = ptr::from_ref(line).cast::<__m256i>();
             // SAFETY: a line has 64 bytes, and the loads need no alignment.
@@ -197,13 +184,8 @@ mod x86_64 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,popcnt")]
-    pub(super) fn segments_avx512(
-        lines: LineTable<'_>,
-        addresses: &[[u8; 4]],
-        rows: Range<usize>,
-        found: &mut [(u32, u32)],
-    ) -> usize {
-        lines.run(addresses, rows, found, |line, low| {
+    pub(super) fn segments_avx512(lines: LineTable<'_>, addresses: &[[u8; 4]], found: &mut [(u32, u32)]) -> usize {
+        lines.run(addresses, found, |line, low| {
             // SAFETY: a line has 64 bytes, and the load needs no alignment.
             let line = unsafe { _mm512_loadu_si512(ptr::from_ref(line).cast()) };
             (_mm512_cmple_epu16_mask(line, _mm512_set1_epi16(low as i16)) & STARTS).count_ones()

@@ -149,30 +149,18 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
     }
 
     fn ipv4(&mut self, addresses: &[[u8; 4]], rows: Range<usize>) -> ControlFlow<u32> {
+        let blocks = Blocks::of(&self.base.snapshot);
         let (mut found, mut matches) = (Vec::new(), Vec::new());
         for chunk in chunks(rows, CHUNK_ROWS) {
-            self.base.ipv4.segments(addresses, chunk.clone(), &mut found);
+            self.base.ipv4.segments(&addresses[chunk.clone()], &mut found);
             for &(row, segment) in &found {
                 let row = chunk.start + row as usize;
                 let address = addresses[row].into();
-                self.base.ipv4.for_each_block(address, segment, |key| self.block(key, &mut matches));
+                self.base.ipv4.for_each_block(address, segment, |key| blocks.matches_of(key, self.now, &mut matches));
                 emit(self.position(row), &mut matches, self.detail, self.sink)?;
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// Adds the records of a block.
-    fn block<'m>(&self, key: usize, matches: &mut Vec<Match<'m>>)
-    where
-        'a: 'm,
-    {
-        let snapshot = &*self.base.snapshot;
-        let row = &snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks)[key];
-        if let Some(block) = Ipv4Block::new(row.first.get().into(), row.last.get().into()) {
-            let records = Records::of(snapshot, Table::Ipv4);
-            records.matches_of(key, Matched::Block(block), Specificity::of_block(block), self.now, matches);
-        }
     }
 
     fn web<'k>(&mut self, texts: &Texts<'k>, rows: Range<usize>) -> ControlFlow<u32>
@@ -181,6 +169,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
     {
         let table = WebTable::of(&self.base.snapshot);
         let sha256 = DigestTable::<32>::of(&self.base.snapshot, Table::WebSha256);
+        let blocks = Blocks::of(&self.base.snapshot);
         let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
         let mut hashed = Hashed::default();
         // Room for the expressions of addresses of middling length; more are rare.
@@ -218,7 +207,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
                     hashed.search(&sha256, address, &mut scratch, self.now, &mut matches);
                 }
                 if let Some(address) = address.ipv4() {
-                    self.base.ipv4.search(address, |key| self.block(key, &mut matches));
+                    self.base.ipv4.search(address, |key| blocks.matches_of(key, self.now, &mut matches));
                 }
                 emit(at, &mut matches, self.detail, self.sink)?;
             }
@@ -228,6 +217,29 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
 
     fn position(&self, row: usize) -> Position {
         Position { column: self.number, row: row as u32 }
+    }
+}
+
+/// The blocks of IPv4 addresses, with their records.
+struct Blocks<'a> {
+    rows: &'a [BlockRow],
+    records: Records<'a>,
+}
+
+impl<'a> Blocks<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        Self { rows: snapshot.rows(Table::Ipv4, Role::Blocks), records: Records::of(snapshot, Table::Ipv4) }
+    }
+
+    /// Adds the records of a block.
+    fn matches_of<'m>(&self, key: usize, now: Timestamp, matches: &mut Vec<Match<'m>>)
+    where
+        'a: 'm,
+    {
+        let row = &self.rows[key];
+        if let Some(block) = Ipv4Block::new(row.first.get().into(), row.last.get().into()) {
+            self.records.matches_of(key, Matched::Block(block), Specificity::of_block(block), now, matches);
+        }
     }
 }
 

@@ -13,12 +13,19 @@ pub(super) struct Interner {
     used: Vec<u32>,
     ends: Vec<U32>,
     bytes: Vec<u8>,
+    /// The last number of each class and its text: records of one source and one family come in runs.
+    last: [Option<(u32, u32)>; 2],
 }
 
 impl Interner {
     pub(super) fn new() -> Self {
-        let mut interner =
-            Self { slots: vec![(0, 0); SLOTS_MIN], used: Vec::new(), ends: Vec::new(), bytes: Vec::new() };
+        let mut interner = Self {
+            slots: vec![(0, 0); SLOTS_MIN],
+            used: Vec::new(),
+            ends: Vec::new(),
+            bytes: Vec::new(),
+            last: [None; 2],
+        };
         interner.clear();
         interner
     }
@@ -29,6 +36,7 @@ impl Interner {
             self.slots[at as usize] = (0, 0);
         }
         self.used.clear();
+        self.last = [None; 2];
         self.bytes.clear();
         self.ends.clear();
         self.ends.push(U32::new(0));
@@ -36,8 +44,15 @@ impl Interner {
 
     /// The number of a text that is known by a number of its own within a class.
     pub(super) fn by_number(&mut self, class: NumberClass, number: u32, text: &str) -> u32 {
+        if let Some((last, text)) = self.last[class as usize]
+            && last == number
+        {
+            return text;
+        }
         let tag = (class as u64) << 32 | u64::from(number);
-        self.intern(tag, text.as_bytes(), false)
+        let found = self.intern(tag, text.as_bytes(), false);
+        self.last[class as usize] = Some((number, found));
+        found
     }
 
     /// The number of a text that is known by its bytes only.

@@ -162,7 +162,9 @@ impl AnswerWriter {
     /// Flags the last hit.
     fn flag_last(&mut self, flags: u16) {
         let at = self.frame.len() - size_of::<HitRow>() + HIT_FLAGS_AT;
-        self.frame[at] |= flags as u8;
+        for (byte, flag) in self.frame[at..].iter_mut().zip(flags.to_le_bytes()) {
+            *byte |= flag;
+        }
     }
 }
 
@@ -182,7 +184,17 @@ struct Last {
 
 impl Sink for AnswerWriter {
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()> {
-        let suffix = if let Matched::Suffix(suffix) = hit.matched { suffix } else { &[] };
+        let (scope, matched, suffix): (u8, &[u8], &[u8]) = match hit.matched {
+            Matched::Digest => (0, &[], &[]),
+            Matched::Suffix(suffix) => (0, &[], suffix),
+            Matched::Web(scope, expression) => (scope as u8, expression, &[]),
+            Matched::Block(block) => {
+                self.block.clear();
+                // Writing to a vector does not fail.
+                let _ = write!(self.block, "{block}");
+                (0, &self.block, &[])
+            }
+        };
         let mut key = match self.last {
             Some(last) if last.at == at => last,
             _ => Last {
@@ -205,20 +217,6 @@ impl Sink for AnswerWriter {
             self.flag_last(LIST_CUT);
             return ControlFlow::Continue(());
         }
-        let scope = match hit.matched {
-            Matched::Web(scope, _) => scope as u8,
-            Matched::Digest | Matched::Suffix(_) | Matched::Block(_) => 0,
-        };
-        let matched = match hit.matched {
-            Matched::Digest | Matched::Suffix(_) => &[],
-            Matched::Web(_, expression) => expression,
-            Matched::Block(block) => {
-                self.block.clear();
-                // Writing to a vector does not fail.
-                let _ = write!(self.block, "{block}");
-                &self.block[..]
-            }
-        };
         // Counted as if no text were there yet: exact enough for a cap, and nothing has to be taken back.
         let text_bytes = hit.name.len() + hit.source.len() + matched.len();
         let full = self.body_bytes(size_of::<HitRow>() + suffix.len() + 3 * 4 + text_bytes) > self.caps.body_bytes
