@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use zerocopy::little_endian::U32;
 
 use crate::{
-    key::{DigestKind, Ipv4Block, KeyKind, PrefixWidth, Scope},
+    key::{DigestKind, Ipv4Block, Key, KeyKind, PrefixWidth, Scope},
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -63,6 +63,54 @@ impl Column<'_> {
         match self {
             Self::Prefixes { kind, width, .. } => kind.width() - width.bytes(),
             Self::Digests { .. } | Self::Web(_) | Self::Ipv4(_) => 0,
+        }
+    }
+}
+
+/// Keys of one kind that are gathered one by one, whole.
+#[derive(Clone, Debug)]
+pub struct ColumnBuf {
+    kind: KeyKind,
+    bytes: Vec<u8>,
+    /// Where each text ends, of a kind that has texts.
+    ends: Vec<U32>,
+}
+
+impl ColumnBuf {
+    /// Without any key.
+    pub fn new(kind: KeyKind) -> Self {
+        Self { kind, bytes: Vec::new(), ends: Vec::new() }
+    }
+
+    /// The kind of its keys.
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Adds a key.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another kind, or the texts together pass the 4 GiB that their ends can number.
+    pub fn push(&mut self, key: &Key) {
+        assert_eq!(key.kind(), self.kind, "the kind of a key and of its column");
+        match key {
+            Key::Digest(digest) => self.bytes.extend_from_slice(digest.bytes()),
+            Key::Ipv4(address) => self.bytes.extend_from_slice(&address.octets()),
+            Key::Web(address) => {
+                self.bytes.extend_from_slice(address.as_str().as_bytes());
+                let end = u32::try_from(self.bytes.len()).expect("less than 4 GiB of texts");
+                self.ends.push(U32::new(end));
+            }
+        }
+    }
+
+    /// The keys, borrowed.
+    pub fn column(&self) -> Column<'_> {
+        match self.kind {
+            KeyKind::Digest(kind) => Column::Digests { kind, bytes: &self.bytes },
+            KeyKind::Ipv4 => Column::Ipv4(self.bytes.as_chunks().0),
+            KeyKind::Web => Column::Web(Texts { ends: &self.ends, bytes: &self.bytes }),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! Lookups in this process: typed keys in, typed answers out, without a frame between.
 
-use std::{collections::HashMap, net::Ipv4Addr, ops::ControlFlow, sync::Arc};
-
-use zerocopy::little_endian::U32;
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use crate::{
     answer::{Answer, Origin, Record, Status},
-    batch::{Column, Detail, Exception, Hit, Matched, Position, Sink, Texts},
-    engine::{Index, View},
-    key::{DigestKind, Key, KeyKind},
+    batch::{ColumnBuf, Detail, Exception, Hit, Matched, Position, Sink},
+    engine::Index,
+    key::{Key, KeyKind},
     limits::{BATCH_KEYS_MAX, RECORDS_PER_KEY_MAX},
     timestamp::Timestamp,
 };
@@ -59,51 +57,15 @@ impl Index {
             let places: Vec<usize> = (0..keys.len()).filter(|&at| keys[at].kind() == kind).collect();
             // In parts, so that the text of one stays far below the 4 GiB that its ends can number.
             for places in places.chunks(BATCH_KEYS_MAX) {
+                let mut column = ColumnBuf::new(kind);
+                places.iter().for_each(|&at| column.push(&keys[at]));
                 let mut sink = Collector { places, answers: &mut answers, texts: HashMap::new() };
-                answer_kind(&view, kind, keys, detail, now, &mut sink);
+                // It has room for everything: it never breaks.
+                let _: ControlFlow<u32> = view.answer(0, &column.column(), 0..u32::MAX, detail, now, &mut sink);
             }
         }
         answers
     }
-}
-
-/// Answers the keys of one kind as one column.
-fn answer_kind(view: &View, kind: KeyKind, keys: &[Key], detail: Detail, now: Timestamp, sink: &mut Collector<'_>) {
-    let rows = 0..u32::try_from(sink.places.len()).unwrap_or(u32::MAX);
-    let chosen = sink.places.iter().map(|&at| &keys[at]);
-    // A collector has room for everything: it never breaks.
-    let _: ControlFlow<u32> = match kind {
-        KeyKind::Digest(kind) => {
-            let bytes = digest_bytes(kind, chosen);
-            view.answer(0, &Column::Digests { kind, bytes: &bytes }, rows, detail, now, sink)
-        }
-        KeyKind::Web => {
-            let (mut ends, mut text) = (Vec::new(), Vec::new());
-            for key in chosen {
-                if let Key::Web(address) = key {
-                    text.extend_from_slice(address.as_str().as_bytes());
-                }
-                ends.push(U32::new(text.len() as u32));
-            }
-            let texts = Texts::new(&ends, &text).unwrap_or_default();
-            view.answer(0, &Column::Web(texts), rows, detail, now, sink)
-        }
-        KeyKind::Ipv4 => {
-            let address = |key: &Key| if let Key::Ipv4(address) = key { *address } else { Ipv4Addr::UNSPECIFIED };
-            let octets: Vec<[u8; 4]> = chosen.map(|key| address(key).octets()).collect();
-            view.answer(0, &Column::Ipv4(&octets), rows, detail, now, sink)
-        }
-    };
-}
-
-fn digest_bytes<'k>(kind: DigestKind, keys: impl ExactSizeIterator<Item = &'k Key>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(keys.len() * kind.width());
-    for key in keys {
-        if let Key::Digest(digest) = key {
-            bytes.extend_from_slice(digest.bytes());
-        }
-    }
-    bytes
 }
 
 /// Puts what the engine finds at the places of the keys.

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use zerocopy::little_endian::U32;
-
 use crate::{
     answer::{Answer, Origin, Record, Status},
-    batch::{Column, Texts},
+    batch::{Column, ColumnBuf},
     key::{DigestKind, Key, KeyKind, PrefixWidth},
     wire::{AnswerView, HitRow, ServerLimits, WireError, request_bytes},
 };
@@ -73,21 +71,17 @@ pub(super) fn is_askable(key: &Key, limits: &ServerLimits) -> bool {
 struct BatchColumn {
     /// Where each stands in the list.
     keys: Vec<u32>,
-    content: Content,
+    /// All of them, whole.
+    whole: ColumnBuf,
+    /// What is asked of digests, where that is not the whole.
+    prefixes: Option<Prefixes>,
 }
 
 #[derive(Debug)]
-enum Content {
-    Digests(DigestKind, Vec<u8>),
-    /// What is asked, and the rest of each digest.
-    Prefixes {
-        kind: DigestKind,
-        width: PrefixWidth,
-        asked: Vec<u8>,
-        rest: Vec<u8>,
-    },
-    Web(Vec<U32>, Vec<u8>),
-    Ipv4(Vec<[u8; 4]>),
+struct Prefixes {
+    kind: DigestKind,
+    width: PrefixWidth,
+    bytes: Vec<u8>,
 }
 
 impl Batch {
@@ -103,7 +97,7 @@ impl Batch {
 
     /// The kinds of its keys.
     pub(super) fn kinds(&self) -> impl Iterator<Item = KeyKind> {
-        self.columns.iter().map(|column| column.column().kind())
+        self.columns.iter().map(|column| column.whole.kind())
     }
 
     /// How many keys.
@@ -119,7 +113,7 @@ impl Batch {
     pub(super) fn push(&mut self, at: u32, key: &Key) {
         self.load.add(key);
         let kind = key.kind();
-        let index = match self.columns.iter().position(|column| column.column().kind() == kind) {
+        let index = match self.columns.iter().position(|column| column.whole.kind() == kind) {
             Some(index) => index,
             None => {
                 self.columns.push(BatchColumn::new(kind, self.load.prefix));
@@ -128,55 +122,36 @@ impl Batch {
         };
         let column = &mut self.columns[index];
         column.keys.push(at);
-        match (&mut column.content, key) {
-            (Content::Digests(_, bytes), Key::Digest(digest)) => bytes.extend_from_slice(digest.bytes()),
-            (Content::Prefixes { width, asked, rest, .. }, Key::Digest(digest)) => {
-                let (prefix, suffix) = digest.bytes().split_at(width.bytes());
-                asked.extend_from_slice(prefix);
-                rest.extend_from_slice(suffix);
-            }
-            (Content::Ipv4(addresses), Key::Ipv4(address)) => addresses.push(address.octets()),
-            (Content::Web(ends, bytes), Key::Web(address)) => {
-                bytes.extend_from_slice(address.as_str().as_bytes());
-                ends.push(U32::new(bytes.len() as u32));
-            }
-            _ => debug_assert!(false, "the column was found by the kind of the key"),
+        column.whole.push(key);
+        if let (Some(prefixes), Key::Digest(digest)) = (&mut column.prefixes, key) {
+            prefixes.bytes.extend_from_slice(&digest.bytes()[..prefixes.width.bytes()]);
         }
     }
 }
 
 impl BatchColumn {
     fn new(kind: KeyKind, prefix: Option<PrefixWidth>) -> Self {
-        let content = match (kind, prefix) {
-            (KeyKind::Digest(kind), None) => Content::Digests(kind, Vec::new()),
-            (KeyKind::Digest(kind), Some(width)) => {
-                Content::Prefixes { kind, width, asked: Vec::new(), rest: Vec::new() }
-            }
-            (KeyKind::Web, _) => Content::Web(Vec::new(), Vec::new()),
-            (KeyKind::Ipv4, _) => Content::Ipv4(Vec::new()),
+        let prefixes = match (kind, prefix) {
+            (KeyKind::Digest(kind), Some(width)) => Some(Prefixes { kind, width, bytes: Vec::new() }),
+            _ => None,
         };
-        Self { keys: Vec::new(), content }
+        Self { keys: Vec::new(), whole: ColumnBuf::new(kind), prefixes }
     }
 
     fn column(&self) -> Column<'_> {
-        match &self.content {
-            Content::Digests(kind, bytes) => Column::Digests { kind: *kind, bytes },
-            Content::Prefixes { kind, width, asked, .. } => {
-                Column::Prefixes { kind: *kind, width: *width, bytes: asked }
-            }
-            Content::Web(ends, bytes) => Column::Web(Texts::new(ends, bytes).unwrap_or_default()),
-            Content::Ipv4(addresses) => Column::Ipv4(addresses),
+        match &self.prefixes {
+            Some(Prefixes { kind, width, bytes }) => Column::Prefixes { kind: *kind, width: *width, bytes },
+            None => self.whole.column(),
         }
     }
 
     /// How the digest of a row goes on behind its prefix; `None` where keys are asked whole.
     fn rest(&self, row: usize) -> Option<&[u8]> {
-        match &self.content {
-            Content::Prefixes { kind, width, rest, .. } => {
-                let bytes = kind.width() - width.bytes();
-                Some(&rest[row * bytes..][..bytes])
+        match (&self.prefixes, self.whole.column()) {
+            (Some(prefixes), Column::Digests { kind, bytes }) => {
+                Some(&bytes[row * kind.width()..][prefixes.width.bytes()..kind.width()])
             }
-            Content::Digests(..) | Content::Web(..) | Content::Ipv4(_) => None,
+            _ => None,
         }
     }
 }

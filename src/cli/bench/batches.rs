@@ -2,11 +2,9 @@
 
 use ksn::{
     Key,
-    batch::{Column, Texts},
-    key::{DigestKind, KeyKind},
+    batch::{Column, ColumnBuf},
     wire::{HEADER_BYTES, ServerLimits, request_bytes},
 };
-use zerocopy::little_endian::U32;
 
 /// Batches that are asked one after the other, and from the beginning again.
 #[derive(Debug)]
@@ -15,7 +13,7 @@ pub(super) struct Batches(Vec<Batch>);
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Batch {
-    columns: Vec<KeyColumn>,
+    columns: Vec<ColumnBuf>,
     /// The key of a batch that has only one.
     pub(super) single: Option<Key>,
     /// How many keys.
@@ -24,14 +22,6 @@ pub(super) struct Batch {
     pub(super) known: Option<u32>,
     /// Bytes of its request.
     pub(super) request_bytes: u64,
-}
-
-/// Keys of one kind, as a request has them.
-#[derive(Debug)]
-enum KeyColumn {
-    Digests(DigestKind, Vec<u8>),
-    Web(Vec<U32>, Vec<u8>),
-    Ipv4(Vec<[u8; 4]>),
 }
 
 impl Batches {
@@ -100,7 +90,7 @@ impl Batch {
     fn push(&mut self, key: Key, is_known: Option<bool>) {
         let kind = key.kind();
         let at = self.columns.iter().position(|column| column.kind() == kind).unwrap_or_else(|| {
-            self.columns.push(KeyColumn::new(kind));
+            self.columns.push(ColumnBuf::new(kind));
             self.columns.len() - 1
         });
         self.columns[at].push(&key);
@@ -117,50 +107,14 @@ impl Batch {
 
     /// Its keys by kind.
     pub(super) fn columns(&self) -> Vec<Column<'_>> {
-        self.columns.iter().map(KeyColumn::column).collect()
-    }
-}
-
-impl KeyColumn {
-    fn new(kind: KeyKind) -> Self {
-        match kind {
-            KeyKind::Digest(kind) => Self::Digests(kind, Vec::new()),
-            KeyKind::Web => Self::Web(Vec::new(), Vec::new()),
-            KeyKind::Ipv4 => Self::Ipv4(Vec::new()),
-        }
-    }
-
-    fn kind(&self) -> KeyKind {
-        match self {
-            Self::Digests(kind, _) => KeyKind::Digest(*kind),
-            Self::Web(..) => KeyKind::Web,
-            Self::Ipv4(_) => KeyKind::Ipv4,
-        }
-    }
-
-    fn push(&mut self, key: &Key) {
-        match (self, key) {
-            (Self::Digests(_, bytes), Key::Digest(digest)) => bytes.extend_from_slice(digest.bytes()),
-            (Self::Ipv4(addresses), Key::Ipv4(address)) => addresses.push(address.octets()),
-            (Self::Web(ends, bytes), Key::Web(address)) => {
-                bytes.extend_from_slice(address.as_str().as_bytes());
-                ends.push(U32::new(bytes.len() as u32));
-            }
-            _ => debug_assert!(false, "the column was found by the kind of the key"),
-        }
-    }
-
-    fn column(&self) -> Column<'_> {
-        match self {
-            Self::Digests(kind, bytes) => Column::Digests { kind: *kind, bytes },
-            Self::Web(ends, bytes) => Column::Web(Texts::new(ends, bytes).unwrap_or_default()),
-            Self::Ipv4(addresses) => Column::Ipv4(addresses),
-        }
+        self.columns.iter().map(ColumnBuf::column).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ksn::key::KeyKind;
+
     use super::*;
 
     fn keys(count: u8) -> impl Iterator<Item = (Key, Option<bool>)> {
