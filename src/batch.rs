@@ -1,6 +1,6 @@
 //! A batch of keys as borrowed columns, and the sink that answers are written to.
 //!
-//! Callers differ (a frame from the network, a list of [`Key`](crate::key::Key)s in process), the engine does not: it
+//! Callers differ (a frame from the network, a list of [`Key`]s in process), the engine does not: it
 //! reads columns where they lie and writes hits one after the other.
 
 use std::ops::ControlFlow;
