@@ -15,6 +15,7 @@ use ksn::{
     key::{KeyKind, Scope},
     wire::{self, Notice, ServerLimits, Welcome},
 };
+use tokio::time;
 
 fn numbered(count: u32) -> Vec<Key> {
     (0..count).map(|number| sha256(number).into()).collect()
@@ -167,23 +168,26 @@ async fn nobody_there_is_a_timeout_that_says_where() {
     assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
 }
 
-/// A server that welcomes and then never answers.
-async fn silent(endpoint: quinn::Endpoint) {
-    let connection = endpoint.accept().await.unwrap().await.unwrap();
-    let (mut send, _recv) = connection.accept_bi().await.unwrap();
-    let welcome = Welcome {
+fn welcome(dataset: &str) -> Welcome {
+    Welcome {
         version: wire::VERSION,
         limits: ServerLimits::default(),
-        dataset: "silent".into(),
+        dataset: dataset.into(),
         generation: 1,
         sequence: 0,
         created: None,
         kinds: Vec::new(),
         software: "test".into(),
-    };
+    }
+}
+
+/// A server that welcomes and then never answers.
+async fn silent(endpoint: quinn::Endpoint) {
+    let connection = endpoint.accept().await.unwrap().await.unwrap();
+    let (mut send, _recv) = connection.accept_bi().await.unwrap();
     // In one packet: what follows a frame on the control stream is left for the next.
     let notices = [Notice::NewGeneration(5), Notice::Unknown(99), Notice::NewGeneration(6)].map(Notice::to_frame);
-    send.write_all(&[welcome.to_frame(), notices.concat()].concat()).await.unwrap();
+    send.write_all(&[welcome("silent").to_frame(), notices.concat()].concat()).await.unwrap();
     connection.closed().await;
 }
 
@@ -200,6 +204,53 @@ async fn a_server_that_never_answers_is_a_timeout() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(client.welcome().generation, 6);
     drop(client);
+    bounded(server).await.unwrap();
+}
+
+/// Welcomes, leaves with the first batch after a while, and never answers again.
+async fn leaves_a_batch(endpoint: quinn::Endpoint, after: Duration) {
+    let connection = endpoint.accept().await.unwrap().await.unwrap();
+    let (mut send, _recv) = connection.accept_bi().await.unwrap();
+    send.write_all(&welcome("leaving").to_frame()).await.unwrap();
+    let _batch = connection.accept_bi().await.unwrap();
+    time::sleep(after).await;
+    connection.close(0u32.into(), b"");
+    // Kept for as long as the test lasts, so that whoever connects gets no answer at all.
+    let _unanswered = endpoint.accept().await;
+    std::future::pending::<()>().await;
+}
+
+/// The time of a lookup that begins in a shared batch and goes on over another connection.
+#[tokio::test]
+async fn a_lookup_that_is_asked_again_keeps_to_its_timeout() {
+    let (endpoint, pin) = raw_server(wire::ALPN);
+    let mut config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+    config.connect_timeout = Duration::from_secs(60);
+    let timeout = Duration::from_secs(1);
+    let server = tokio::spawn(leaves_a_batch(endpoint, timeout * 3 / 4));
+    let client = bounded(Client::connect(config)).await.unwrap();
+    let options = LookupOptions { timeout: Some(timeout), ..LookupOptions::default() };
+    let started = Instant::now();
+    let error = bounded(client.lookup_with(&[key(MD5_KNOWN)], &options)).await.unwrap_err();
+    let took = started.elapsed();
+    assert!(matches!(error, LookupError::Timeout { after } if after == timeout), "{error:?}");
+    assert!(took >= timeout && took < timeout * 3 / 2, "{took:?}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_closed_client_has_told_its_server() {
+    let (endpoint, pin) = raw_server(wire::ALPN);
+    let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+    let server = tokio::spawn(silent(endpoint));
+    let client = bounded(Client::connect(config)).await.unwrap();
+    // Another handle keeps the connection; the last one closes it.
+    let other = client.clone();
+    let closing = tokio::spawn(client.close());
+    time::sleep(Duration::from_millis(50)).await;
+    assert!(!closing.is_finished() && !server.is_finished());
+    drop(other);
+    bounded(closing).await.unwrap();
     bounded(server).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, thread};
 
-use tokio::{runtime, sync::oneshot, task::JoinHandle};
+use tokio::{runtime, sync::oneshot};
 
 use super::{
     Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, share::SharedLookup,
@@ -12,9 +12,8 @@ use super::{
 pub struct BlockingClient {
     client: Option<Client>,
     runtime: runtime::Handle,
-    /// Stops the thread, once the drivers have closed their connections.
-    stop: Option<oneshot::Sender<Vec<JoinHandle<()>>>>,
-    drivers: Vec<JoinHandle<()>>,
+    /// Gives the thread the client to close, upon which it ends.
+    stop: Option<oneshot::Sender<Client>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -23,21 +22,18 @@ impl BlockingClient {
     pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<Vec<JoinHandle<()>>>();
+        let (stop, stopped) = oneshot::channel::<Client>();
         let work = move || {
             runtime.block_on(async {
-                // Without a driver there never was a connection.
-                for driver in stopped.await.unwrap_or_default() {
-                    let _ = driver.await;
+                // Without a client there never was a connection.
+                if let Ok(client) = stopped.await {
+                    client.close().await;
                 }
             });
         };
         let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
-        let mut this =
-            Self { client: None, runtime: handle, stop: Some(stop), drivers: Vec::new(), thread: Some(thread) };
-        let (client, drivers) = this.runtime.block_on(Client::connect_driven(config))?;
-        this.client = Some(client);
-        this.drivers = drivers;
+        let mut this = Self { client: None, runtime: handle, stop: Some(stop), thread: Some(thread) };
+        this.client = Some(this.runtime.block_on(Client::connect(config))?);
         Ok(this)
     }
 
@@ -65,9 +61,8 @@ impl BlockingClient {
 /// Closes the connection, and waits for its thread.
 impl Drop for BlockingClient {
     fn drop(&mut self) {
-        self.client = None;
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(std::mem::take(&mut self.drivers));
+        if let (Some(stop), Some(client)) = (self.stop.take(), self.client.take()) {
+            let _ = stop.send(client);
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

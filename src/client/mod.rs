@@ -14,9 +14,9 @@ mod plan;
 mod share;
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -55,6 +55,8 @@ pub struct Client {
 struct Shared {
     config: ClientConfig,
     lanes: Vec<Lane>,
+    /// The tasks that look after the connections.
+    drivers: Mutex<Vec<JoinHandle<()>>>,
     /// Whose turn it is.
     next_lane: AtomicUsize,
     /// The kinds of which it was said that the server has none, a bit each.
@@ -70,11 +72,6 @@ struct Lane {
 impl Client {
     /// Connects on the Tokio runtime of the caller, which also runs the tasks that look after the connections.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        Ok(Self::connect_driven(config).await?.0)
-    }
-
-    /// Connects, and gives the tasks that end when the connections are closed behind the last handle.
-    async fn connect_driven(config: ClientConfig) -> Result<(Self, Vec<JoinHandle<()>>), ConnectError> {
         let (mut lanes, mut drivers) = (Vec::new(), Vec::new());
         for _ in 0..config.connections.max(1) {
             let mut connector = Connector::new(config.clone())?;
@@ -90,8 +87,21 @@ impl Client {
             drivers.push(tokio::spawn(driver::drive(connector, control, sender, demand.clone())));
             lanes.push(Lane { status, demand });
         }
-        let shared = Shared { config, lanes, next_lane: AtomicUsize::new(0), warned: AtomicU32::new(0) };
-        Ok((Self { shared: Arc::new(shared) }, drivers))
+        let (next_lane, warned) = (AtomicUsize::new(0), AtomicU32::new(0));
+        let shared = Shared { config, lanes, drivers: Mutex::new(drivers), next_lane, warned };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Waits until the connections are closed, which happens behind the last handle, and the server knows of it.
+    ///
+    /// Dropping the last handle closes them too, but in the background: the server does not hear of it if the runtime
+    /// ends at once.
+    pub async fn close(self) {
+        let drivers = self.shared.drivers.lock().map(|mut drivers| mem::take(&mut *drivers)).unwrap_or_default();
+        drop(self);
+        for driver in drivers {
+            let _ = driver.await;
+        }
     }
 
     /// Connects on a thread of its own, for programs without a runtime.
@@ -129,7 +139,7 @@ impl Client {
             return Ok(Vec::new());
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
-        let (lane, mut broken) = (self.lane(), None);
+        let (lane, mut broken, mut deadline) = (self.lane(), None, None);
         if let Some(mut lookup) = self.join(lane, keys, options, after) {
             lead(&mut lookup);
             match lookup.answers().await {
@@ -138,9 +148,11 @@ impl Client {
                 Ok(answers) if answers.iter().any(|answer| answer.status == answer::Status::NotAsked) => {}
                 result => return result,
             }
+            deadline = Some(lookup.deadline());
         }
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + after);
         // In a box, so that the many small lookups do not carry the state of the few large ones.
-        Box::pin(self.lookup_alone(lane, keys, options, broken)).await
+        Box::pin(self.lookup_alone(lane, keys, options, broken, (after, deadline))).await
     }
 
     /// Adds keys to a batch that others share, if there is a connection and the keys suit.
@@ -158,8 +170,8 @@ impl Client {
         keys: &[Key],
         options: &LookupOptions,
         mut broken: Option<Arc<Session>>,
+        (after, deadline): (Duration, Instant),
     ) -> Result<Vec<Answer>, LookupError> {
-        let (after, deadline) = self.deadline(options);
         let asking = async {
             loop {
                 let session = lane.session(broken.as_ref(), deadline).await?;

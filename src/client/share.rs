@@ -291,6 +291,11 @@ impl SharedLookup {
         }
     }
 
+    /// When the batch gives up.
+    pub(super) fn deadline(&self) -> Instant {
+        self.waiter.shared.deadline
+    }
+
     /// The connection that was asked over.
     pub(super) fn session(&self) -> Arc<Session> {
         self.waiter.session.clone()

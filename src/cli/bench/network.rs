@@ -143,7 +143,7 @@ impl Shared {
             Some(_) => Pace::fixed(self.schedule.clone(), start, self.control.phase()),
         });
         let mut tasks = JoinSet::new();
-        for client in clients {
+        for client in &clients {
             for _ in 0..self.load.in_flight(&client.welcome()) {
                 tasks.spawn(ask_on(self.clone(), client.clone(), pace.clone(), record.clone()));
             }
@@ -154,7 +154,8 @@ impl Shared {
             _ = phase.wait_for(|phase| *phase == Phase::GivingUp) => {}
         }
         tasks.shutdown().await;
-        disconnected().await;
+        // At the same time: one whose server is gone takes a while.
+        clients.into_iter().map(Client::close).collect::<JoinSet<()>>().join_all().await;
         let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
         Some(std::mem::replace(&mut *record, Record::new(measured_from)))
     }
@@ -242,19 +243,8 @@ async fn join_all(tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Connections are closed by tasks of their own. Without them the server would keep each until it is idle for long.
-async fn disconnected() {
-    let metrics = tokio::runtime::Handle::current().metrics();
-    let until = Instant::now() + DISCONNECT_TIMEOUT;
-    while metrics.num_alive_tasks() > 0 && Instant::now() < until {
-        time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// Of a closed loop.
 const IN_FLIGHT: usize = 8;
 
 /// A server that is gone or refuses fails a lookup at once; it is not to be asked in a tight loop.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(10);
-
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
