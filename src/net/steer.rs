@@ -5,7 +5,11 @@
 //! small filter picks the socket by one byte of the ID that a packet is for, and each endpoint makes IDs whose byte
 //! names it. The first packets of a client bear an ID that it chose at random, and stay where that leads.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    time::Duration,
+};
 
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use rustls::crypto::SecureRandom;
@@ -17,12 +21,13 @@ const ENDPOINTS_MAX: usize = 64;
 
 /// Binds so many sockets to one address; one where packets cannot be steered.
 pub(crate) fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket>> {
-    let sockets = sockets.clamp(1, ENDPOINTS_MAX);
     if sockets > 1 {
-        match bind_group(address, sockets) {
+        // Sockets that share a port share it with those of another server too, which would take half of the packets.
+        // One that does not share finds that out, and makes a port of port 0.
+        let address = UdpSocket::bind(address)?.local_addr()?;
+        match bind_group(address, sockets.min(ENDPOINTS_MAX)) {
             Ok(group) => return Ok(group),
-            // The address itself is at fault: that shows again below.
-            Err(error) => tracing::debug!(%error, "packets cannot be steered to several sockets"),
+            Err(error) => tracing::info!(%error, "one core serves all: packets cannot be steered to several"),
         }
     }
     Ok(vec![Socket::bind(address)?])
@@ -30,14 +35,9 @@ pub(crate) fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket
 
 #[cfg(target_os = "linux")]
 fn bind_group(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket>> {
-    let first = Socket::bind_shared(address)?;
-    // Port 0 has become a port.
-    let address = first.local_addr()?;
-    let mut group = vec![first];
-    while group.len() < sockets {
-        group.push(Socket::bind_shared(address)?);
-    }
+    let group: Vec<Socket> = (0..sockets).map(|_| Socket::bind_shared(address)).collect::<io::Result<_>>()?;
     attach_filter(&group[0], sockets as u32)?;
+    group[0].warn_of_small_buffers();
     Ok(group)
 }
 
@@ -151,6 +151,15 @@ mod tests {
                 assert!(some.iter().all(|id| id[0] % endpoints == number && id.len() == ID_BYTES));
                 assert!(some.iter().any(|id| id != &some[0]));
             }
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_not_shared() {
+        let group = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let taken = group[0].local_addr().unwrap();
+        for sockets in 1..=2 {
+            assert_eq!(bind(taken, sockets).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
     }
 

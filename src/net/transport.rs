@@ -75,10 +75,10 @@ impl Socket {
     /// Binds one and warns of small buffers. Linux clamps silently to `net.core.rmem_max`, so what is asked for is read
     /// back.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::bind_with(address, |_| Ok(()))
+        Self::bind_with(address, |_| Ok(())).inspect(Self::warn_of_small_buffers)
     }
 
-    /// The same for a port that several sockets share.
+    /// Binds one to a port that several sockets share; the warning is the caller's, for all of them.
     #[cfg(target_os = "linux")]
     pub(super) fn bind_shared(address: SocketAddr) -> io::Result<Self> {
         Self::bind_with(address, |socket| socket.set_reuse_port(true))
@@ -94,17 +94,16 @@ impl Socket {
         set(&socket)?;
         socket.bind(&address.into())?;
         let (receive, send) = (usable(socket.recv_buffer_size()?), usable(socket.send_buffer_size()?));
-        let buffer_bytes = receive.min(send);
-        if buffer_bytes < SOCKET_BYTES_WANTED {
-            tracing::warn!(
-                receive_bytes = receive,
-                send_bytes = send,
-                "small UDP buffers: packets stay small and get lost under load; raise {SYSCTL}"
-            );
+        Ok(Self { udp: socket.into(), buffer_bytes: receive.min(send) })
+    }
+
+    pub(super) fn warn_of_small_buffers(&self) {
+        let bytes = self.buffer_bytes;
+        if bytes < SOCKET_BYTES_WANTED {
+            tracing::warn!(bytes, "small UDP buffers: packets stay small and get lost under load; raise {SYSCTL}");
         } else {
-            tracing::debug!(receive_bytes = receive, send_bytes = send, "UDP buffers");
+            tracing::debug!(bytes, "UDP buffers");
         }
-        Ok(Self { udp: socket.into(), buffer_bytes })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
