@@ -58,6 +58,9 @@ pub use client::{BlockingClient, Client, ClientConfig, ConnectError, LookupError
 pub use engine::{Index, View};
 pub use key::{Key, WebAddress, refang};
 #[cfg(feature = "net")]
+#[doc(hidden)]
+pub use net::bare;
+#[cfg(feature = "net")]
 pub use net::{Pin, PinError, TlsError};
 #[cfg(feature = "net")]
 pub use server::{Certificate, Server, ServerConfig, ServerError};

@@ -1,10 +1,9 @@
 //! The bare exchange: QUIC with our settings that carries the same requests, and answers one bit a key unseen.
 //!
 //! It is what the transport alone takes, encryption included. What our exchange takes beyond it is ours: frames, the
-//! index, answers. The settings repeat those of `src/net/transport.rs`, which is private.
+//! index, answers.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -15,14 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use quinn::{
-    AckFrequencyConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream, TransportConfig, VarInt,
-    congestion::CubicConfig,
-    crypto::rustls::{QuicClientConfig, QuicServerConfig},
-};
-use rustls::{RootCertStore, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use socket2::{Domain, Protocol, Socket, Type};
+use ksn::bare;
+use quinn::{Connection, Endpoint, RecvStream};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -44,30 +37,28 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) fn start(packets: Packets) -> Result<Self, Skip> {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).map_err(|e| e.to_string())?;
-        let certificate = made.cert.der().clone();
-        let server = server_config(certificate.clone(), made.signing_key.serialize_der(), packets)?;
         let (stop, stopped) = oneshot::channel();
         let (ready, bound) = mpsc::channel();
         let thread = thread::spawn(move || {
             let _pinned = Pinned::to(cores::SERVER);
             one_thread().block_on(async {
-                let endpoint = endpoint(Some(server), packets);
-                let _ = ready.send(endpoint.as_ref().map_err(Clone::clone).map(local));
-                if let Ok(endpoint) = endpoint {
-                    tokio::select! {
-                        () = serve(&endpoint) => {}
-                        _ = stopped => {}
+                match bare::server(packets.bytes(), IDLE) {
+                    Err(error) => drop(ready.send(Err(error.to_string()))),
+                    Ok((endpoint, pin)) => {
+                        let _ = ready.send(Ok((endpoint.local_addr().expect("it is bound"), pin)));
+                        tokio::select! {
+                            () = serve(&endpoint) => {}
+                            _ = stopped => {}
+                        }
                     }
                 }
             });
         });
-        let address = bound.recv().map_err(|_| "the bare server panicked".to_owned())??;
+        let (address, pin) = bound.recv().map_err(|_| "the bare server panicked".to_owned())??;
         let runtime = one_thread();
-        let client = client_config(certificate, packets)?;
         let (connection, endpoint) = runtime.block_on(async {
-            let endpoint = endpoint(None, packets)?;
-            let connecting = endpoint.connect_with(client, address, "localhost").map_err(|e| e.to_string())?;
+            let endpoint = bare::client(pin, packets.bytes(), IDLE).map_err(|e| e.to_string())?;
+            let connecting = endpoint.connect(address, "localhost").map_err(|e| e.to_string())?;
             Ok::<_, Skip>((connecting.await.map_err(|e| e.to_string())?, endpoint))
         })?;
         Ok(Self { connection, runtime, _endpoint: endpoint, stop: Some(stop), thread: Some(thread) })
@@ -96,6 +87,9 @@ impl Drop for Bare {
         }
     }
 }
+
+/// A client is driven only while it has its turn; on a busy machine the others' may take long.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// What stands before the keys of a request of one column: a header, a head and the column's descriptor.
 const HEAD: &[u8; 72] = &[0; 72];
@@ -152,90 +146,4 @@ async fn read(recv: &mut RecvStream) -> usize {
         bytes += chunks[..count].iter_mut().map(|chunk| std::mem::take(chunk).len()).sum::<usize>();
     }
     bytes
-}
-
-fn server_config(
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-    packets: Packets,
-) -> Result<quinn::ServerConfig, Skip> {
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .and_then(|c| c.with_no_client_auth().with_single_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into()))
-        .map_err(|e| e.to_string())?;
-    let tls = QuicServerConfig::try_from(tls).map_err(|e| e.to_string())?;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(Arc::new(transport(REQUEST_WINDOW, SERVER_WINDOW, 65, packets))).migration(false);
-    Ok(config)
-}
-
-fn client_config(certificate: CertificateDer<'static>, packets: Packets) -> Result<quinn::ClientConfig, Skip> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).map_err(|e| e.to_string())?;
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tls = QuicClientConfig::try_from(tls).map_err(|e| e.to_string())?;
-    let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(client_transport(packets)));
-    Ok(config)
-}
-
-/// The settings of our clients.
-pub(crate) fn client_transport(packets: Packets) -> TransportConfig {
-    let mut transport = transport(ANSWER_WINDOW, 64 << 20, 0, packets);
-    transport.keep_alive_interval(Some(Duration::from_secs(10)));
-    transport
-}
-
-/// Bytes of the longest request and of the longest answer, which the window of a stream holds.
-const REQUEST_WINDOW: u32 = (4 << 20) + (1 << 10);
-const ANSWER_WINDOW: u32 = (8 << 20) + (1 << 10);
-
-/// What a client may have on its way: the buffer that Linux grants where `net.core.rmem_max` is 4 MiB, and half of what
-/// ours takes where more is granted.
-const SERVER_WINDOW: u32 = 4 << 20;
-
-fn transport(stream_window: u32, window: u32, streams: u32, packets: Packets) -> TransportConfig {
-    let mut config = TransportConfig::default();
-    config
-        .stream_receive_window(VarInt::from_u32(stream_window))
-        .receive_window(VarInt::from_u32(window))
-        .send_window(u64::from(window))
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        // A client is driven only while it has its turn; on a busy machine the others' may take long.
-        .max_idle_timeout(Some(VarInt::from_u32(600_000).into()))
-        .send_fairness(false);
-    let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(packets.bytes());
-    let mut acknowledgements = AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(100));
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(1 << 20);
-    config
-        .mtu_discovery_config(Some(discovery))
-        .ack_frequency_config(Some(acknowledgements))
-        .congestion_controller_factory(Arc::new(congestion));
-    config
-}
-
-/// An endpoint on a loopback socket with buffers as large as ours.
-pub(crate) fn endpoint(server: Option<quinn::ServerConfig>, packets: Packets) -> Result<Endpoint, Skip> {
-    let mut config = EndpointConfig::default();
-    config.max_udp_payload_size(packets.bytes()).map_err(|e| e.to_string())?;
-    let bind = || {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-        let (_, _) = (socket.set_recv_buffer_size(8 << 20), socket.set_send_buffer_size(8 << 20));
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        Endpoint::new(config, server, socket.into(), Arc::new(quinn::TokioRuntime))
-    };
-    bind().map_err(|e: std::io::Error| e.to_string())
-}
-
-fn local(endpoint: &Endpoint) -> SocketAddr {
-    endpoint.local_addr().expect("it is bound")
 }

@@ -9,28 +9,20 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use ksn::{
     batch::Column,
     key::DigestKind,
-    wire::{self, AnswerView, FrameKind, HEADER_BYTES, Header, Hello, Welcome, write_request},
+    wire::{AnswerView, FrameKind, HEADER_BYTES, Header, Hello, Welcome, write_request},
 };
-use quinn::{Connection, Endpoint, SendStream, crypto::rustls::QuicClientConfig};
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs},
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use quinn::{Connection, Endpoint, SendStream};
 use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 
 use crate::{
-    Skip, bare,
+    Skip,
     child::ChildServer,
     cores,
     keys::{Burst, WIDTH},
@@ -81,33 +73,19 @@ pub(crate) struct Member {
 /// Where members come from. To be made within a runtime.
 pub(crate) struct Fleet {
     endpoint: Endpoint,
-    config: quinn::ClientConfig,
     server: std::net::SocketAddr,
 }
 
 impl Fleet {
     pub(crate) fn new(server: &ChildServer) -> Result<Self, Skip> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|e| e.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { pin: server.pin, provider }))
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![wire::ALPN.to_vec()];
-        // Every handshake is a full one.
-        tls.resumption = Resumption::disabled();
-        let tls = QuicClientConfig::try_from(tls).map_err(|e| e.to_string())?;
-        let mut config = quinn::ClientConfig::new(Arc::new(tls));
-        config.transport_config(Arc::new(bare::client_transport(Packets::Default)));
-        Ok(Self { endpoint: bare::endpoint(None, Packets::Default)?, config, server: server.address })
+        let endpoint = ksn::bare::client(server.pin, Packets::Default.bytes(), IDLE).map_err(|e| e.to_string())?;
+        Ok(Self { endpoint, server: server.address })
     }
 
     /// One member more: a full handshake, a hello, a welcome.
     pub(crate) async fn join(&self) -> Result<Member, Skip> {
         let fail = |e: &dyn std::error::Error| format!("a client of many: {e}");
-        let connecting =
-            self.endpoint.connect_with(self.config.clone(), self.server, "localhost").map_err(|e| fail(&e))?;
+        let connecting = self.endpoint.connect(self.server, "localhost").map_err(|e| fail(&e))?;
         let connection = connecting.await.map_err(|e| fail(&e))?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| fail(&e))?;
         let hello = Hello::new("ksn-benchmark", "1", std::env::consts::OS).to_frame();
@@ -179,48 +157,5 @@ pub(crate) async fn exchange(members: &Arc<Vec<Member>>, burst: &Arc<Burst>, in_
 /// Handshakes at a time.
 const JOINING: usize = 32;
 
-/// Trusts one certificate and checks its signature, as the client of the project does.
-#[derive(Debug)]
-struct Pinned {
-    pin: ksn::Pin,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if ksn::Pin::of_certificate(certificate) == self.pin {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("QUIC has no TLS 1.2".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
+/// That of the project's clients.
+const IDLE: Duration = Duration::from_millis(ksn::limits::IDLE_TIMEOUT_MS);

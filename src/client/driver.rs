@@ -9,6 +9,7 @@ use std::{
 };
 
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use rustls::client::Resumption;
 use tokio::{
     net::lookup_host,
     sync::{Notify, watch},
@@ -71,7 +72,7 @@ impl Connector {
             Trust::Pin(pin) => Verifier::with_pin(*pin),
             Trust::Authorities { file, .. } => Verifier::with_authorities(file)?,
         });
-        let quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone())?));
+        let quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone(), Resumption::default())?));
         Ok(Self { config, verifier, quic, endpoints: [None, None] })
     }
 

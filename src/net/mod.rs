@@ -1,5 +1,6 @@
 //! What client and server share of the network: trust, transport, and frames on a stream.
 
+pub mod bare;
 pub(crate) mod exchange;
 pub(crate) mod steer;
 pub(crate) mod tls;

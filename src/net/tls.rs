@@ -11,7 +11,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs},
@@ -153,7 +153,7 @@ pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsE
 }
 
 /// The TLS side of a client. The verifier remembers why it refused a server.
-pub(crate) fn client_config(verifier: Arc<Verifier>) -> Result<QuicClientConfig, TlsError> {
+pub(crate) fn client_config(verifier: Arc<Verifier>, resumption: Resumption) -> Result<QuicClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| TlsError::Setup(e.to_string()))?
@@ -161,6 +161,7 @@ pub(crate) fn client_config(verifier: Arc<Verifier>) -> Result<QuicClientConfig,
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = resumption;
     QuicClientConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
 }
 
