@@ -26,8 +26,8 @@ impl Why {
 /// An indicator and the port that stood with it.
 pub(crate) type WithPort = (Indicator, Option<u16>);
 
-/// The trimmed text. Most cells have no spaces around them, which shows in their first and last bytes; looking for them
-/// by characters, several times a cell, took a tenth of the time of reading a list.
+/// The trimmed text. Most cells have no spaces around them, which shows in their first and last bytes, without
+/// going through characters.
 #[inline]
 pub(crate) fn trim(text: &str) -> &str {
     let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);

@@ -113,7 +113,7 @@ impl Names {
 
     /// The numbers in the order of their texts.
     pub(super) fn sorted(&self) -> Vec<u32> {
-        // Sorted with the texts beside them: looking each up again for every comparison takes twice as long.
+        // Sorted with the texts beside them, so that no comparison has to look them up.
         let mut texts: Vec<(&str, u32)> = (0..self.len() as u32).map(|number| (self.text(number), number)).collect();
         texts.par_sort_unstable();
         texts.into_iter().map(|(_, number)| number).collect()

@@ -21,7 +21,7 @@ pub(super) struct IdFilter {
     second: Vec<AtomicU64>,
 }
 
-/// Bits a record in each half. With 8, some 6 % of IDs that occur once fall where another fell; they are then looked at
+/// Bits a record in each half. With 8, some 12 % of IDs that occur once fall where another fell; they are then looked at
 /// one by one. Numbers that follow one another fall apart.
 const BITS_PER_RECORD: usize = 8;
 
