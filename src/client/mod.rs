@@ -14,11 +14,14 @@ mod plan;
 mod share;
 
 use std::{
-    fmt, mem,
+    fmt,
+    future::poll_fn,
+    mem,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -140,7 +143,8 @@ impl Client {
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
         let (lane, mut broken, mut deadline) = (self.lane(), None, None);
-        if let Some(mut lookup) = self.join(lane, keys, options, after) {
+        let joined = poll_fn(|context| Poll::Ready(self.join(lane, keys, options, after, context.waker()))).await;
+        if let Some(mut lookup) = joined {
             lead(&mut lookup);
             match lookup.answers().await {
                 Err(error) if error.is_loss() => broken = Some(lookup.session()),
@@ -156,11 +160,18 @@ impl Client {
     }
 
     /// Adds keys to a batch that others share, if there is a connection and the keys suit.
-    fn join(&self, lane: &Lane, keys: &[Key], options: &LookupOptions, after: Duration) -> Option<SharedLookup> {
+    fn join(
+        &self,
+        lane: &Lane,
+        keys: &[Key],
+        options: &LookupOptions,
+        after: Duration,
+        waker: &Waker,
+    ) -> Option<SharedLookup> {
         let status = lane.status.borrow();
         let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
         keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
-        Some(SharedLookup::join(session, keys, options, after))
+        Some(SharedLookup::join(session, keys, options, after, waker))
     }
 
     /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
