@@ -4,8 +4,9 @@
 //! protocol by itself, with the frames that [`ksn::wire`] has for everybody.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -14,19 +15,16 @@ use std::{
 
 use bytes::Bytes;
 use ksn::{
-    batch::Column,
-    key::DigestKind,
+    Pin,
     wire::{AnswerView, FrameKind, HEADER_BYTES, Header, Hello, Welcome, write_request},
 };
 use quinn::{Connection, Endpoint, SendStream};
 use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 
 use crate::{
-    Skip,
-    child::ChildServer,
-    cores,
-    keys::{Burst, WIDTH},
-    ours::{BATCH_KEYS, Packets, one_thread},
+    Skip, cores,
+    keys::Burst,
+    ours::{Batches, Packets, one_thread},
 };
 
 /// A runtime with a thread of its own on the client's core, which keeps connections alive while others have their turn.
@@ -73,13 +71,13 @@ pub(crate) struct Member {
 /// Where members come from. To be made within a runtime.
 pub(crate) struct Fleet {
     endpoint: Endpoint,
-    server: std::net::SocketAddr,
+    server: SocketAddr,
 }
 
 impl Fleet {
-    pub(crate) fn new(server: &ChildServer) -> Result<Self, Skip> {
-        let endpoint = ksn::bare::client(server.pin, Packets::Default.bytes(), IDLE).map_err(|e| e.to_string())?;
-        Ok(Self { endpoint, server: server.address })
+    pub(crate) fn new(server: SocketAddr, pin: Pin) -> Result<Self, Skip> {
+        let endpoint = ksn::bare::client(pin, Packets::Default.bytes(), IDLE).map_err(|e| e.to_string())?;
+        Ok(Self { endpoint, server })
     }
 
     /// One member more: a full handshake, a hello, a welcome.
@@ -122,10 +120,8 @@ impl Member {
         self.connection.close(0u32.into(), b"");
     }
 
-    /// Asks for a batch of digests; gives the number of hits.
-    pub(crate) async fn ask(&self, bytes: &[u8]) -> usize {
-        let column = Column::Digests { kind: DigestKind::Sha256, bytes };
-        let request = Bytes::from(write_request(&Default::default(), &[column]));
+    /// Sends a request; gives the number of hits.
+    async fn ask(&self, request: Bytes) -> usize {
         let (mut send, mut recv) = self.connection.open_bi().await.expect("a stream");
         send.write_chunk(request).await.expect("it is taken");
         send.finish().expect("it is open");
@@ -136,18 +132,31 @@ impl Member {
     }
 }
 
-/// Asks for a burst, batch after batch over one member after the other; gives the number of hits.
-pub(crate) async fn exchange(members: &Arc<Vec<Member>>, burst: &Arc<Burst>, in_flight: usize) -> usize {
-    let next = Arc::new(AtomicUsize::new(0));
+/// The requests for a burst, each written when it is taken.
+pub(crate) fn requests(burst: Arc<Burst>) -> impl Iterator<Item = Bytes> + Send + 'static {
+    (0..).map_while(move |number| {
+        let column = burst.batch(number)?;
+        Some(write_request(&Default::default(), &[column]).into())
+    })
+}
+
+/// Sends requests, one after the other over one member after the other, so many at a time; gives the number of hits.
+pub(crate) async fn exchange(
+    members: &[Member],
+    requests: impl Iterator<Item = Bytes> + Send + 'static,
+    in_flight: usize,
+) -> usize {
+    let members: Arc<[Member]> = members.into();
+    let next = Arc::new(Mutex::new(requests.enumerate()));
     let mut askers = JoinSet::new();
     for _ in 0..in_flight {
-        let (members, burst, next) = (members.clone(), burst.clone(), next.clone());
+        let (members, next) = (members.clone(), next.clone());
         askers.spawn(async move {
             let mut hits = 0;
             loop {
-                let number = next.fetch_add(1, Relaxed);
-                let Some(bytes) = burst.bytes.chunks(BATCH_KEYS * WIDTH).nth(number) else { return hits };
-                hits += members[number % members.len()].ask(bytes).await;
+                let request = next.lock().expect("nothing panics with it").next();
+                let Some((number, request)) = request else { return hits };
+                hits += members[number % members.len()].ask(request).await;
             }
         });
     }

@@ -1,6 +1,7 @@
 //! Our server on a thread of its own, and our client, as a program that uses them would.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -69,6 +70,7 @@ pub(crate) fn one_thread() -> Runtime {
 /// A server on a thread on the server's core. It ends with this value.
 pub(crate) struct OurServer {
     client: ClientConfig,
+    place: (SocketAddr, Pin),
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
     _state: TempDir,
@@ -102,12 +104,17 @@ impl OurServer {
         let (address, pin) = bound.recv().map_err(|_| "the server panicked".to_owned())??;
         client.server = address.to_string();
         client.trust = Trust::Pin(pin);
-        Ok(Self { client, stop: Some(stop), thread: Some(thread), _state: state })
+        Ok(Self { client, place: (address, pin), stop: Some(stop), thread: Some(thread), _state: state })
     }
 
     /// How to reach it.
     pub(crate) fn client_config(&self) -> ClientConfig {
         self.client.clone()
+    }
+
+    /// Where it listens, and the pin of its certificate.
+    pub(crate) fn place(&self) -> (SocketAddr, Pin) {
+        self.place
     }
 
     /// A client of it on a runtime of the calling thread.

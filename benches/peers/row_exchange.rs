@@ -1,14 +1,20 @@
 //! Rows 1 and 2: lookups end to end, over encrypted loopback QUIC, against Redis; memcached stands beside it.
 //!
 //! This is what a scanner gets: it calls [`ksn::Client::exchange`] with a column of SHA-256 digests, and takes answers
-//! apart. Redis is what many would take instead, an in-memory table behind a socket. It may be asked as suits it best,
-//! unencrypted and with requests that lie ready; its figure with TLS, which is what ours is to be compared with, stands
-//! beside it. Row 2 has ten times the records on our side, and the same Redis.
+//! apart; beside it stands a client whose requests lie ready. Redis is what many would take instead, an in-memory table
+//! behind a socket. It may be asked as suits it best, unencrypted and with requests that lie ready; its figure with TLS,
+//! which is what ours is to be compared with, stands beside it. Row 2 has ten times the records on our side, and the
+//! same Redis.
+
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
 
 use crate::{
-    Outcome,
+    Outcome, Skip,
+    fleet::{self, Fleet, Member},
     keys::Draw,
-    ours::{OurServer, Packets},
+    ours::{BURST_KEYS, IN_FLIGHT, OurServer, Packets, one_thread},
     report::{Figure, Goal},
     rounds::{Sample, interleave, quantity},
     world::World,
@@ -56,12 +62,50 @@ fn compare(world: &mut World, records: u64, with_others: bool, goal: f64) -> Out
     let mut draw = Draw::tenth(records);
     ours.check(&mut draw);
     let mut ask_ours = || ours.exchange(&mut draw);
+    let mut prebuilt = Prebuilt::connect(&server)?;
+    let mut prebuilt_draw = Draw::tenth(records);
+    let mut ask_prebuilt = || prebuilt.exchange(&mut prebuilt_draw);
     let mut sides: Vec<&mut dyn FnMut() -> Sample> = vec![&mut ask_ours];
     sides.extend(others.iter_mut().map(|side| &mut **side as &mut dyn FnMut() -> Sample));
+    sides.push(&mut ask_prebuilt);
     let rates = interleave(&world.options, &mut sides);
     let what = format!("SHA-256, {} records, 10 % hits, end to end", quantity(records as f64));
+    let prebuilt = format!("{what}, prebuilt frames");
+    let prebuilt =
+        Figure::compare(&rates.sides[names.len() + 1], &rates.sides[1], &rates.again, "keys/s", prebuilt, &*names[0]);
     let mut figures: Vec<_> =
         names.into_iter().enumerate().map(|(at, name)| Figure::rate(&rates, at + 1, what.as_str(), name)).collect();
     figures[0].goal = Some(Goal::RatioAtLeast(goal));
+    figures.push(prebuilt);
     Ok(figures)
+}
+
+/// What is left of the client when its requests lie ready, as those of Redis do.
+struct Prebuilt {
+    runtime: Runtime,
+    member: [Member; 1],
+    _fleet: Fleet,
+}
+
+impl Prebuilt {
+    fn connect(server: &OurServer) -> Result<Self, Skip> {
+        let runtime = one_thread();
+        let (address, pin) = server.place();
+        let (fleet, member) = runtime.block_on(async {
+            let fleet = Fleet::new(address, pin)?;
+            let member = fleet.join().await?;
+            Ok::<_, Skip>((fleet, member))
+        })?;
+        Ok(Self { runtime, member: [member], _fleet: fleet })
+    }
+
+    fn exchange(&mut self, draw: &mut Draw) -> Sample {
+        let burst = draw.burst(BURST_KEYS);
+        let requests: Vec<_> = fleet::requests(burst.clone()).collect();
+        let started = Instant::now();
+        let hits = self.runtime.block_on(fleet::exchange(&self.member, requests.into_iter(), IN_FLIGHT));
+        let time = started.elapsed();
+        assert_eq!(hits, burst.listed.len(), "hits of prebuilt requests");
+        Sample { keys: burst.keys(), time }
+    }
 }

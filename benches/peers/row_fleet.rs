@@ -39,7 +39,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let server = ChildServer::start(&snapshots::digests(records)?)?;
     let _pinned = Pinned::to(cores::CLIENT);
     let runtime = Driven::new();
-    let fleet = Arc::new(runtime.block_on(async { Fleet::new(&server) })?);
+    let fleet = Arc::new(runtime.block_on(async { Fleet::new(server.address, server.pin) })?);
     let mut figures = Vec::new();
 
     let mut rates = Vec::new();
@@ -59,12 +59,12 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let ours = OurClient::connect(server.client_config())?;
     let mut our_draw = Draw::tenth(records);
     ours.check(&mut our_draw);
-    let busy = Arc::new(runtime.block_on(fleet.join_all(BUSY))?);
+    let busy = runtime.block_on(fleet.join_all(BUSY))?;
     let mut draw = Draw::tenth(records);
     let mut ask_many = || {
         let burst = draw.burst(BURST_KEYS);
         let started = Instant::now();
-        let hits = runtime.block_on(fleet::exchange(&busy, &burst, IN_FLIGHT));
+        let hits = runtime.block_on(fleet::exchange(&busy, fleet::requests(burst.clone()), IN_FLIGHT));
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of many clients");
         Sample { keys: burst.keys(), time }
@@ -79,7 +79,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     // A fresh server: what the busy ones left behind would be used again and hide what a connection takes.
     drop((ours, busy, server));
     let server = ChildServer::start(&snapshots::digests(records)?)?;
-    let fleet = Arc::new(runtime.block_on(async { Fleet::new(&server) })?);
+    let fleet = Arc::new(runtime.block_on(async { Fleet::new(server.address, server.pin) })?);
     let few = runtime.block_on(fleet.join_all(100))?;
     let before = server.memory()?;
     let many = runtime.block_on(fleet.join_all(IDLE))?;

@@ -105,5 +105,5 @@ pub(crate) fn need_memory(bytes: u64, what: &str) -> Result<(), Skip> {
     }
 }
 
-/// What a record takes while it is built, at most: 52 bytes in the builder, the rest in parts that are laid out.
-const BUILD_BYTES: u64 = 100;
+/// What a record takes while it is built: 54 bytes were seen at the peak of 100 million.
+const BUILD_BYTES: u64 = 60;
