@@ -26,7 +26,7 @@ pub fn server(packet_bytes_max: u16, idle: Duration) -> Made<(Endpoint, Pin)> {
     let pin = identity.pin();
     let socket = Socket::bind(LOOPBACK)?;
     let transport = socket.transport(packet_bytes_max);
-    let mut settings = transport.server(Profile::Near);
+    let mut settings = transport.server(Profile::Local);
     settings
         .receive_window(VarInt::from_u32(transport.window_bytes))
         .max_concurrent_bidi_streams(VarInt::from_u32(ServerLimits::default().streams));
@@ -41,7 +41,7 @@ pub fn client(pin: Pin, packet_bytes_max: u16, idle: Duration) -> Made<Endpoint>
     let transport = socket.transport(packet_bytes_max);
     let tls = tls::client_config(Arc::new(Verifier::with_pin(pin)), Resumption::disabled())?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(patient(transport.client(Profile::Near), idle)?));
+    config.transport_config(Arc::new(patient(transport.client(Profile::Local), idle)?));
     let mut endpoint = socket.endpoint(transport, None, (0, 1))?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)

@@ -83,7 +83,8 @@ pub(crate) struct Shared {
     writers: Mutex<Vec<AnswerWriter>>,
     generation: watch::Sender<u64>,
     going_away: watch::Sender<bool>,
-    /// Settings for near peers; the endpoints have those for far ones.
+    /// Settings for peers on this machine and for near ones; the endpoints have those for far ones.
+    local: Arc<quinn::ServerConfig>,
     near: Arc<quinn::ServerConfig>,
 }
 
@@ -105,8 +106,11 @@ impl Server {
         let mut far = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
         // A client that moves opens a new connection; a peer cannot make the server send elsewhere.
         far.transport_config(Arc::new(transport.server(Profile::Far))).migration(false);
-        let mut near = far.clone();
-        near.transport_config(Arc::new(transport.server(Profile::Near)));
+        let settings = |profile| {
+            let mut config = far.clone();
+            config.transport_config(Arc::new(transport.server(profile)));
+            Arc::new(config)
+        };
         let shared = Arc::new(Shared {
             admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
             frames: FrameBudget::new(config.frame_bytes),
@@ -115,7 +119,8 @@ impl Server {
             writers: Mutex::default(),
             generation: watch::Sender::new(index.view().generation()),
             going_away: watch::Sender::new(false),
-            near: Arc::new(near),
+            local: settings(Profile::Local),
+            near: settings(Profile::Near),
             index,
             config,
         });

@@ -156,6 +156,7 @@ impl Worker {
         connections.spawn(async move {
             let _place = place;
             let accepted = match Profile::of(address.ip()) {
+                Profile::Local => incoming.accept_with(shared.local.clone()),
                 Profile::Near => incoming.accept_with(shared.near.clone()),
                 Profile::Far => incoming.accept(),
             };
