@@ -14,9 +14,9 @@
 //! | 6,500 bytes | 91 M | |
 //! | 6,551 bytes and more | | ten of them exceed a UDP datagram: lost in silence |
 //!
-//! So packets may grow to [`PACKET_BYTES_MAX`] where the buffers are large, and path MTU discovery (RFC 8899) finds
-//! what a path carries: 6,000 on loopback and jumbo frames, about 1,450 on the internet. What must differ between near
-//! and far peers is the [`Profile`].
+//! So packets may grow to [`PACKET_BYTES_MAX`] where the buffers are large. Loopback carries them at once; elsewhere path
+//! MTU discovery (RFC 8899) finds what a path carries: 6,000 with jumbo frames, about 1,450 on the internet. What must
+//! differ between peers is the [`Profile`].
 
 use std::{
     io,
