@@ -51,6 +51,9 @@ impl Options {
         if options.rounds == 0 {
             options.rounds = if options.quick { 5 } else { 9 };
         }
+        if options.quick {
+            options.round_time /= 2;
+        }
         Ok(options)
     }
 
