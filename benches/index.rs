@@ -16,6 +16,7 @@ use ksn::{
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
+use sha2::{Digest as _, Sha256};
 use zerocopy::little_endian::U32;
 
 const BATCH_KEYS: u64 = 65_536;
@@ -139,6 +140,15 @@ fn benchmark(c: &mut Criterion) {
         }
         let texts = Texts::new(&ends, &text).expect("ends ascend");
         time(&mut group, name, &view, &Column::Web(texts), hits);
+    }
+    for (name, one_in, hits) in [("expressions/misses", None, 0), ("expressions/10 % hits", Some(10), tenth)] {
+        let prefix_of = |number| match web_indicator(number) {
+            Indicator::Web { expression, .. } => Sha256::digest(&*expression)[..8].to_vec(),
+            other => panic!("{other} is no expression"),
+        };
+        let bytes: Vec<u8> = numbers(WEB_RECORDS, one_in).flat_map(prefix_of).collect();
+        let (name, width) = (format!("{name}, by 8 bytes"), PrefixWidth::Eight);
+        time(&mut group, &name, &view, &Column::WebPrefixes { width, bytes: &bytes }, hits);
     }
     for (name, one_in, hits) in [("ipv4/misses", None, 0), ("ipv4/10 % hits", Some(10), tenth)] {
         let addresses: Vec<[u8; 4]> = numbers(IPV4_RECORDS, one_in)

@@ -19,8 +19,8 @@ pub struct Answer {
     /// Whether there are more records than [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) or the size of
     /// a frame let through.
     pub is_cut: bool,
-    /// How many records were proposed for a digest that was asked by its prefix: those of all listed digests that begin
-    /// so. 0 for a key that was asked whole.
+    /// How many records were proposed for a key that was asked by prefixes: those of all listed digests that begin so; of a
+    /// web address, those of all its expressions and of its host. 0 for a key that was asked whole.
     pub candidates: u32,
     /// Why there is no answer, when there is none.
     pub reason: Option<Exception>,
@@ -69,7 +69,7 @@ pub enum Status {
     Unknown,
     /// Nobody here can answer a key of this kind.
     Unsupported,
-    /// The key is malformed; or, with [`Answer::is_cut`], it was asked by a prefix that more digests share than a frame
+    /// The key is malformed; or, with [`Answer::is_cut`], it was asked by prefixes of which more is known than a frame
     /// holds, and has to be asked whole.
     Error,
     /// It was not asked.

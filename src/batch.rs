@@ -34,6 +34,14 @@ pub enum Column<'a> {
     },
     /// Canonical web addresses.
     Web(Texts<'a>),
+    /// The first bytes of the SHA-256 of expressions of web addresses, without gaps: a key stands for every expression
+    /// that is listed, in whatever scope, and whose text hashes so.
+    WebPrefixes {
+        /// How many bytes of each.
+        width: PrefixWidth,
+        /// Their bytes: a multiple of the width.
+        bytes: &'a [u8],
+    },
     /// IPv4 addresses in network byte order.
     Ipv4(&'a [[u8; 4]]),
 }
@@ -43,7 +51,7 @@ impl Column<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Self::Digests { kind, bytes } => bytes.len() / kind.width(),
-            Self::Prefixes { width, bytes, .. } => bytes.len() / width.bytes(),
+            Self::Prefixes { width, bytes, .. } | Self::WebPrefixes { width, bytes } => bytes.len() / width.bytes(),
             Self::Web(texts) => texts.len(),
             Self::Ipv4(addresses) => addresses.len(),
         }
@@ -53,15 +61,26 @@ impl Column<'_> {
     pub fn kind(&self) -> KeyKind {
         match self {
             Self::Digests { kind, .. } | Self::Prefixes { kind, .. } => KeyKind::Digest(*kind),
-            Self::Web(_) => KeyKind::Web,
+            Self::Web(_) | Self::WebPrefixes { .. } => KeyKind::Web,
             Self::Ipv4(_) => KeyKind::Ipv4,
         }
     }
 
-    /// How many bytes of a digest its keys leave out: those that [`Matched::Suffix`] has. 0 for whole keys.
+    /// What one of its keys counts for against [limits](crate::limits::BATCH_COST_MAX): what its
+    /// [kind](KeyKind::cost) does, but 1 for a prefix of an expression, which is one probe as that of a digest is.
+    pub fn key_cost(&self) -> u64 {
+        match self {
+            Self::WebPrefixes { .. } => 1,
+            Self::Digests { .. } | Self::Prefixes { .. } | Self::Web(_) | Self::Ipv4(_) => self.kind().cost(),
+        }
+    }
+
+    /// How many bytes of a digest its keys leave out: those that [`Matched::Suffix`] and [`Matched::WebSuffix`] have. 0
+    /// for whole keys.
     pub fn suffix_width(&self) -> usize {
         match self {
             Self::Prefixes { kind, width, .. } => kind.width() - width.bytes(),
+            Self::WebPrefixes { width, .. } => EXPRESSION_DIGEST_BYTES - width.bytes(),
             Self::Digests { .. } | Self::Web(_) | Self::Ipv4(_) => 0,
         }
     }
@@ -205,6 +224,8 @@ pub enum Matched<'a> {
     Suffix(&'a [u8]),
     /// This expression, with the scope of its record.
     Web(Scope, &'a [u8]),
+    /// The prefix that was asked, of an expression of this scope whose SHA-256 goes on like this.
+    WebSuffix(Scope, &'a [u8]),
     /// This block.
     Block(Ipv4Block),
 }
@@ -235,7 +256,7 @@ impl Exception {
 /// `Break` means that there is no room: the engine stops, and the key whose hit was refused counts as not answered.
 pub trait Sink {
     /// Takes one record of the key at that position. Hits of one key come together, the winner first; of a prefix those
-    /// of each digest that begins so come together, one digest after the other.
+    /// of each digest (of each expression in each scope) that begins so come together, one after the other.
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()>;
 
     /// Takes the exception of the key at that position.
@@ -245,9 +266,12 @@ pub trait Sink {
 /// How much of what is known of a key is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// The record that wins; of a prefix, for each digest that begins so.
+    /// The record that wins; of a prefix, for each digest (for each expression in each scope) that begins so.
     #[default]
     Winner,
     /// Every record that matches, in order of precedence.
     All,
 }
+
+/// Those of the SHA-256 that stands for an expression.
+const EXPRESSION_DIGEST_BYTES: usize = 32;

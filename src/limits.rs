@@ -7,7 +7,7 @@
 /// vanish, short enough to be answered within a few milliseconds.
 pub const BATCH_KEYS_MAX: usize = 65_536;
 
-/// Cost of one batch, in probes: a digest or an IPv4 address costs 1, a web address
+/// Cost of one batch, in probes: a digest, an IPv4 address or a prefix of an expression costs 1, a web address
 /// [`WEB_ADDRESS_COST`]. Work is bounded by cost, not by keys, because an address is up to thirty expressions.
 pub const BATCH_COST_MAX: u64 = 262_144;
 

@@ -92,6 +92,8 @@ impl Sink for Collector<'_> {
         }
         let (matched, scope) = match hit.matched {
             Matched::Digest | Matched::Suffix(_) => (None, None),
+            // Keys are asked whole here.
+            Matched::WebSuffix(scope, _) => (None, Some(scope)),
             // Expressions were found to be ASCII when the snapshot was opened.
             Matched::Web(scope, text) => (Some(String::from_utf8_lossy(text).as_ref().into()), Some(scope)),
             Matched::Block(block) => (Some(block.to_string().into()), None),

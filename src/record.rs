@@ -200,15 +200,15 @@ impl Specificity {
 
 /// What decides between the records that match one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Standing<S> {
     /// What the record says.
     pub record_type: RecordType,
     /// How narrowly it matches.
     pub specificity: Specificity,
     /// When it was made; no time is oldest.
     pub timestamp: Option<Timestamp>,
-    /// Its source, numbered in the order of names.
-    pub source: u16,
+    /// Its source: the name, or what is ordered as names are.
+    pub source: S,
     /// Its ID.
     pub id: u64,
 }
@@ -217,7 +217,7 @@ pub struct Standing {
 ///
 /// A trusted record suppresses a bad one if it is at least as specific; the suppressed come last. Then severity counts,
 /// then specificity, then the newest, then source and ID.
-pub fn sort_by_precedence<M>(matches: &mut [M], standing: impl Fn(&M) -> Standing) {
+pub fn sort_by_precedence<M, S: Ord>(matches: &mut [M], standing: impl Fn(&M) -> Standing<S>) {
     let trust =
         matches.iter().map(&standing).filter(|s| s.record_type == RecordType::Trusted).map(|s| s.specificity).max();
     // Source and ID tell any two apart, so the order is one; a stable sort would allocate.
@@ -232,7 +232,7 @@ pub fn sort_by_precedence<M>(matches: &mut [M], standing: impl Fn(&M) -> Standin
 mod tests {
     use super::*;
 
-    fn standing(record_type: RecordType, specificity: u64, time: u32, id: u64) -> Standing {
+    fn standing(record_type: RecordType, specificity: u64, time: u32, id: u64) -> Standing<u16> {
         Standing {
             record_type,
             specificity: Specificity(specificity),
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    fn winner(mut matches: Vec<Standing>) -> u64 {
+    fn winner(mut matches: Vec<Standing<u16>>) -> u64 {
         sort_by_precedence(&mut matches, |m| *m);
         matches[0].id
     }

@@ -28,7 +28,7 @@ use proptest::{
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    ask::{Keys, ask, build, by_digest},
+    ask::{Keys, ask, build, by_digest, texts},
     naive::{Answer, Naive, Row},
 };
 
@@ -212,15 +212,42 @@ fn check(rows: &[Row], keys: Vec<Key>, now: Timestamp) {
             assert_eq!(all.hits[place], expected, "{key}");
             assert_eq!(winners.hits[place][..], expected[..expected.len().min(1)], "{key}");
         }
-        if let KeyKind::Digest(_) = kind {
-            check_prefixes(&view, &naive, &keys, now, &[]);
-        }
+        check_prefixes(&view, &naive, &keys, now, &[]);
         assert!(all.exceptions.iter().chain(&winners.exceptions).all(Option::is_none));
     }
 }
 
-/// The same by prefixes: every digest that begins as the key does, with its records, once.
+/// The same by prefixes, where there are any.
 fn check_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
+    match keys[0] {
+        Key::Digest(_) => check_digest_prefixes(view, naive, keys, now, room),
+        Key::Web(_) => check_expressions(view, naive, keys, now, room),
+        Key::Ipv4(_) => {}
+    }
+}
+
+/// Every expression whose SHA-256 begins as that of one of the address does, with its records, once in each scope.
+fn check_expressions(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
+    let addresses = keys.iter().map(|key| if let Key::Web(address) = key { address } else { panic!("{key}") });
+    let texts: Vec<&str> = addresses.flat_map(texts).collect();
+    for width in [PrefixWidth::Eight, PrefixWidth::Four] {
+        let laid_out = Keys::expressions(width, texts.iter().copied());
+        let column = laid_out.column(KeyKind::Web);
+        let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
+        let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
+        assert_eq!((all.hits.len(), winners.hits.len()), (texts.len(), texts.len()));
+        let mut expected: HashMap<&str, Vec<Vec<Answer>>> = HashMap::new();
+        for (place, text) in texts.iter().enumerate() {
+            let expected = expected.entry(text).or_insert_with(|| naive.expression_candidates(text, width, now));
+            assert_eq!(by_digest(&all.hits[place]), by_digest(&expected.concat()), "{text}, {width:?}");
+            let first: Vec<_> = expected.iter().map(|answers| answers[0].clone()).collect();
+            assert_eq!(by_digest(&winners.hits[place]), by_digest(&first), "{text}, {width:?}");
+        }
+    }
+}
+
+/// Every digest that begins as the key does, with its records, once.
+fn check_digest_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
     for width in [PrefixWidth::Eight, PrefixWidth::Four] {
         let laid_out = Keys::prefixes(width, keys);
         let column = laid_out.column(keys[0].kind());
@@ -298,9 +325,7 @@ proptest! {
                 })
                 .collect();
             prop_assert_eq!(answers.hits, expected);
-            if let KeyKind::Digest(_) = kind {
-                check_prefixes(&index.view(), &naive, &keys, now, &room);
-            }
+            check_prefixes(&index.view(), &naive, &keys, now, &room);
         }
     }
 
@@ -368,6 +393,25 @@ fn a_bucket_its_neighbour_and_the_tail_hold_what_belongs_to_one_bucket() {
             keys.extend((count..count + 40).map(|n| Key::Digest(digest(bucket, u32::from(n) % 3, n))));
             check(&rows, keys, seconds(1));
         }
+    }
+}
+
+#[test]
+fn expressions_whose_hashes_crowd_are_found_in_the_bucket_its_neighbour_and_the_tail() {
+    for count in [15, 16, 30, 31, 64] {
+        // All in the first bucket of several; some in more than one scope, some by their hash alone.
+        let hosts = (0..).map(|n| format!("n{n}.example")).filter(|host| Sha256::digest(host)[0] == 0);
+        let indicators = hosts.take(count).zip(0..).flat_map(|(host, n)| {
+            let by_hash = (n % 3 == 0).then(|| Indicator::WebSha256(Sha256::digest(&host).into()));
+            let host: Box<str> = host.into();
+            let of = |scope| Indicator::Web { scope, expression: host.clone() };
+            [Some(of(Scope::Domain)), (n % 2 == 0).then(|| of(Scope::Host)), by_hash].into_iter().flatten()
+        });
+        let rows: Vec<Row> =
+            indicators.zip(0..).map(|(indicator, n)| row_of(indicator, n, RecordType::Malware, "alpha")).collect();
+        let mut keys = keys_of(&rows);
+        keys.extend((0..40).map(|n| Key::Web(WebAddress::parse(&format!("a.n{n}.example/x")).unwrap())));
+        check(&rows, keys, seconds(1));
     }
 }
 

@@ -22,11 +22,12 @@ pub(super) struct Where {
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     db: Option<PathBuf>,
 
-    /// Send only the first 8 or 4 bytes of each digest; answers stay exact.
+    /// Send only the first 8 or 4 bytes of digests and of hashed expressions of web addresses; answers stay exact.
     ///
-    /// The server answers with every record that begins so, and what was meant is picked here. 8 saves traffic. 4 hides
-    /// digests that are not listed: a listed one can be guessed by the server, and one object that is asked under several
-    /// kinds narrows itself down. Web addresses and IPv4 addresses are sent whole.
+    /// The server answers with every record that begins so, and what was meant is picked here. 8 saves traffic for digests.
+    /// 4 hides what is not listed: a listed one can be guessed by the server, and one object that is asked under several
+    /// kinds narrows itself down, as do the several expressions of a web address, whose number shows too. IPv4 addresses
+    /// are sent whole, also as the host of a web address.
     #[arg(long, value_name = "BYTES", value_parser = prefix_width, conflicts_with = "db")]
     pub(super) prefix: Option<PrefixWidth>,
 }

@@ -32,7 +32,7 @@ impl Row {
             Exception::Malformed => "the key is malformed".into(),
         });
         let is_crowded = answer.status == Status::Error && answer.is_cut;
-        let reason = reason.or_else(|| is_crowded.then(|| "too many digests begin so: ask without `--prefix`".into()));
+        let reason = reason.or_else(|| is_crowded.then(|| "too many records begin so: ask without `--prefix`".into()));
         Self { text, kind: Some(key.kind()), answer, reason }
     }
 

@@ -72,7 +72,14 @@ pub struct LookupOptions {
     pub timeout: Option<Duration>,
     /// Asks digests by their first bytes and compares what comes back: answers are the same, and
     /// [`Answer::candidates`](crate::Answer::candidates) tells how many records were proposed. [`PrefixWidth`] says what
-    /// each width is for and what it hides. Web addresses and IPv4 addresses are asked whole.
+    /// each width is for and what it hides.
+    ///
+    /// Web addresses are asked by the first bytes of the SHA-256 of everything that they may be matched by, mostly 5 to 20
+    /// keys each, which the server's limits count; their text is not sent. Only an address whose host is an IPv4 address
+    /// reveals that host, for it is asked whole, as IPv4 addresses are. An address of which more is known than a frame
+    /// holds ends as [`Status::Error`](crate::Status::Error) and has to be asked whole. The first of these lookups waits
+    /// while the server hashes what it has listed.
+    ///
     /// [`Client::exchange`](super::Client::exchange) takes its columns as they are.
     pub prefix: Option<PrefixWidth>,
 }

@@ -8,7 +8,8 @@ use tokio::time::{self, Instant};
 use super::{
     LookupError, LookupOptions,
     driver::Session,
-    plan::{self, Batch, Planner},
+    place::place,
+    plan::{Batch, Planner},
 };
 use crate::{
     answer::Answer,
@@ -41,7 +42,7 @@ pub(super) async fn ask_all(
     mut before: impl FnMut(&Batch),
 ) -> Result<Vec<Answer>, LookupError> {
     let mut answers = vec![Answer::not_asked(); keys.len()];
-    let mut planner = Planner::new(keys, session.limits, options.prefix);
+    let mut planner = Planner::new(keys, session.limits, options.detail, options.prefix);
     let at_once = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
     let mut again: Vec<Batch> = Vec::new();
     let mut in_flight = InFlight(Vec::with_capacity(1));
@@ -50,17 +51,14 @@ pub(super) async fn ask_all(
             let Some(batch) = again.pop().or_else(|| planner.next()) else { break };
             before(&batch);
             in_flight.0.push(Box::pin(async move {
-                let answer = ask(session, &batch.columns(), options.detail, deadline).await;
+                let answer = ask(session, &batch.columns(), batch.asked_detail(), deadline).await;
                 (batch, answer)
             }));
         }
         let Some((batch, answer)) = in_flight.next().await else { return Ok(answers) };
         let answer = answer?;
-        let rest =
-            plan::place(&answer.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
-        if !rest.is_empty() {
-            again.push(planner.again(&rest));
-        }
+        let rest = place(&answer.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
+        again.extend(planner.again(&batch, &rest));
     }
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod driver;
 mod error;
 mod lookup;
+mod place;
 mod plan;
 mod share;
 
@@ -169,7 +170,7 @@ impl Client {
         waker: &Waker,
     ) -> Option<SharedLookup> {
         let status = lane.status.borrow();
-        let session = status.session.as_ref().filter(|session| session.sharing.suits(keys))?;
+        let session = status.session.as_ref().filter(|session| session.sharing.suits(keys, options.prefix))?;
         keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
         Some(SharedLookup::join(session, keys, options, after, waker))
     }

@@ -1,35 +1,48 @@
-//! A list of keys as batches that a server accepts, and its answers back in the order of the list.
+//! A list of keys as batches that a server accepts.
+//!
+//! A key is one row of its column, but for a web address that is asked by prefixes: it has a row for every text that it
+//! may be matched by, and if its host is an IPv4 address, one more in a column of such hosts. All of them are in one
+//! batch. What weighs against the limits of a server are rows.
 
-use std::sync::Arc;
+use std::slice;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    answer::{Answer, Origin, Record, Status},
-    batch::{Column, ColumnBuf},
-    key::{DigestKind, Key, KeyKind, PrefixWidth},
-    wire::{AnswerView, HitRow, ServerLimits, WireError, request_bytes},
+    batch::{Column, ColumnBuf, Detail},
+    key::{DigestKind, Key, KeyKind, PrefixWidth, ScopeSet, WebAddress},
+    wire::{ServerLimits, request_bytes},
 };
 
 /// Some of a list of keys, by kind.
 #[derive(Debug)]
 pub(super) struct Batch {
-    columns: Vec<BatchColumn>,
+    pub(super) columns: Vec<BatchColumn>,
+    /// What is wanted of each key.
+    pub(super) detail: Detail,
+    keys: usize,
     load: Load,
 }
 
 /// What keys weigh against the limits of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Load {
-    keys: usize,
+    rows: usize,
     cost: u64,
     /// Bytes of keys and columns.
     bytes: usize,
-    /// The kinds, a bit each.
-    kinds: u16,
+    /// The columns, a bit each.
+    columns: u16,
     /// How many bytes of a digest are asked, if not all.
     prefix: Option<PrefixWidth>,
 }
 
 impl Load {
+    /// That of no keys, of which so many bytes will be asked, if not all.
+    pub(super) fn new(prefix: Option<PrefixWidth>) -> Self {
+        Self { prefix, ..Self::default() }
+    }
+
     /// The same with some keys more.
     pub(super) fn with<'k>(mut self, keys: impl IntoIterator<Item = &'k Key>) -> Self {
         keys.into_iter().for_each(|key| self.add(key));
@@ -37,57 +50,116 @@ impl Load {
     }
 
     fn add(&mut self, key: &Key) {
-        let kind = 1 << key.kind().number();
-        self.bytes += if self.kinds & kind == 0 { COLUMN_BYTES } else { 0 };
-        self.kinds |= kind;
-        self.keys += 1;
-        self.cost += key.kind().cost();
-        self.bytes += match key {
-            Key::Digest(digest) => self.prefix.map_or(digest.bytes().len(), PrefixWidth::bytes),
-            Key::Ipv4(_) => 4,
-            Key::Web(address) => 4 + address.as_str().len(),
-        };
+        let (kind, own) = (key.kind(), Part::Keys(key.kind()));
+        match (key, self.prefix) {
+            (Key::Digest(_), Some(width)) => self.add_rows(own, 1, width.bytes(), kind.cost()),
+            (Key::Digest(digest), None) => self.add_rows(own, 1, digest.bytes().len(), kind.cost()),
+            (Key::Ipv4(_), _) => self.add_rows(own, 1, 4, kind.cost()),
+            (Key::Web(address), None) => self.add_rows(own, 1, 4 + address.as_str().len(), kind.cost()),
+            (Key::Web(address), Some(width)) => {
+                let (parts, mut texts) = (address.parts(), 0);
+                parts.for_each_text(|_, _| texts += 1);
+                self.add_rows(own, texts, width.bytes(), Column::WebPrefixes { width, bytes: &[] }.key_cost());
+                if parts.ipv4().is_some() {
+                    self.add_rows(Part::Hosts, 1, 4, KeyKind::Ipv4.cost());
+                }
+            }
+        }
+    }
+
+    fn add_rows(&mut self, part: Part, rows: usize, row_bytes: usize, row_cost: u64) {
+        let column = part.bit();
+        self.bytes += if self.columns & column == 0 { COLUMN_BYTES } else { 0 };
+        self.columns |= column;
+        self.rows += rows;
+        self.cost += rows as u64 * row_cost;
+        self.bytes += rows * row_bytes;
+    }
+
+    /// How many rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(super) fn is_within(&self, limits: &ServerLimits) -> bool {
-        self.keys <= limits.keys as usize
+        self.rows <= limits.keys as usize
             && self.cost <= limits.cost
             && request_bytes(&[]) + self.bytes <= limits.request_bytes as usize
-            && self.kinds.count_ones() <= limits.columns.into()
+            && self.columns.count_ones() <= limits.columns.into()
     }
 }
 
-/// Whether a server accepts a key at all.
-pub(super) fn is_askable(key: &Key, limits: &ServerLimits) -> bool {
-    let short = match key {
-        Key::Web(address) => address.as_str().len() <= limits.address_bytes as usize,
+/// Whether a server accepts keys in one batch, asked in that way.
+pub(super) fn are_askable(keys: &[Key], limits: &ServerLimits, prefix: Option<PrefixWidth>) -> bool {
+    let is_short = |key: &Key| match key {
+        // The text of one that is asked by prefixes stays here.
+        Key::Web(address) => prefix.is_some() || address.as_str().len() <= limits.address_bytes as usize,
         Key::Digest(_) | Key::Ipv4(_) => true,
     };
-    short && Load::default().with([key]).is_within(limits)
+    keys.iter().all(is_short) && Load::new(prefix).with(keys).is_within(limits)
 }
 
-/// The keys of one kind.
-#[derive(Debug)]
-struct BatchColumn {
-    /// Where each stands in the list.
-    keys: Vec<u32>,
-    /// All of them, whole.
-    whole: ColumnBuf,
-    /// What is asked of digests, where that is not the whole.
-    prefixes: Option<Prefixes>,
+/// What the rows of a column stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Keys of a kind.
+    Keys(KeyKind),
+    /// The hosts of web addresses whose other rows are in the column of that kind.
+    Hosts,
 }
 
+impl Part {
+    fn bit(self) -> u16 {
+        match self {
+            Self::Keys(kind) => 1 << kind.number(),
+            // No kind has the number 0.
+            Self::Hosts => 1,
+        }
+    }
+}
+
+/// One column of a batch.
 #[derive(Debug)]
-struct Prefixes {
-    kind: DigestKind,
+pub(super) struct BatchColumn {
+    part: Part,
+    /// Where the key of each row stands in the list. The rows of one address lie together.
+    pub(super) keys: Vec<u32>,
+    pub(super) rows: Rows,
+}
+
+/// What is asked in a column.
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// Whole keys.
+    Whole(ColumnBuf),
+    /// Digests by their first bytes.
+    Digests(DigestKind, Prefixes),
+    /// Web addresses by the first bytes of the SHA-256 of their texts.
+    Expressions(Expressions),
+    /// The hosts of those that are IPv4 addresses.
+    Hosts(ColumnBuf),
+}
+
+/// Digests taken apart: what is asked, and what the answer is compared with.
+#[derive(Debug)]
+pub(super) struct Prefixes {
     width: PrefixWidth,
     bytes: Vec<u8>,
+    rests: Vec<u8>,
+}
+
+/// Web addresses by their texts.
+#[derive(Debug)]
+pub(super) struct Expressions {
+    prefixes: Prefixes,
+    /// Each with its first row.
+    addresses: Vec<(usize, WebAddress)>,
 }
 
 impl Batch {
-    /// A batch without keys. Those that are digests will be asked by so many bytes, if not whole.
-    pub(super) fn new(prefix: Option<PrefixWidth>) -> Self {
-        Self { columns: Vec::new(), load: Load { prefix, ..Load::default() } }
+    /// A batch without keys, of which so much is wanted. They will be asked by so many bytes, if not whole.
+    pub(super) fn new(detail: Detail, prefix: Option<PrefixWidth>) -> Self {
+        Self { columns: Vec::new(), detail, keys: 0, load: Load::new(prefix) }
     }
 
     /// The columns as a request has them.
@@ -95,14 +167,23 @@ impl Batch {
         self.columns.iter().map(BatchColumn::column).collect()
     }
 
+    /// What to ask for. The winner of an address that is asked by prefixes is known only when all its records are.
+    pub(super) fn asked_detail(&self) -> Detail {
+        let has_expressions = self.columns.iter().any(|column| matches!(column.rows, Rows::Expressions(_)));
+        if has_expressions { Detail::All } else { self.detail }
+    }
+
     /// The kinds of its keys.
     pub(super) fn kinds(&self) -> impl Iterator<Item = KeyKind> {
-        self.columns.iter().map(|column| column.whole.kind())
+        self.columns.iter().filter_map(|column| match column.part {
+            Part::Keys(kind) => Some(kind),
+            Part::Hosts => None,
+        })
     }
 
     /// How many keys.
     pub(super) fn len(&self) -> usize {
-        self.load.keys
+        self.keys
     }
 
     pub(super) fn load(&self) -> Load {
@@ -112,47 +193,116 @@ impl Batch {
     /// Adds a key that stands at a place of its list.
     pub(super) fn push(&mut self, at: u32, key: &Key) {
         self.load.add(key);
-        let kind = key.kind();
-        let index = match self.columns.iter().position(|column| column.whole.kind() == kind) {
+        self.keys += 1;
+        self.column(Part::Keys(key.kind())).push(at, key);
+        if let (Key::Web(address), Some(_)) = (key, self.load.prefix)
+            && let Some(host) = address.parts().ipv4()
+        {
+            self.column(Part::Hosts).push(at, &host.into());
+        }
+    }
+
+    fn column(&mut self, part: Part) -> &mut BatchColumn {
+        let index = match self.columns.iter().position(|column| column.part == part) {
             Some(index) => index,
             None => {
-                self.columns.push(BatchColumn::new(kind, self.load.prefix));
+                let rows = Rows::new(part, self.load.prefix);
+                self.columns.push(BatchColumn { part, keys: Vec::new(), rows });
                 self.columns.len() - 1
             }
         };
-        let column = &mut self.columns[index];
-        column.keys.push(at);
-        column.whole.push(key);
-        if let (Some(prefixes), Key::Digest(digest)) = (&mut column.prefixes, key) {
-            prefixes.bytes.extend_from_slice(&digest.bytes()[..prefixes.width.bytes()]);
-        }
+        &mut self.columns[index]
     }
 }
 
 impl BatchColumn {
-    fn new(kind: KeyKind, prefix: Option<PrefixWidth>) -> Self {
-        let prefixes = match (kind, prefix) {
-            (KeyKind::Digest(kind), Some(width)) => Some(Prefixes { kind, width, bytes: Vec::new() }),
-            _ => None,
-        };
-        Self { keys: Vec::new(), whole: ColumnBuf::new(kind), prefixes }
+    fn push(&mut self, at: u32, key: &Key) {
+        let rows = self.rows.push(key);
+        self.keys.extend(std::iter::repeat_n(at, rows));
     }
 
     fn column(&self) -> Column<'_> {
-        match &self.prefixes {
-            Some(Prefixes { kind, width, bytes }) => Column::Prefixes { kind: *kind, width: *width, bytes },
-            None => self.whole.column(),
+        match &self.rows {
+            Rows::Whole(whole) | Rows::Hosts(whole) => whole.column(),
+            Rows::Digests(kind, Prefixes { width, bytes, .. }) => {
+                Column::Prefixes { kind: *kind, width: *width, bytes }
+            }
+            Rows::Expressions(Expressions { prefixes: Prefixes { width, bytes, .. }, .. }) => {
+                Column::WebPrefixes { width: *width, bytes }
+            }
+        }
+    }
+}
+
+impl Rows {
+    fn new(part: Part, prefix: Option<PrefixWidth>) -> Self {
+        match (part, prefix) {
+            (Part::Keys(KeyKind::Digest(kind)), Some(width)) => Self::Digests(kind, Prefixes::new(width)),
+            (Part::Keys(KeyKind::Web), Some(width)) => {
+                Self::Expressions(Expressions { prefixes: Prefixes::new(width), addresses: Vec::new() })
+            }
+            (Part::Keys(kind), _) => Self::Whole(ColumnBuf::new(kind)),
+            (Part::Hosts, _) => Self::Hosts(ColumnBuf::new(KeyKind::Ipv4)),
         }
     }
 
-    /// How the digest of a row goes on behind its prefix; `None` where keys are asked whole.
-    fn rest(&self, row: usize) -> Option<&[u8]> {
-        match (&self.prefixes, self.whole.column()) {
-            (Some(prefixes), Column::Digests { kind, bytes }) => {
-                Some(&bytes[row * kind.width()..][prefixes.width.bytes()..kind.width()])
-            }
-            _ => None,
+    /// Adds the rows of a key, and tells how many.
+    fn push(&mut self, key: &Key) -> usize {
+        match (self, key) {
+            (Self::Whole(whole) | Self::Hosts(whole), key) => whole.push(key),
+            (Self::Digests(_, prefixes), Key::Digest(digest)) => prefixes.push(digest.bytes()),
+            (Self::Expressions(expressions), Key::Web(address)) => return expressions.push(address),
+            (rows, key) => unreachable!("{key} in a column of {rows:?}"),
         }
+        1
+    }
+}
+
+impl Prefixes {
+    fn new(width: PrefixWidth) -> Self {
+        Self { width, bytes: Vec::new(), rests: Vec::new() }
+    }
+
+    fn push(&mut self, digest: &[u8]) {
+        let (prefix, rest) = digest.split_at(self.width.bytes());
+        self.bytes.extend_from_slice(prefix);
+        self.rests.extend_from_slice(rest);
+    }
+
+    fn rows(&self) -> usize {
+        self.bytes.len() / self.width.bytes()
+    }
+
+    /// Whether the digest of a row goes on like this behind its prefix.
+    pub(super) fn is_rest(&self, row: usize, suffix: &[u8]) -> bool {
+        let width = self.rests.len() / self.rows();
+        self.rests[row * width..][..width] == *suffix
+    }
+}
+
+impl Expressions {
+    fn push(&mut self, address: &WebAddress) -> usize {
+        let first = self.prefixes.rows();
+        address.parts().for_each_text(|_, text| self.prefixes.push(&Sha256::digest(text)));
+        self.addresses.push((first, address.clone()));
+        self.prefixes.rows() - first
+    }
+
+    /// The text of a row, if its SHA-256 goes on like this, with the scopes in which its address tries it.
+    pub(super) fn text(&self, row: usize, suffix: &[u8]) -> Option<(ScopeSet, &[u8])> {
+        if !self.prefixes.is_rest(row, suffix) {
+            return None;
+        }
+        let at = self.addresses.partition_point(|(first, _)| *first <= row);
+        let (first, address) = self.addresses.get(at.checked_sub(1)?)?;
+        let (mut found, mut next) = (None, *first);
+        address.parts().for_each_text(|scopes, text| {
+            if next == row {
+                found = Some((scopes, text));
+            }
+            next += 1;
+        });
+        found
     }
 }
 
@@ -162,19 +312,26 @@ pub(super) struct Planner<'a> {
     keys: &'a [Key],
     next: usize,
     limits: ServerLimits,
+    detail: Detail,
     prefix: Option<PrefixWidth>,
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(keys: &'a [Key], limits: ServerLimits, prefix: Option<PrefixWidth>) -> Self {
-        Self { keys, next: 0, limits, prefix }
+    pub(super) fn new(keys: &'a [Key], limits: ServerLimits, detail: Detail, prefix: Option<PrefixWidth>) -> Self {
+        Self { keys, next: 0, limits, detail, prefix }
     }
 
-    /// The batch of some keys of the list, which have been in one batch before.
-    pub(super) fn again(&self, keys: &[u32]) -> Batch {
-        let mut batch = Batch::new(self.prefix);
-        keys.iter().for_each(|&at| batch.push(at, &self.keys[at as usize]));
-        batch
+    /// The batches of those keys of one that were not answered.
+    ///
+    /// If some were, the rest comes further in one batch. If none was, since the first address alone has more to say than
+    /// a frame holds, halves of them do, for a batch of one key has an answer in any case.
+    pub(super) fn again(&self, batch: &Batch, rest: &[u32]) -> impl Iterator<Item = Batch> {
+        let most = if rest.len() == batch.len() { rest.len().div_ceil(2) } else { rest.len() };
+        rest.chunks(most.max(1)).map(|keys| {
+            let mut batch = Batch::new(self.detail, self.prefix);
+            keys.iter().for_each(|&at| batch.push(at, &self.keys[at as usize]));
+            batch
+        })
     }
 }
 
@@ -182,9 +339,9 @@ impl Iterator for Planner<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::new(self.prefix);
+        let mut batch = Batch::new(self.detail, self.prefix);
         while let Some(key) = self.keys.get(self.next) {
-            if is_askable(key, &self.limits) {
+            if are_askable(slice::from_ref(key), &self.limits, self.prefix) {
                 if !batch.load.with([key]).is_within(&self.limits) {
                     break;
                 }
@@ -196,119 +353,18 @@ impl Iterator for Planner<'_> {
     }
 }
 
-/// Puts the answers of one frame into their places. What was not answered comes back: the keys to ask again.
-///
-/// Everything that only the asker knows is checked here: columns, rows, and that the frame came a step further.
-pub(super) fn place(view: &AnswerView<'_>, batch: &Batch, answers: &mut [Answer]) -> Result<Vec<u32>, PlaceError> {
-    let answered: Vec<u32> = view.answered().collect();
-    if answered.len() != batch.columns.len() {
-        return Err(PlaceError::Columns { expected: batch.columns.len(), found: answered.len() });
-    }
-    let generation = view.meta().generation;
-    let mut rest = Vec::new();
-    for (number, (column, &rows)) in batch.columns.iter().zip(&answered).enumerate() {
-        let asked = column.keys.len();
-        if rows as usize > asked || ((rows as usize) < asked && !view.is_truncated()) {
-            return Err(PlaceError::Rows { column: number, expected: asked, found: rows });
-        }
-        for &at in &column.keys[..rows as usize] {
-            answers[at as usize] = Answer::unknown(Origin::Server, generation);
-        }
-        rest.extend_from_slice(&column.keys[rows as usize..]);
-    }
-    if !rest.is_empty() && answered.iter().all(|&rows| rows == 0) {
-        return Err(PlaceError::NoProgress);
-    }
-    let mut texts: Vec<Option<Arc<str>>> = vec![None; view.texts()];
-    for (hit, suffix) in view.candidates(&batch.columns())? {
-        let position = hit.position();
-        let (column, row) = (usize::from(position.column), position.row as usize);
-        let rows = answered[column];
-        if position.row >= rows {
-            return Err(PlaceError::Row { column, row: position.row, rows });
-        }
-        let column = &batch.columns[column];
-        let answer = &mut answers[column.keys[row] as usize];
-        if let Some(rest) = column.rest(row) {
-            answer.candidates += 1;
-            if rest != suffix {
-                if hit.is_short_of_candidates() && answer.status == Status::Unknown {
-                    // What did not fit may have been the one that was meant.
-                    (answer.status, answer.is_cut) = (Status::Error, true);
-                }
-                continue;
-            }
-        }
-        answer.status = Status::Known;
-        answer.is_cut |= hit.is_cut();
-        answer.records.push(record(view, hit, &mut texts));
-    }
-    for exception in view.exceptions() {
-        let column = usize::from(exception.column());
-        let keys = &batch.columns[column].keys[..answered[column] as usize];
-        let told = match exception.row() {
-            None => keys,
-            Some(row) => {
-                let rows = answered[column];
-                keys.get(row as usize).map(std::slice::from_ref).ok_or(PlaceError::Row { column, row, rows })?
-            }
-        };
-        for &at in told {
-            answers[at as usize] = Answer::exception(exception.exception(), Origin::Server, generation);
-        }
-    }
-    Ok(rest)
-}
-
-/// An answer that does not fit what was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PlaceError {
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    #[error("expected an answer to {expected} columns, found {found}")]
-    Columns { expected: usize, found: usize },
-    #[error("expected answers to {expected} rows of column {column}, found {found}")]
-    Rows { column: usize, expected: usize, found: u32 },
-    #[error("expected rows below {rows} in column {column}, found {row}")]
-    Row { column: usize, row: u32, rows: u32 },
-    #[error("expected a truncated answer to answer something")]
-    NoProgress,
-}
-
-fn record(view: &AnswerView<'_>, hit: &HitRow, texts: &mut [Option<Arc<str>>]) -> Record {
-    let mut text = |number: u32| match texts.get_mut(number as usize) {
-        Some(slot) => slot.get_or_insert_with(|| view.text(number).into()).clone(),
-        None => Arc::default(),
-    };
-    Record {
-        name: text(hit.name_text()),
-        id: hit.id(),
-        record_type: hit.record_type(),
-        source: text(hit.source_text()),
-        timestamp: hit.timestamp(),
-        expiry: hit.expiry(),
-        matched: Some(hit.matched_text()).filter(|&number| number != 0).map(text),
-        scope: hit.scope(),
-        port: hit.port(),
-    }
-}
-
 /// What a column adds to a request besides its keys.
 const COLUMN_BYTES: usize = 16;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::{
-        batch::{Exception, Hit, Matched, Position, Sink},
-        wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header},
-    };
 
-    fn keys() -> Vec<Key> {
+    pub(in crate::client) fn keys() -> Vec<Key> {
         (0..10u8)
             .flat_map(|i| {
                 let digest = crate::key::Digest::new(DigestKind::Md5, &[i; 16]).unwrap();
-                let web = crate::WebAddress::parse(&format!("host{i}.example/")).unwrap();
+                let web = WebAddress::parse(&format!("host{i}.example/")).unwrap();
                 [digest.into(), web.into(), std::net::Ipv4Addr::new(192, 0, 2, i).into()]
             })
             .collect()
@@ -316,110 +372,68 @@ mod tests {
 
     #[test]
     fn batches_keep_to_every_limit_and_lose_no_key() {
-        let keys = keys();
+        let mut keys = keys();
+        keys.extend(
+            ["192.0.2.1/a/b/c", "a.b.c.d.e.f.g/1/2/3/4/5?q"].map(|text| WebAddress::parse(text).unwrap().into()),
+        );
         let default = ServerLimits::default();
-        for limits in [
-            default,
-            ServerLimits { keys: 4, ..default },
-            ServerLimits { cost: 40, ..default },
-            ServerLimits { request_bytes: 128, ..default },
-            ServerLimits { columns: 1, ..default },
-        ] {
-            let mut seen = Vec::new();
-            for batch in Planner::new(&keys, limits, None) {
-                let columns = batch.columns();
-                let cost: u64 = columns.iter().map(|c| c.rows() as u64 * c.kind().cost()).sum();
-                let rows: usize = columns.iter().map(Column::rows).sum();
-                assert!(rows as u32 <= limits.keys && cost <= limits.cost);
-                assert!(columns.len() <= limits.columns.into());
-                assert!(request_bytes(&columns) <= limits.request_bytes as usize);
-                seen.extend(batch.columns.iter().flat_map(|column| column.keys.clone()));
+        for prefix in [None, Some(PrefixWidth::Eight), Some(PrefixWidth::Four)] {
+            for limits in [
+                default,
+                ServerLimits { keys: 40, ..default },
+                ServerLimits { cost: 40, ..default },
+                ServerLimits { request_bytes: 400, ..default },
+                ServerLimits { columns: 2, ..default },
+            ] {
+                let mut seen = Vec::new();
+                for batch in Planner::new(&keys, limits, Detail::All, prefix) {
+                    let columns = batch.columns();
+                    let cost: u64 = columns.iter().map(|c| c.rows() as u64 * c.key_cost()).sum();
+                    let rows: usize = columns.iter().map(Column::rows).sum();
+                    assert!(rows as u32 <= limits.keys && cost <= limits.cost);
+                    assert_eq!((rows, cost), (batch.load.rows, batch.load.cost));
+                    assert!(columns.len() <= limits.columns.into());
+                    assert_eq!(request_bytes(&columns), request_bytes(&[]) + batch.load.bytes);
+                    assert!(request_bytes(&columns) <= limits.request_bytes as usize);
+                    assert!(batch.columns.iter().zip(&columns).all(|(own, column)| own.keys.len() == column.rows()));
+                    let mut own: Vec<u32> = batch.columns.iter().flat_map(|column| column.keys.clone()).collect();
+                    own.sort_unstable();
+                    own.dedup();
+                    assert_eq!(own.len(), batch.len());
+                    seen.extend(own);
+                }
+                seen.sort_unstable();
+                assert!(seen.into_iter().eq(0..keys.len() as u32), "{limits:?}, {prefix:?}");
             }
-            seen.sort_unstable();
-            assert!(seen.into_iter().eq(0..keys.len() as u32));
         }
     }
 
     #[test]
     fn what_cannot_be_asked_is_left_out() {
         let keys = keys();
+        let asked = |limits: ServerLimits, prefix| -> usize {
+            Planner::new(&keys, limits, Detail::Winner, prefix).map(|batch| batch.len()).sum()
+        };
         let limits = ServerLimits { address_bytes: 5, ..ServerLimits::default() };
-        let asked: usize = Planner::new(&keys, limits, None).flat_map(|b| b.columns).map(|c| c.keys.len()).sum();
-        assert_eq!(asked, 20);
+        assert_eq!(asked(limits, None), 20);
+        // Its text is not sent; it has three of them.
+        assert_eq!(asked(limits, Some(PrefixWidth::Four)), 30);
+        let limits = ServerLimits { keys: 2, ..ServerLimits::default() };
+        assert_eq!((asked(limits, None), asked(limits, Some(PrefixWidth::Four))), (30, 20));
     }
 
     #[test]
-    fn answers_that_do_not_fit_the_request_are_refused() {
+    fn what_was_not_answered_is_asked_again_until_it_is_asked_alone() {
         let keys = keys();
-        let batch = Planner::new(&keys, ServerLimits::default(), None).next().unwrap();
-        let mut answers = vec![Answer::unknown(Origin::Server, 0); keys.len()];
-        let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
-        let mut placed = |columns: u16, rows: u32, row: u32, truncated: bool| {
-            let body_bytes = if truncated { 1 } else { 1 << 20 };
-            let mut writer = AnswerWriter::new(AnswerCaps { body_bytes, ..AnswerCaps::default() });
-            writer.begin(columns);
-            (0..columns).for_each(|column| writer.answered(column, rows));
-            let _ = writer.exception(Position { column: 0, row }, Exception::Malformed);
-            let _ = writer.exception(Position { column: 0, row: row + 1 }, Exception::Malformed);
-            let frame = writer.finish(&meta);
-            let (header, body) = Header::split(&frame).unwrap();
-            place(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)
+        let planner = Planner::new(&keys, ServerLimits::default(), Detail::All, None);
+        let again = |asked: &[u32], rest: &[u32]| -> Vec<usize> {
+            let mut batch = Batch::new(Detail::All, None);
+            asked.iter().for_each(|&at| batch.push(at, &keys[at as usize]));
+            planner.again(&batch, rest).map(|batch| batch.len()).collect()
         };
-        assert_eq!(placed(3, 10, 0, false), Ok(vec![]));
-        assert_eq!(placed(2, 10, 0, false), Err(PlaceError::Columns { expected: 3, found: 2 }));
-        assert_eq!(placed(3, 11, 0, false), Err(PlaceError::Rows { column: 0, expected: 10, found: 11 }));
-        assert_eq!(placed(3, 9, 0, false), Err(PlaceError::Rows { column: 0, expected: 10, found: 9 }));
-        assert_eq!(placed(3, 10, 9, false), Err(PlaceError::Row { column: 0, row: 10, rows: 10 }));
-        assert_eq!(placed(3, 0, 0, true), Err(PlaceError::NoProgress));
-        assert_eq!(placed(3, 9, 0, true).map(|rest| rest.len()), Ok(3));
-    }
-
-    #[test]
-    fn candidates_are_compared_and_those_of_a_liar_refused() {
-        let key = Key::from(crate::key::Digest::new(DigestKind::Md5, &[7; 16]).unwrap());
-        let mut batch = Batch::new(Some(PrefixWidth::Eight));
-        batch.push(0, &key);
-        let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
-        let placed = |suffixes: &[&[u8]], caps: AnswerCaps| {
-            let mut answers = [Answer::not_asked()];
-            let mut writer = AnswerWriter::new(caps);
-            writer.begin(1);
-            for (id, &suffix) in (0..).zip(suffixes) {
-                let matched = if suffix.is_empty() { Matched::Digest } else { Matched::Suffix(suffix) };
-                let hit = Hit {
-                    id,
-                    record_type: crate::record::RecordType::Malware,
-                    name: "",
-                    name_number: 0,
-                    source: "s",
-                    source_number: 0,
-                    timestamp: None,
-                    expiry: None,
-                    port: None,
-                    matched,
-                };
-                assert!(writer.hit(Position { column: 0, row: 0 }, &hit).is_continue());
-            }
-            writer.answered(0, 1);
-            let frame = writer.finish(&meta);
-            let (header, body) = Header::split(&frame).unwrap();
-            place(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)?;
-            let [answer] = answers;
-            let ids: Vec<u64> = answer.records.iter().map(|record| record.id).collect();
-            Ok::<_, PlaceError>((answer.status, answer.is_cut, answer.candidates, ids))
-        };
-        let roomy = AnswerCaps::default();
-        let (other, own) = (&[8; 8][..], &[7; 8][..]);
-        assert_eq!(placed(&[], roomy), Ok((Status::Unknown, false, 0, vec![])));
-        assert_eq!(placed(&[other], roomy), Ok((Status::Unknown, false, 1, vec![])));
-        assert_eq!(placed(&[other, own, own], roomy), Ok((Status::Known, false, 3, vec![1, 2])));
-        // What was cut may have been the one that was meant.
-        let tight = AnswerCaps { body_bytes: 1, ..roomy };
-        assert_eq!(placed(&[other, own], tight), Ok((Status::Error, true, 1, vec![])));
-        assert_eq!(placed(&[own, other], tight), Ok((Status::Known, true, 1, vec![0])));
-        for wrong in [&[][..], &[7; 7], &[7; 9], &[7; 16]] {
-            let expected = WireError::Mismatch { field: "suffixes", expected: 8, found: wrong.len() as u64 };
-            assert_eq!(placed(&[wrong], roomy), Err(PlaceError::Wire(expected)));
-        }
+        assert_eq!(again(&[1, 2, 3, 4, 5], &[]), [0; 0]);
+        assert_eq!(again(&[1, 2, 3, 4, 5], &[2, 3, 4, 5]), [4]);
+        assert_eq!(again(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]), [3, 2]);
+        assert_eq!(again(&[4, 5], &[4, 5]), [1, 1]);
     }
 }

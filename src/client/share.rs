@@ -36,7 +36,8 @@ use super::{
     LookupError, LookupOptions,
     driver::Session,
     lookup::{IN_FLIGHT_MAX, ask},
-    plan::{self, Batch},
+    place::place,
+    plan::{Batch, Load, are_askable},
 };
 use crate::{
     answer::Answer,
@@ -48,7 +49,8 @@ use crate::{
 /// A batch may have so many callers, however small the crowd: less is not worth a packet.
 const CALLERS_MIN: usize = 16;
 
-/// Lookups of more keys fill batches of their own.
+/// Lookups of more keys fill batches of their own. A web address that is asked by prefixes counts as its rows: they are
+/// hashed under the locks below.
 pub(super) const SHARED_KEYS_MAX: usize = 256;
 
 /// The batches of one connection that callers may join.
@@ -93,8 +95,8 @@ struct State {
 }
 
 impl State {
-    fn new(prefix: Option<PrefixWidth>) -> Self {
-        Self { batch: Batch::new(prefix), wakers: Vec::new(), callers: 0, sent: 0, answers: None }
+    fn new(detail: Detail, prefix: Option<PrefixWidth>) -> Self {
+        Self { batch: Batch::new(detail, prefix), wakers: Vec::new(), callers: 0, sent: 0, answers: None }
     }
 }
 
@@ -111,9 +113,11 @@ impl Sharing {
         }
     }
 
-    /// Whether keys may share a batch.
-    pub(super) fn suits(&self, keys: &[Key]) -> bool {
-        keys.len() <= SHARED_KEYS_MAX && keys.iter().all(|key| plan::is_askable(key, &self.limits))
+    /// Whether keys may share a batch, asked in that way.
+    pub(super) fn suits(&self, keys: &[Key], prefix: Option<PrefixWidth>) -> bool {
+        keys.len() <= SHARED_KEYS_MAX
+            && (prefix.is_none() || Load::new(prefix).with(keys).rows() <= SHARED_KEYS_MAX)
+            && are_askable(keys, &self.limits, prefix)
     }
 
     /// Takes a batch out of those that can be joined.
@@ -180,7 +184,7 @@ impl Waiter {
             open.swap_remove(at);
         }
         let (session, deadline) = (session.clone(), Instant::now() + after);
-        let state = Mutex::new(State::new(prefix));
+        let state = Mutex::new(State::new(detail, prefix));
         let shared = Arc::new(SharedBatch { session, detail, prefix, deadline, after, state });
         let waiter = Self::add(&shared, &mut lock(&shared.state), keys, None);
         open.push(shared);
@@ -363,16 +367,16 @@ async fn send(shared: &Arc<SharedBatch>) -> Result<Vec<Answer>, LookupError> {
     let (batch, sent) = {
         let mut state = lock(&shared.state);
         state.sent = state.callers;
-        (mem::replace(&mut state.batch, Batch::new(shared.prefix)), state.sent)
+        (mem::replace(&mut state.batch, Batch::new(shared.detail, shared.prefix)), state.sent)
     };
     let waiting = sharing.waiting.fetch_add(sent, Relaxed) + sent;
     // It grows at once and is forgotten by and by.
     let crowd = sharing.crowd.load(Relaxed);
     sharing.crowd.store(waiting.max(crowd - crowd.div_ceil(8)), Relaxed);
-    let raw = ask(session, &batch.columns(), shared.detail, shared.deadline).await?;
+    let raw = ask(session, &batch.columns(), batch.asked_detail(), shared.deadline).await?;
     let mut answers = vec![Answer::not_asked(); batch.len()];
     // What a truncated answer leaves out stays "not asked", and its caller asks it again.
-    plan::place(&raw.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
+    place(&raw.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
     Ok(answers)
 }
 

@@ -52,7 +52,13 @@ impl<'a, const W: usize> DigestTable<'a, W> {
     /// What of a digest matched a key of `P` bytes.
     #[inline]
     pub(super) fn matched<const P: usize>(&self, number: usize) -> Matched<'a> {
-        if P == W { Matched::Digest } else { Matched::Suffix(&self.digests[number][P..]) }
+        if P == W { Matched::Digest } else { Matched::Suffix(self.rest::<P>(number)) }
+    }
+
+    /// How a digest goes on behind its first `P` bytes.
+    #[inline]
+    pub(super) fn rest<const P: usize>(&self, number: usize) -> &'a [u8] {
+        &self.digests[number][P..]
     }
 }
 
@@ -96,7 +102,7 @@ impl<const W: usize, const P: usize> Keys for DigestKeys<'_, W, P> {
 
 /// The first eight bytes, or as many as there are.
 #[inline(always)]
-fn prefix_of<const P: usize>(key: &[u8; P]) -> [u8; 8] {
+pub(super) fn prefix_of<const P: usize>(key: &[u8; P]) -> [u8; 8] {
     const { assert!(P >= 4) };
     let mut prefix = [0; 8];
     let bytes = P.min(8);

@@ -6,12 +6,14 @@
 //! | its first 8 bytes | the same | 1 |
 //! | its first 4 bytes | the same, without the fingerprints | 1, and the digests of a bucket: 3 to 5 |
 //! | web address | [`web`]: the same over a hash of each expression | 1 an expression |
+//! | first bytes of the SHA-256 of an expression | [`expressions`]: the same over that, made when it is first asked | 1, of 4 bytes 2 or 3 |
 //! | IPv4 | [`ipv4`]: segments of the address space | 1 |
 //!
 //! It knows keys, records and sections; it knows nothing of frames, sockets or clocks: what counts now is an argument.
 //! The entry is [`Base::answer`].
 
 mod digests;
+mod expressions;
 mod ipv4;
 mod kernel;
 mod prefetch;
@@ -21,13 +23,14 @@ mod web;
 
 use std::{
     ops::{ControlFlow, Range},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use sha2::{Digest as _, Sha256};
 
 use self::{
     digests::DigestTable,
+    expressions::TextHashes,
     ipv4::Ipv4Index,
     probe::{Found, Scratch},
     records::{Match, Only, Records, emit},
@@ -49,12 +52,14 @@ use crate::{
 pub(crate) struct Base {
     snapshot: Arc<Snapshot>,
     ipv4: Ipv4Index,
+    /// Made when it is first asked.
+    text_hashes: OnceLock<TextHashes>,
 }
 
 impl Base {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
         let ipv4 = Ipv4Index::new(snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks));
-        Self { snapshot, ipv4 }
+        Self { snapshot, ipv4, text_hashes: OnceLock::new() }
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -82,6 +87,8 @@ impl Base {
             Column::Prefixes { kind, width: PrefixWidth::Eight, bytes } => answer.prefixes::<8>(kind, bytes, rows),
             Column::Prefixes { kind, width: PrefixWidth::Four, bytes } => answer.prefixes::<4>(kind, bytes, rows),
             Column::Web(texts) => answer.web(&texts, rows),
+            Column::WebPrefixes { width: PrefixWidth::Eight, bytes } => answer.expressions::<8>(bytes, rows),
+            Column::WebPrefixes { width: PrefixWidth::Four, bytes } => answer.expressions::<4>(bytes, rows),
             Column::Ipv4(addresses) => answer.ipv4(addresses, rows),
         }
     }
@@ -128,15 +135,15 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         ControlFlow::Continue(())
     }
 
-    /// Answers a digest that is listed, nearly always by one record.
+    /// Answers a digest that is listed, of an expression or of anything else, nearly always by one record.
     #[inline]
-    fn digest(
+    fn digest<'m>(
         &mut self,
-        records: &Records<'a>,
+        records: &Records<'m>,
         key: usize,
-        matched: Matched<'a>,
+        matched: Matched<'m>,
         at: Position,
-        matches: &mut Vec<Match<'a>>,
+        matches: &mut Vec<Match<'m>>,
     ) -> ControlFlow<u32> {
         match records.only(key, self.now) {
             Only::One(row, class) => self.sink.hit(at, &records.hit(row, class, matched)).map_break(|()| at.row),

@@ -156,7 +156,8 @@ impl<'a> Shared<'a> {
 }
 
 impl Match<'_> {
-    fn standing(&self) -> Standing {
+    /// Sources are numbered in the order of their names.
+    fn standing(&self) -> Standing<u16> {
         Standing {
             record_type: record_type(self.class),
             specificity: self.specificity,

@@ -68,9 +68,32 @@ impl<'a> WebTable<'a> {
         self.expression(number).1
     }
 
+    /// The scope of a key. Opening a snapshot refuses one without.
+    pub(super) fn scope(&self, number: usize) -> Option<Scope> {
+        Scope::from_number(self.expression(number).0)
+    }
+
+    /// How many expressions.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Asks for the texts and records of keys that were found otherwise. The second pass asks for lines that the first
+    /// has told.
+    pub(super) fn prefetch(&self, found: &[Found]) {
+        for key in found.iter().map(|found| found.key as usize) {
+            prefetch(self.ends, key);
+            self.records.prefetch(key);
+        }
+        found.iter().for_each(|found| prefetch(self.text, self.start(found.key as usize)));
+    }
+
+    fn start(&self, number: usize) -> usize {
+        if number == 0 { 0 } else { self.ends[number - 1].get() as usize }
+    }
+
     fn expression(&self, number: usize) -> (u8, &'a [u8]) {
-        let start = if number == 0 { 0 } else { self.ends[number - 1].get() as usize };
-        match self.text[start..self.ends[number].get() as usize].split_first() {
+        match self.text[self.start(number)..self.ends[number].get() as usize].split_first() {
             Some((&scope, text)) => (scope, text),
             None => (0, &[]),
         }

@@ -216,6 +216,27 @@ impl<'a> AddressParts<'a> {
         }
     }
 
+    /// Calls `try_one` once with every text that this address can match, with the scopes in which it tries that text: for
+    /// who asks by the text alone and learns the scope of a record from the answer.
+    ///
+    /// A text has the host's seam in it, so no two of them at different places are equal: at most 127 domains, the first
+    /// of which is the host, and 30 expressions, of which the first two are the exact ones.
+    pub fn for_each_text(&self, mut try_one: impl FnMut(ScopeSet, &'a [u8])) {
+        let scopes = ScopeSet::default().with(Scope::Domain).with(Scope::Expression);
+        self.for_each_expression(scopes, |scope, text| {
+            let own = ScopeSet::default().with(scope);
+            let is_exact = text == self.text || *text == self.text[..self.path_end];
+            try_one(
+                match scope {
+                    Scope::Domain if text == self.host() => own.with(Scope::Host),
+                    Scope::Expression if is_exact => own.with(Scope::Exact),
+                    _ => own,
+                },
+                text,
+            );
+        });
+    }
+
     /// Where the hosts to try start: the exact host, then up to four made of its last five labels, never the last
     /// label alone.
     fn host_starts(&self) -> ([usize; 5], usize) {
@@ -328,6 +349,26 @@ mod tests {
         assert_eq!(expressions("[::1]/x", Scope::Domain), ["[::1]"]);
         assert_eq!(expressions("a.b/x?y", Scope::Exact), ["a.b/x?y", "a.b/x"]);
         assert_eq!(expressions("a.b/x?y", Scope::Host), ["a.b"]);
+    }
+
+    #[test]
+    fn every_text_is_tried_once_in_all_its_scopes() {
+        for address in ["a.b.c.d.e.f.g.h/1/2/3/4/5/6.html?q", "a.b/?", "a/", "1.2.3.4/x/?a=b", "[::1]/", "a.a.a/a/a"] {
+            let parts = AddressParts::split(address.as_bytes()).unwrap();
+            let (mut texts, mut found, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            parts.for_each_text(|scopes, text| {
+                texts.push(text);
+                found.extend(Scope::ALL.into_iter().filter(|&scope| scopes.contains(scope)).map(|scope| (scope, text)));
+            });
+            parts.for_each_expression(ScopeSet::ALL, |scope, text| expected.push((scope, text)));
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected, "{address}");
+            let count = texts.len();
+            texts.sort();
+            texts.dedup();
+            assert_eq!(texts.len(), count, "a text of {address} twice");
+        }
     }
 
     #[test]

@@ -104,9 +104,11 @@ impl DigestKind {
 pub enum PrefixWidth {
     /// Four bytes, for privacy: which of the digests with this beginning was meant does not show, so a digest that is
     /// not listed stays hidden. One that is listed can be guessed, and one object that is asked under several kinds
-    /// narrows itself down.
+    /// narrows itself down. So does a web address: its several prefixes come together, their number tells how many labels
+    /// and directories it has, and whoever guesses the address finds all of them confirmed.
     Four,
-    /// Eight bytes, for speed: a quarter of the traffic of a SHA-256. They hide nothing.
+    /// Eight bytes, for speed: a quarter of the traffic of a SHA-256. They hide nothing that can be guessed, and save
+    /// nothing for a web address.
     Eight,
 }
 

@@ -70,7 +70,7 @@ impl KeyKind {
         }
     }
 
-    /// What one key of this kind counts for against [limits](crate::limits::BATCH_COST_MAX).
+    /// What one key of this kind that is asked whole counts for against [limits](crate::limits::BATCH_COST_MAX).
     pub fn cost(self) -> u64 {
         match self {
             Self::Digest(_) | Self::Ipv4 => 1,

@@ -108,12 +108,12 @@ async fn compute(
         let rows = column.rows();
         let answered = match column {
             RequestColumn::Known(known) => {
-                let slice = (SLICE_COST / known.kind().cost()) as u32;
+                let slice = (SLICE_COST / known.key_cost()) as u32;
                 let mut next = 0;
                 loop {
                     let end = rows.min(next + slice);
                     let stopped = view.answer(number, known, next..end, request.options().detail, now, writer);
-                    since_yield += u64::from(end - next) * known.kind().cost();
+                    since_yield += u64::from(end - next) * known.key_cost();
                     if let ControlFlow::Break(row) = stopped {
                         break row;
                     }

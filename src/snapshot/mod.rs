@@ -47,7 +47,6 @@ mod write;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub(crate) use self::name_table::NameTable;
 pub use self::{
     build::SnapshotBuilder,
     error::{BuildError, OpenError},
@@ -55,6 +54,7 @@ pub use self::{
     open::{SectionInfo, Snapshot, SourceInfo},
     write::{BuildSummary, BuiltSnapshot},
 };
+pub(crate) use self::{name_table::NameTable, place::place};
 use crate::key::Scope;
 
 /// The hash that a web expression is found by: XXH3 with a seed that differs by scope, so that the same text in two

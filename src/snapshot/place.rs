@@ -11,7 +11,7 @@ pub(super) fn buckets_of(keys: u64) -> usize {
 
 /// Places keys, given in ascending order of their first eight bytes, and hands out every bucket with what stands in its
 /// slots. Gives the tail.
-pub(super) fn place<T: Copy>(
+pub(crate) fn place<T: Copy>(
     keys: u64,
     sorted: impl Iterator<Item = ([u8; 8], T)>,
     mut bucket: impl FnMut(&Bucket, &[([u8; 8], T)]),

@@ -51,7 +51,7 @@
 //! | at | field | bytes | |
 //! | --- | --- | --- | --- |
 //! | 0 | kind | 1 | 1 to 9 digests, 10 web addresses, 11 IPv4 (see [`KeyKind`](crate::key::KeyKind)) |
-//! | 1 | width | 1 | bytes a key: the digest's, or 8 or 4 for its first ones; 4 for IPv4; 0 for texts |
+//! | 1 | width | 1 | bytes a key: the digest's, or 8 or 4 for its first ones; 4 for IPv4; 0 for texts, or 8 or 4 for the first ones of their SHA-256 |
 //! | 2 | flags | 2 | 0; a column with a flag that the server does not know is answered `unsupported` |
 //! | 4 | count | 4 | keys |
 //! | 8 | offset | 4 | where the keys start, from the start of the body |
@@ -61,6 +61,12 @@
 //! order, web addresses are canonical texts. A column of a kind that the server does not know needs no new version: it
 //! is answered `unsupported` as a whole. Of a digest its first 8 or 4 bytes may be asked alone; another width that is
 //! narrower than its kind's is answered with error 9.
+//!
+//! A column of web addresses of width 8 or 4 has no addresses: a key is the first bytes of the SHA-256 of one
+//! **expression**, of its text alone (`evil.example`, `evil.example/a/`), whatever the scope of the record. An address
+//! has several: up to 127 domains, the first of which is its host, and up to 30 pairs of host and path (see
+//! [`AddressParts::for_each_text`](crate::key::AddressParts::for_each_text)). Such a key counts as one key and costs 1.
+//! Blocks of IPv4 addresses have no part in it: if the host is one, it is asked as a key of kind 11.
 //!
 //! # Answer: head of 80 bytes, columns, hits, exceptions, suffixes, texts
 //!
@@ -85,7 +91,10 @@
 //!
 //! Hits have 40 bytes and ascend by column, then row. If all records were asked for, those of one key stand together,
 //! the winner first. A prefix is answered with all digests that begin so, the **candidates**, one after the other, each
-//! with its winner or with all of its records:
+//! with its winner or with all of its records. The candidates of a prefix of an expression are the expressions that are
+//! listed, once for each scope, the text of some of them known to the server and of others not. Which record of an address
+//! wins is decided over all of its expressions, and a trusted record that does not win its own may yet suppress what wins
+//! another: who asks so should ask for all records.
 //!
 //! | at | field | bytes | |
 //! | --- | --- | --- | --- |
@@ -95,17 +104,18 @@
 //! | 7 | scope | 1 | 1 to 4, see [`Scope`](crate::key::Scope); 0 for none |
 //! | 8 | name | 4 | number of a text; text 0 is empty |
 //! | 12 | source | 4 | number of a text |
-//! | 16 | matched | 4 | number of a text: the expression or the block that matched; 0 for a digest |
+//! | 16 | matched | 4 | number of a text: the expression or the block that matched; 0 for a digest and for a prefix |
 //! | 20 | port | 2 | 0 for none |
-//! | 22 | flags | 2 | 1: this key (of a prefix, this candidate) has more records than an answer carries; 2: this prefix has more candidates |
+//! | 22 | flags | 2 | 1: this key (of a prefix, the candidates with this suffix) has more records than an answer carries; 2: this prefix has more candidates |
 //! | 24 | record ID | 8 | unique within its source |
 //! | 32 | timestamp | 4 | seconds since 1970; 0 for none |
 //! | 36 | expiry | 4 | the same |
 //!
 //! Exceptions have 8 bytes and ascend in the same way: row (4 bytes, `0xFFFFFFFF` for the whole column), column (2),
 //! code (2): 1 unsupported, 2 malformed. Suffixes are raw bytes: for each hit of a column of prefixes, in their order, the
-//! rest of the candidate's digest. The asker compares it with the digest that it meant: only then is the hit its answer.
-//! Then the texts.
+//! rest of the candidate's digest, of an expression that of the SHA-256 of its text. The asker compares it with the digest
+//! that it meant: only then is the hit its answer, and for an expression only if the address is matched by that text in the
+//! scope of the hit. Then the texts.
 //!
 //! # Hello: head of 64 bytes, texts
 //!
@@ -127,7 +137,7 @@
 //! | 8 | kinds | 2 | |
 //! | 10 | columns | 2 | most in a batch |
 //! | 12 | keys | 4 | most in a batch |
-//! | 16 | cost | 8 | most in a batch, see [`KeyKind::cost`](crate::key::KeyKind::cost) |
+//! | 16 | cost | 8 | most in a batch, see [`Column::key_cost`](crate::batch::Column::key_cost) |
 //! | 24 | request bytes | 4 | longest body |
 //! | 28 | answer bytes | 4 | longest body |
 //! | 32 | streams | 4 | most batches at a time |

@@ -93,6 +93,14 @@ impl RequestColumn<'_> {
             Self::Unknown { count, .. } => *count,
         }
     }
+
+    /// What one of them costs.
+    fn key_cost(&self) -> u64 {
+        match self {
+            Self::Known(column) => column.key_cost(),
+            Self::Unknown { .. } => 1,
+        }
+    }
 }
 
 /// A request that has been checked.
@@ -137,10 +145,11 @@ impl<'a> RequestView<'a> {
             let kind = KeyKind::from_number(row.kind).filter(|_| row.flags == 0);
             let count = row.count.to_native();
             request.keys += u64::from(count);
-            request.cost += u64::from(count) * kind.map_or(1, KeyKind::cost);
             at_most(KEYS, limits.keys, request.keys)?;
+            let column = column(kind, row, bytes, limits)?;
+            request.cost += u64::from(count) * column.key_cost();
             at_most(COST, limits.cost, request.cost)?;
-            request.columns.push(column(kind, row, bytes, limits)?);
+            request.columns.push(column);
         }
         raw::end(rest)?;
         Ok(request)
@@ -199,8 +208,8 @@ pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8
         let row = ColumnRow {
             kind: column.kind().number(),
             width: match column {
-                Column::Prefixes { width, .. } => width.bytes() as u8,
-                whole => width(whole.kind()),
+                Column::Prefixes { width, .. } | Column::WebPrefixes { width, .. } => width.bytes() as u8,
+                Column::Digests { .. } | Column::Web(_) | Column::Ipv4(_) => width(column.kind()),
             },
             flags: 0.into(),
             count: (column.rows() as u32).into(),
@@ -212,7 +221,9 @@ pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8
     }
     for column in columns {
         match column {
-            Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } => frame.extend_from_slice(bytes),
+            Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } | Column::WebPrefixes { bytes, .. } => {
+                frame.extend_from_slice(bytes);
+            }
             Column::Ipv4(addresses) => frame.extend_from_slice(addresses.as_flattened()),
             Column::Web(texts) => {
                 frame.extend_from_slice(texts.ends().as_bytes());
@@ -241,7 +252,7 @@ fn column<'a>(
     };
     let expected = width(kind);
     let prefix = PrefixWidth::from_bytes(row.width.into());
-    if row.width != expected && !(prefix.is_some() && matches!(kind, KeyKind::Digest(_))) {
+    if row.width != expected && !(prefix.is_some() && kind != KeyKind::Ipv4) {
         return Err(match kind {
             KeyKind::Digest(_) if row.width > 0 && row.width < expected => {
                 WireError::Width { kind: row.kind, expected, found: row.width }
@@ -253,17 +264,16 @@ fn column<'a>(
             },
         });
     }
-    Ok(RequestColumn::Known(match kind {
-        KeyKind::Digest(kind) => match prefix {
-            Some(width) => Column::Prefixes { kind, width, bytes },
-            None => Column::Digests { kind, bytes },
-        },
-        KeyKind::Ipv4 => {
+    Ok(RequestColumn::Known(match (kind, prefix) {
+        (KeyKind::Digest(kind), Some(width)) => Column::Prefixes { kind, width, bytes },
+        (KeyKind::Digest(kind), None) => Column::Digests { kind, bytes },
+        (KeyKind::Ipv4, _) => {
             let addresses = <[[u8; 4]]>::ref_from_bytes(bytes);
             let too_short = WireError::TooShort { field: "IPv4 addresses", expected: 4, found: length % 4 };
             Column::Ipv4(addresses.map_err(|_| too_short)?)
         }
-        KeyKind::Web => {
+        (KeyKind::Web, Some(width)) => Column::WebPrefixes { width, bytes },
+        (KeyKind::Web, None) => {
             let mut rest = bytes;
             let ends: &[U32] = raw::rows(&mut rest, count as usize, ADDRESSES)?;
             let texts = Texts::new(ends, rest).ok_or(WireError::TextEnds { field: ADDRESSES })?;
@@ -285,7 +295,9 @@ fn width(kind: KeyKind) -> u8 {
 
 fn column_bytes(column: &Column<'_>) -> usize {
     match column {
-        Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } => bytes.len(),
+        Column::Digests { bytes, .. } | Column::Prefixes { bytes, .. } | Column::WebPrefixes { bytes, .. } => {
+            bytes.len()
+        }
         Column::Ipv4(addresses) => addresses.len() * 4,
         Column::Web(texts) => texts.len() * 4 + texts.bytes().len(),
     }

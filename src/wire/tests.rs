@@ -183,6 +183,61 @@ fn prefixes_and_their_answer_to_the_byte() {
 }
 
 #[test]
+fn prefixes_of_expressions_and_their_answer_to_the_byte() {
+    let columns = [
+        Column::WebPrefixes { width: PrefixWidth::Eight, bytes: &[0xaa; 16] },
+        Column::WebPrefixes { width: PrefixWidth::Four, bytes: &[0xbb; 4] },
+    ];
+    let expected = joined(&[
+        "4b534e 01 03 00 2800 5c000000 00000000",
+        "01 00 0200 fa000000 0700000000000000 0300000000000000 00000000000000000000000000000000",
+        "0a 08 0000 02000000 48000000 10000000",
+        "0a 04 0000 01000000 58000000 04000000",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbb",
+    ]);
+    let mut frame = write_request(&OPTIONS, &columns);
+    assert_eq!(hex(&frame), expected);
+    let (header, body) = Header::split(&frame).unwrap();
+    let request = RequestView::parse(&header, body, &RequestLimits::default()).unwrap();
+    assert_eq!((request.keys(), request.cost()), (3, 3));
+
+    let mut writer = AnswerWriter::new(AnswerCaps::default());
+    writer.begin(2);
+    let hits: [(u16, u32, Scope, &[u8]); 3] =
+        [(0, 1, Scope::Exact, &[0x11; 24]), (0, 1, Scope::Expression, &[0x11; 24]), (1, 0, Scope::Domain, &[0x33; 28])];
+    for (id, (column, row, scope, suffix)) in (5..).zip(hits) {
+        let hit = hit(id, ("Evil", 9), Matched::WebSuffix(scope, suffix));
+        assert!(writer.hit(Position { column, row }, &hit).is_continue());
+    }
+    writer.answered(0, 2);
+    writer.answered(1, 1);
+    let expected = joined(&[
+        "4b534e 01 04 00 5000 30010000 00000000",
+        "64656d6f 00000000000000000000000000000000000000000000000000000000",
+        "0700000000000000 0300000000000000 100e0000 3c000000",
+        "03000000 00000000 03000000 08000000 0200 0000 4c000000",
+        "02000000 01000000",
+        "01000000 0000 03 01 01000000 02000000 00000000 901f 0000 0500000000000000 01000050 00000000",
+        "01000000 0000 03 04 01000000 02000000 00000000 901f 0000 0600000000000000 01000050 00000000",
+        "00000000 0100 03 03 01000000 02000000 00000000 901f 0000 0700000000000000 01000050 00000000",
+        &"11".repeat(48),
+        &"33".repeat(28),
+        "00000000 04000000 08000000 4576696c 66656564",
+    ]);
+    let answer = writer.finish(&META);
+    assert_eq!(hex(&answer), expected);
+    let (header, body) = Header::split(&answer).unwrap();
+    let answer = AnswerView::parse(&header, body).unwrap();
+    let candidates: Vec<_> = answer.candidates(&columns).unwrap().map(|(hit, suffix)| (hit.scope(), suffix)).collect();
+    assert_eq!(candidates, hits.map(|(_, _, scope, suffix)| (Some(scope), suffix)));
+
+    // One key of sixteen bytes.
+    (frame[16 + 40 + 1], frame[16 + 40 + 4]) = (16, 1);
+    let expected = WireError::Mismatch { field: "width of a column", expected: 0, found: 16 };
+    assert_eq!(parse_request(&frame), Err(expected));
+}
+
+#[test]
 fn suffixes_that_do_not_fit_what_was_asked_are_refused() {
     let frame = sample_candidates();
     let (header, body) = Header::split(&frame).unwrap();
@@ -460,6 +515,7 @@ proptest! {
             Column::Digests { kind: DigestKind::SpkiSha1, bytes: digests.as_flattened() },
             Column::Ipv4(&addresses),
             Column::Prefixes { kind: DigestKind::Sha256, width: PrefixWidth::Four, bytes: addresses.as_flattened() },
+            Column::WebPrefixes { width: PrefixWidth::Four, bytes: addresses.as_flattened() },
         ];
         let frame = write_request(&OPTIONS, &columns);
         let (header, body) = Header::split(&frame).unwrap();

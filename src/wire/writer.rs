@@ -188,6 +188,7 @@ impl Sink for AnswerWriter {
             Matched::Digest => (0, &[], &[]),
             Matched::Suffix(suffix) => (0, &[], suffix),
             Matched::Web(scope, expression) => (scope as u8, expression, &[]),
+            Matched::WebSuffix(scope, suffix) => (scope as u8, &[], suffix),
             Matched::Block(block) => {
                 self.block.clear();
                 // Writing to a vector does not fail.

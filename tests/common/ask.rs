@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use ksn::{
-    Key,
+    Key, WebAddress,
     batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
     engine::View,
     key::{KeyKind, PrefixWidth},
@@ -11,6 +11,7 @@ use ksn::{
     snapshot::{BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
+use sha2::{Digest as _, Sha256};
 use zerocopy::little_endian::U32;
 
 use super::naive::{Answer, Matched, Row};
@@ -70,6 +71,16 @@ impl Keys {
         column
     }
 
+    /// The first bytes of the SHA-256 of expressions.
+    #[allow(dead_code, reason = "snapshots are asked whole")]
+    pub(crate) fn expressions<'a>(width: PrefixWidth, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut column = Self { prefix: Some(width), ..Self::default() };
+        for text in texts {
+            column.bytes.extend_from_slice(&Sha256::digest(text)[..width.bytes()]);
+        }
+        column
+    }
+
     pub(crate) fn push_text(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.ends.push((self.bytes.len() as u32).into());
@@ -79,7 +90,8 @@ impl Keys {
         match (kind, self.prefix) {
             (KeyKind::Digest(kind), None) => Column::Digests { kind, bytes: &self.bytes },
             (KeyKind::Digest(kind), Some(width)) => Column::Prefixes { kind, width, bytes: &self.bytes },
-            (KeyKind::Web, _) => Column::Web(Texts::new(&self.ends, &self.bytes).expect("ends ascend")),
+            (KeyKind::Web, Some(width)) => Column::WebPrefixes { width, bytes: &self.bytes },
+            (KeyKind::Web, None) => Column::Web(Texts::new(&self.ends, &self.bytes).expect("ends ascend")),
             (KeyKind::Ipv4, _) => Column::Ipv4(self.bytes.as_chunks().0),
         }
     }
@@ -92,16 +104,25 @@ pub(crate) struct Answers {
     pub(crate) exceptions: Vec<Option<Exception>>,
 }
 
-/// The hits of one prefix by digest, in the order of digests, however the view ordered them.
+/// The hits of one prefix by digest (and scope), in that order, however the view ordered them.
 #[allow(dead_code, reason = "snapshots are asked whole")]
 pub(crate) fn by_digest(hits: &[Answer]) -> Vec<Vec<Answer>> {
     let mut candidates: Vec<Vec<Answer>> =
         hits.chunk_by(|a, b| a.matched == b.matched).map(<[Answer]>::to_vec).collect();
     candidates.sort_by_key(|answers| match &answers[0].matched {
-        Matched::Suffix(suffix) => suffix.clone(),
+        Matched::Suffix(suffix) => (suffix.clone(), None),
+        Matched::WebSuffix(scope, suffix) => (suffix.clone(), Some(*scope)),
         other => panic!("{other:?} is no suffix"),
     });
     candidates
+}
+
+/// Every text that an address can match, each once.
+#[allow(dead_code, reason = "snapshots are asked whole")]
+pub(crate) fn texts(address: &WebAddress) -> Vec<&str> {
+    let mut texts = Vec::new();
+    address.parts().for_each_text(|_, text| texts.push(std::str::from_utf8(text).expect("it is ASCII")));
+    texts
 }
 
 /// Asks for a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when asked again, and so on;
@@ -181,6 +202,7 @@ impl Sink for Collect {
             matched: match hit.matched {
                 ksn::batch::Matched::Digest => Matched::Digest,
                 ksn::batch::Matched::Suffix(suffix) => Matched::Suffix(suffix.into()),
+                ksn::batch::Matched::WebSuffix(scope, suffix) => Matched::WebSuffix(scope, suffix.into()),
                 ksn::batch::Matched::Web(scope, text) => Matched::Web(scope, String::from_utf8(text.into()).unwrap()),
                 ksn::batch::Matched::Block(block) => Matched::Block(block.first(), block.last()),
             },

@@ -23,7 +23,7 @@ use ksn::{
 };
 
 use super::{
-    ask::{Keys, ask, build, by_digest},
+    ask::{Keys, ask, build, by_digest, texts},
     forge::Forgery,
     naive::{self, Naive, Row},
 };
@@ -113,6 +113,18 @@ pub(crate) fn web_address(data: &[u8]) {
     }
     let text = String::from_utf8_lossy(data);
     let Ok(address) = WebAddress::parse(&text) else { return };
+    let (mut tried, mut told) = (Vec::new(), Vec::new());
+    address.parts().for_each_expression(ScopeSet::ALL, |scope, text| tried.push((text, scope)));
+    address.parts().for_each_text(|scopes, text| {
+        told.extend(Scope::ALL.into_iter().filter(|&scope| scopes.contains(scope)).map(|scope| (text, scope)));
+    });
+    tried.sort();
+    told.sort();
+    assert_eq!(told, tried, "every text in all its scopes");
+    let (mut once, of_address) = (texts(&address), texts(&address));
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), of_address.len(), "a text of {address} twice");
     let canonical = address.as_str();
     assert_eq!(WebAddress::parse(canonical).as_ref(), Ok(&address), "{canonical}");
     assert!(canonical.bytes().all(|b| b > 0x20 && b < 0x7f && b != b'#'), "{canonical}");
@@ -216,8 +228,11 @@ pub(crate) fn snapshot_open(data: &[u8]) {
         if let Key::Digest(_) = key {
             columns.extend(PREFIXES.map(|width| Keys::prefixes(width, [&key])));
         }
+        if let Key::Web(address) = &key {
+            columns.extend(PREFIXES.map(|width| Keys::expressions(width, texts(address))));
+        }
         for column in columns {
-            ask(&index.view(), &column.column(key.kind()), 0..1, Detail::All, seconds(5), &[]);
+            ask(&index.view(), &column.column(key.kind()), 0..u32::MAX, Detail::All, seconds(5), &[]);
         }
     }
 }
@@ -393,6 +408,18 @@ pub(crate) fn engine(data: &[u8]) {
                 }
             }
         }
+        for (key, width) in keys.iter().zip(PREFIXES.iter().cycle()) {
+            let Key::Web(address) = key else { continue };
+            let laid_out = Keys::expressions(*width, texts(address));
+            let answers = ask(&view, &laid_out.column(kind), 0..u32::MAX, detail, now, &room);
+            for (text, found) in texts(address).into_iter().zip(&answers.hits) {
+                let mut expected = naive.expression_candidates(text, *width, now);
+                if detail == Detail::Winner {
+                    expected.iter_mut().for_each(|answers| answers.truncate(1));
+                }
+                assert_eq!(by_digest(found), by_digest(&expected.concat()), "{text}, {width:?}");
+            }
+        }
     }
 }
 
@@ -491,6 +518,17 @@ fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
             let listed = sample_rows().iter().any(|row| row.indicator == Indicator::Digest(digest));
             assert!(listed, "{digest} is not listed");
         }
+        if let Column::WebPrefixes { width, bytes } = columns[column] {
+            let digest = [&bytes[row as usize * width.bytes()..][..width.bytes()], suffix].concat();
+            let listed = sample_rows().into_iter().any(|row| match row.indicator {
+                Indicator::Web { scope, expression } => {
+                    Some(scope) == hit.scope() && <sha2::Sha256 as sha2::Digest>::digest(&*expression)[..] == digest
+                }
+                Indicator::WebSha256(listed) => hit.scope() == Some(Scope::Expression) && listed[..] == digest,
+                _ => false,
+            });
+            assert!(listed, "{digest:x?} is not listed");
+        }
     }
 }
 
@@ -511,7 +549,10 @@ pub(crate) fn wire_answer(data: &[u8]) {
             }
             // Whatever was asked: the suffixes are all given out, or their number is wrong.
             let columns: Vec<Column<'_>> = (0..view.answered().len())
-                .map(|n| Column::Prefixes { kind: DigestKind::Md5, width: PREFIXES[n % 2], bytes: &[] })
+                .map(|n| match n % 3 {
+                    2 => Column::WebPrefixes { width: PREFIXES[n / 3 % 2], bytes: &[] },
+                    n => Column::Prefixes { kind: DigestKind::Md5, width: PREFIXES[n], bytes: &[] },
+                })
                 .collect();
             match view.candidates(&columns) {
                 Ok(mut candidates) => assert!(candidates.all(|(hit, suffix)| {

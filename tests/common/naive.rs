@@ -65,6 +65,8 @@ pub(crate) enum Matched {
     /// How the digest goes on of which a prefix was asked.
     Suffix(Vec<u8>),
     Web(Scope, String),
+    /// How the SHA-256 of an expression goes on of which a prefix was asked.
+    WebSuffix(Scope, Vec<u8>),
     Block(Ipv4Addr, Ipv4Addr),
 }
 
@@ -97,18 +99,7 @@ impl Naive {
             .rows
             .iter()
             .filter(|row| row.expiry.is_none_or(|expiry| now < expiry))
-            .filter_map(|row| {
-                Some(Answer {
-                    id: row.id,
-                    record_type: row.record_type,
-                    name: row.name.clone(),
-                    source: row.source.clone(),
-                    timestamp: row.timestamp,
-                    expiry: row.expiry,
-                    port: row.port.filter(|&port| port != 0),
-                    matched: matches(&row.indicator, key)?,
-                })
-            })
+            .filter_map(|row| Some(answer(row, matches(&row.indicator, key)?)))
             .collect();
         sort(&mut found);
         found
@@ -136,6 +127,42 @@ impl Naive {
             .collect();
         candidates.retain(|answers| !answers.is_empty());
         candidates
+    }
+
+    /// Everything that is known of the expressions whose SHA-256 begins as that of this text does, by indicator: those
+    /// whose text is known before the same by hash alone.
+    #[allow(dead_code, reason = "snapshots are asked whole")]
+    pub(crate) fn expression_candidates(&self, text: &str, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
+        let asked = &Sha256::digest(text)[..width.bytes()];
+        let mut by_indicator: BTreeMap<&Indicator, Vec<Answer>> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| row.expiry.is_none_or(|expiry| now < expiry)) {
+            let (scope, digest): (_, [u8; 32]) = match &row.indicator {
+                Indicator::Web { scope, expression } => (*scope, Sha256::digest(&**expression).into()),
+                Indicator::WebSha256(digest) => (Scope::Expression, *digest),
+                _ => continue,
+            };
+            if digest.starts_with(asked) {
+                let matched = Matched::WebSuffix(scope, digest[width.bytes()..].to_vec());
+                by_indicator.entry(&row.indicator).or_default().push(answer(row, matched));
+            }
+        }
+        let mut candidates: Vec<Vec<Answer>> = by_indicator.into_values().collect();
+        candidates.iter_mut().for_each(sort);
+        candidates
+    }
+}
+
+/// A record as it is answered.
+fn answer(row: &Row, matched: Matched) -> Answer {
+    Answer {
+        id: row.id,
+        record_type: row.record_type,
+        name: row.name.clone(),
+        source: row.source.clone(),
+        timestamp: row.timestamp,
+        expiry: row.expiry,
+        port: row.port.filter(|&port| port != 0),
+        matched,
     }
 }
 
@@ -324,6 +351,8 @@ fn compare_specificity(a: &Matched, b: &Matched) -> Ordering {
             wider(b_first, b_last).cmp(&wider(a_first, a_last))
         }
         (Matched::Digest, Matched::Digest) => Ordering::Equal,
+        // Those of one expression.
+        (Matched::WebSuffix(..), Matched::WebSuffix(..)) => Ordering::Equal,
         _ => unreachable!("a digest and something else cannot match the same key"),
     }
 }

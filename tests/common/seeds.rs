@@ -71,6 +71,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("empty", write_request(&RequestOptions::default(), &[])),
         ("unknown-kind", unknown),
         ("prefixes", write_request(&options, &prefixes.each_ref().map(|keys| keys.column(MD5)))),
+        ("expressions", write_request(&options, &expressions().each_ref().map(|keys| keys.column(KeyKind::Web)))),
         ("digests", write_request(&RequestOptions::default(), &columns[..1])),
     ]
 }
@@ -81,6 +82,11 @@ const MD5: KeyKind = KeyKind::Digest(DigestKind::Md5);
 fn prefixes() -> [Keys; 2] {
     let keys: Vec<Key> = fuzzed::sample_keys().into_iter().filter(|key| key.kind() == MD5).collect();
     [PrefixWidth::Eight, PrefixWidth::Four].map(|width| Keys::prefixes(width, &keys[..4]))
+}
+
+/// The same expressions by eight and by four bytes: of listed addresses and of another.
+fn expressions() -> [Keys; 2] {
+    [PrefixWidth::Eight, PrefixWidth::Four].map(|width| Keys::expressions(width, ["a.b", "b", "a.b/", "a.b/x", "c.d/"]))
 }
 
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
@@ -106,6 +112,13 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
         assert_eq!(answered, ControlFlow::Continue(()));
         writer.answered(number, 4);
     }
+    let candidates = writer.finish(&meta);
+    writer.begin(2);
+    for (number, keys) in (0..).zip(expressions()) {
+        let answered = view.answer(number, &keys.column(KeyKind::Web), 0..5, Detail::All, now, &mut writer);
+        assert_eq!(answered, ControlFlow::Continue(()));
+        writer.answered(number, 5);
+    }
     let limits = ServerLimits {
         columns: 32,
         keys: 65_536,
@@ -128,7 +141,8 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
     };
     vec![
         ("answer", answer),
-        ("candidates", writer.finish(&meta)),
+        ("candidates", candidates),
+        ("expression-candidates", writer.finish(&meta)),
         ("hello", Hello::new("scanner", "1.2.3", "linux").to_frame()),
         ("welcome", welcome.to_frame()),
         ("notice", Notice::NewGeneration(8).to_frame()),
