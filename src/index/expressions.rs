@@ -60,16 +60,16 @@ impl<S: Sink> Answering<'_, '_, S> {
             for (found, digest) in known.iter().zip(&digests) {
                 while let Some(found) = hashed.next_if(|hashed| hashed.row < found.row) {
                     let (row, key, matched) = listed_by_hash(found);
-                    self.digest(&sha256.records, key, matched, self.position(start + row as usize), &mut matches)?;
+                    self.listed(&sha256.records, key, matched, self.position(start + row as usize), &mut matches)?;
                 }
                 let (row, key) = (found.row as usize, found.key as usize);
                 let Some(scope) = texts.scope(key).filter(|_| digest[..P] == chunk[row]) else { continue };
                 let matched = Matched::WebSuffix(scope, &digest[P..]);
-                self.digest(&texts.records, key, matched, self.position(start + row), &mut matches)?;
+                self.listed(&texts.records, key, matched, self.position(start + row), &mut matches)?;
             }
             for found in hashed {
                 let (row, key, matched) = listed_by_hash(found);
-                self.digest(&sha256.records, key, matched, self.position(start + row as usize), &mut matches)?;
+                self.listed(&sha256.records, key, matched, self.position(start + row as usize), &mut matches)?;
             }
             start += searched;
         }

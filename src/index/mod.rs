@@ -32,6 +32,7 @@ use self::{
     digests::DigestTable,
     expressions::TextHashes,
     ipv4::Ipv4Index,
+    prefetch::prefetch,
     probe::{Found, Scratch},
     records::{Match, Only, Records, emit},
     web::WebTable,
@@ -129,15 +130,15 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
             table.records.prefetch_names(&found);
             for found in &found {
                 let (at, key) = (self.position(chunk.start + found.row as usize), found.key as usize);
-                self.digest(&table.records, key, table.matched::<P>(key), at, &mut matches)?;
+                self.listed(&table.records, key, table.matched::<P>(key), at, &mut matches)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// Answers a digest that is listed, of an expression or of anything else, nearly always by one record.
+    /// Answers by what is listed under one key of a table, nearly always one record.
     #[inline]
-    fn digest<'m>(
+    fn listed<'m>(
         &mut self,
         records: &Records<'m>,
         key: usize,
@@ -149,6 +150,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
             Only::One(row, class) => self.sink.hit(at, &records.hit(row, class, matched)).map_break(|()| at.row),
             Only::None => ControlFlow::Continue(()),
             Only::Several => {
+                // One key matches as narrowly for all of them.
                 records.matches_of(key, matched, Specificity::DIGEST, self.now, matches);
                 emit(at, matches, self.detail, self.sink)
             }
@@ -157,17 +159,45 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
 
     fn ipv4(&mut self, addresses: &[[u8; 4]], rows: Range<usize>) -> ControlFlow<u32> {
         let blocks = Blocks::of(&self.base.snapshot);
-        let (mut found, mut matches) = (Vec::new(), Vec::new());
+        let (mut covered, mut found, mut matches) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in chunks(rows, CHUNK_ROWS) {
-            self.base.ipv4.segments(&addresses[chunk.clone()], &mut found);
-            for &(row, segment) in &found {
-                let row = chunk.start + row as usize;
-                let address = addresses[row].into();
-                self.base.ipv4.for_each_block(address, segment, |key| blocks.matches_of(key, self.now, &mut matches));
-                emit(self.position(row), &mut matches, self.detail, self.sink)?;
+            let addresses = &addresses[chunk.clone()];
+            self.base.ipv4.segments(addresses, &mut covered);
+            let mut covered = covered.iter().peekable();
+            while covered.peek().is_some() {
+                found.clear();
+                // One address may lie in any number of blocks, so not all of the chunk are gathered at once.
+                while let Some(&(row, segment)) = covered.next_if(|_| found.len() < CHUNK_ROWS) {
+                    self.base.ipv4.for_each_block(addresses[row as usize].into(), segment, |key| {
+                        blocks.prefetch(key);
+                        found.push(Found { row, key: key as u32 });
+                    });
+                }
+                blocks.records.prefetch_names(&found);
+                for own in found.chunk_by(|a, b| a.row == b.row) {
+                    self.blocks(&blocks, own, self.position(chunk.start + own[0].row as usize), &mut matches)?;
+                }
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Answers an address that lies in these blocks, nearly always in one.
+    #[inline]
+    fn blocks(
+        &mut self,
+        blocks: &Blocks<'a>,
+        found: &[Found],
+        at: Position,
+        matches: &mut Vec<Match<'a>>,
+    ) -> ControlFlow<u32> {
+        if let [only] = found
+            && let Some(block) = blocks.block(only.key as usize)
+        {
+            return self.listed(&blocks.records, only.key as usize, Matched::Block(block), at, matches);
+        }
+        found.iter().for_each(|found| blocks.matches_of(found.key as usize, self.now, matches));
+        emit(at, matches, self.detail, self.sink)
     }
 
     fn web<'k>(&mut self, texts: &Texts<'k>, rows: Range<usize>) -> ControlFlow<u32>
@@ -238,13 +268,24 @@ impl<'a> Blocks<'a> {
         Self { rows: snapshot.rows(Table::Ipv4, Role::Blocks), records: Records::of(snapshot, Table::Ipv4) }
     }
 
+    #[inline]
+    fn prefetch(&self, key: usize) {
+        prefetch(self.rows, key);
+        self.records.prefetch(key);
+    }
+
+    /// Opening a snapshot refuses a block that ends before it starts.
+    fn block(&self, key: usize) -> Option<Ipv4Block> {
+        let row = &self.rows[key];
+        Ipv4Block::new(row.first.get().into(), row.last.get().into())
+    }
+
     /// Adds the records of a block.
     fn matches_of<'m>(&self, key: usize, now: Timestamp, matches: &mut Vec<Match<'m>>)
     where
         'a: 'm,
     {
-        let row = &self.rows[key];
-        if let Some(block) = Ipv4Block::new(row.first.get().into(), row.last.get().into()) {
+        if let Some(block) = self.block(key) {
             self.records.matches_of(key, Matched::Block(block), Specificity::of_block(block), now, matches);
         }
     }

@@ -153,10 +153,52 @@ impl FromStr for Ipv4Block {
 /// An address, a CIDR block or a range, whichever is shortest.
 impl fmt::Display for Ipv4Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = BlockText::default();
+        text.push_address(self.first());
         match self.prefix_bits() {
-            Some(32) => write!(f, "{}", self.first()),
-            Some(bits) => write!(f, "{}/{bits}", self.first()),
-            None => write!(f, "{}-{}", self.first(), self.last()),
+            Some(32) => {}
+            Some(bits) => {
+                text.push(b'/');
+                text.push_number(bits);
+            }
+            None => {
+                text.push(b'-');
+                text.push_address(self.last());
+            }
+        }
+        f.write_str(str::from_utf8(&text.bytes[..text.length]).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// A block's text in the making. An answer has one for every hit, so it is written without the machinery of `write!`.
+#[derive(Default)]
+struct BlockText {
+    bytes: [u8; "255.255.255.255-255.255.255.255".len()],
+    length: usize,
+}
+
+impl BlockText {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    fn push_number(&mut self, number: u8) {
+        if number >= 100 {
+            self.push(b'0' + number / 100);
+        }
+        if number >= 10 {
+            self.push(b'0' + number / 10 % 10);
+        }
+        self.push(b'0' + number % 10);
+    }
+
+    fn push_address(&mut self, address: Ipv4Addr) {
+        let [first, rest @ ..] = address.octets();
+        self.push_number(first);
+        for octet in rest {
+            self.push(b'.');
+            self.push_number(octet);
         }
     }
 }
@@ -204,6 +246,20 @@ mod tests {
     }
 
     proptest! {
+        /// The text is that of the standard library's addresses.
+        #[test]
+        fn texts_are_those_of_their_addresses(a: u32, b: u32, bits in 0..=32u8) {
+            let range = Ipv4Block { first: a.min(b), last: a.max(b) };
+            if range.prefix_bits().is_none() {
+                prop_assert_eq!(range.to_string(), format!("{}-{}", range.first(), range.last()));
+            }
+            let single = Ipv4Block::from(Ipv4Addr::from(a));
+            prop_assert_eq!(single.to_string(), Ipv4Addr::from(a).to_string());
+            let cidr = Ipv4Block::containing(a.into(), bits);
+            let suffix = if bits < 32 { format!("/{bits}") } else { String::new() };
+            prop_assert_eq!(cidr.to_string(), format!("{}{suffix}", cidr.first()));
+        }
+
         #[test]
         fn cidr_blocks_tile_the_range(a: u32, b: u32) {
             let range = Ipv4Block { first: a.min(b), last: a.max(b) };
