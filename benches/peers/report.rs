@@ -196,7 +196,7 @@ impl Report {
         let lines: Vec<[String; 9]> = std::iter::once(titles).chain(rows).collect();
         let widths: Vec<usize> =
             (0..9).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
-        println!("\n{}\n", self.head);
+        println!("\n{}\n{}\n", self.head, peers());
         for line in &lines {
             let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
             println!("{}", cells.join("  ").trim_end());
@@ -206,6 +206,21 @@ impl Report {
         }
         println!("\nwritten to {}", self.out.display());
     }
+}
+
+/// Those that are installed, with their versions.
+fn peers() -> String {
+    let peers = [("redis-server", "--version"), ("memcached", "--version"), ("rbldnsd", "-h")];
+    let versions = peers.iter().filter_map(|(program, ask)| Some(format!("{program} {}", version(program, ask)?)));
+    versions.collect::<Vec<_>>().join(", ")
+}
+
+/// The first word of the first line that a program prints of itself that is a number, or `v=` and one.
+fn version(program: &str, ask: &str) -> Option<String> {
+    let said = std::process::Command::new(program).arg(ask).output().ok()?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let mut words = said.lines().next()?.split_whitespace().map(|word| word.strip_prefix("v=").unwrap_or(word));
+    words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
 }
 
 /// What it ran on.
