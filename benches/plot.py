@@ -13,7 +13,7 @@ import sys
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 300, 250
-LEFT, TOP, RIGHT, BOTTOM = 48, 34, 14, 72
+LEFT, TOP, RIGHT, BOTTOM = 48, 34, 24, 72
 COLOURS = ["#0b6e99", "#9aa5ad", "#d9730d", "#c9b49a"]
 
 
@@ -67,15 +67,16 @@ def panel(left, title, factor, lines):
         tick += step(top)
     for x in xs:
         out.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{count(x)}</text>')
+    at = left + LEFT
     for number, (name, line) in enumerate(lines):
         colour = COLOURS[number]
         path = " ".join(f"{x_of(x):.1f},{y_of(y * factor):.1f}" for x, y in line)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for x, y in line:
             out.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y * factor):.1f}" r="3" fill="{colour}"/>')
-        at = left + LEFT + number * 84
         out.append(f'<rect x="{at}" y="{HEIGHT - 32}" width="10" height="10" fill="{colour}"/>')
         out.append(f'<text x="{at + 14}" y="{HEIGHT - 23}">{escape(name)}</text>')
+        at += 30 + 6 * len(name)
     return out
 
 
