@@ -73,8 +73,36 @@ pub(crate) fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_closed_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            eprintln!("ksn: {error:#}");
+            eprintln!("ksn: {}", told(&error));
             Exit::Trouble.into()
         }
+    }
+}
+
+/// An error and its causes, but for those that the one before has told already, as many of libraries do.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let twice = anyhow::Error::from(ksn::snapshot::OpenError::from(missing())).context("records.ksn");
+        assert_eq!(told(&twice), format!("records.ksn: cannot read it: {}", missing()));
+        assert_eq!(told(&anyhow::Error::from(missing()).context("key.pem")), format!("key.pem: {}", missing()));
     }
 }

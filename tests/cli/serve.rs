@@ -40,6 +40,19 @@ fn prefixes_are_answered_as_whole_keys() {
     assert!(help.contains("a listed one can be guessed"), "{help}");
 }
 
+/// Prevents: a second server on a port, which would take half of the first one's packets.
+#[test]
+fn a_port_that_is_taken_is_refused() {
+    let program = Program::with_records();
+    let server = program.serve();
+    for cores in ["1", "2"] {
+        let ran = program.run(&["serve", "--db", "records.ksn", "--listen", &server.address, "--cores", cores]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert_eq!(ran.err.matches("os error").count(), 1, "told once: {ran:?}");
+        assert!(ran.err.contains(&server.address), "{ran:?}");
+    }
+}
+
 /// Prevents: answers from somebody else's server, and "unknown" where nobody was asked.
 #[test]
 fn a_wrong_pin_is_not_asked() {
