@@ -244,14 +244,29 @@ async fn a_closed_client_has_told_its_server() {
     let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
     let server = tokio::spawn(silent(endpoint));
     let client = bounded(Client::connect(config)).await.unwrap();
-    // Another handle keeps the connection; the last one closes it.
+    // Another handle keeps the connection; the last one closes it, for both.
     let other = client.clone();
     let closing = tokio::spawn(client.close());
     time::sleep(Duration::from_millis(50)).await;
     assert!(!closing.is_finished() && !server.is_finished());
-    drop(other);
+    bounded(other.close()).await;
     bounded(closing).await.unwrap();
     bounded(server).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_whose_server_is_gone_closes_at_once() {
+    let server = Running::start(|_| {}).await;
+    let mut config = server.client_config();
+    config.connect_timeout = Duration::from_secs(60);
+    let client = bounded(Client::connect(config)).await.unwrap();
+    server.stop().await;
+    // It tries to connect again, and will for long.
+    let options = LookupOptions { timeout: Some(Duration::from_millis(200)), ..LookupOptions::default() };
+    bounded(client.lookup_with(&numbered(1), &options)).await.unwrap_err();
+    let started = Instant::now();
+    bounded(client.close()).await;
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -177,13 +177,17 @@ pub(super) async fn drive(
         status.send_modify(|status| status.session = None);
         drop(session);
         control = loop {
-            tokio::select! {
-                () = demand.notified() => {}
-                () = status.closed() => return,
-            }
             let retry_at = status.borrow().retry_at;
-            time::sleep_until(retry_at).await;
-            match connector.connect().await {
+            let connecting = async {
+                demand.notified().await;
+                time::sleep_until(retry_at).await;
+                connector.connect().await
+            };
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = status.closed() => return,
+            };
+            match connected {
                 Ok((session, welcome, control)) => {
                     failures = 0;
                     status.send_modify(|status| {

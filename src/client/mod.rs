@@ -17,9 +17,8 @@ mod share;
 use std::{
     fmt,
     future::poll_fn,
-    mem,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     task::{Poll, Waker},
@@ -28,7 +27,6 @@ use std::{
 
 use tokio::{
     sync::{Notify, watch},
-    task::JoinHandle,
     time::{self, Instant},
 };
 
@@ -59,8 +57,8 @@ pub struct Client {
 struct Shared {
     config: ClientConfig,
     lanes: Vec<Lane>,
-    /// The tasks that look after the connections.
-    drivers: Mutex<Vec<JoinHandle<()>>>,
+    /// Closed when the tasks that look after the connections have ended.
+    ended: watch::Receiver<()>,
     /// Whose turn it is.
     next_lane: AtomicUsize,
     /// The kinds of which it was said that the server has none, a bit each.
@@ -76,7 +74,8 @@ struct Lane {
 impl Client {
     /// Connects on the Tokio runtime of the caller, which also runs the tasks that look after the connections.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        let (mut lanes, mut drivers) = (Vec::new(), Vec::new());
+        let mut lanes = Vec::new();
+        let (running, ended) = watch::channel(());
         for _ in 0..config.connections.max(1) {
             let mut connector = Connector::new(config.clone())?;
             let (session, welcome, control) = connector.connect().await?;
@@ -88,11 +87,15 @@ impl Client {
                 retry_at: Instant::now(),
             });
             let demand = Arc::new(Notify::new());
-            drivers.push(tokio::spawn(driver::drive(connector, control, sender, demand.clone())));
+            let (driving, running) = (driver::drive(connector, control, sender, demand.clone()), running.clone());
+            tokio::spawn(async move {
+                driving.await;
+                drop(running);
+            });
             lanes.push(Lane { status, demand });
         }
         let (next_lane, warned) = (AtomicUsize::new(0), AtomicU32::new(0));
-        let shared = Shared { config, lanes, drivers: Mutex::new(drivers), next_lane, warned };
+        let shared = Shared { config, lanes, ended, next_lane, warned };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -101,11 +104,10 @@ impl Client {
     /// Dropping the last handle closes them too, but in the background: the server does not hear of it if the runtime
     /// ends at once.
     pub async fn close(self) {
-        let drivers = self.shared.drivers.lock().map(|mut drivers| mem::take(&mut *drivers)).unwrap_or_default();
+        let mut ended = self.shared.ended.clone();
         drop(self);
-        for driver in drivers {
-            let _ = driver.await;
-        }
+        // Nothing is ever sent.
+        let _ = ended.changed().await;
     }
 
     /// Connects on a thread of its own, for programs without a runtime.
