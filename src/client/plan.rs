@@ -39,7 +39,7 @@ pub(super) struct Load {
 
 impl Load {
     /// That of no keys, of which so many bytes will be asked, if not all.
-    pub(super) fn new(prefix: Option<PrefixWidth>) -> Self {
+    fn new(prefix: Option<PrefixWidth>) -> Self {
         Self { prefix, ..Self::default() }
     }
 
@@ -89,14 +89,15 @@ impl Load {
     }
 }
 
-/// Whether a server accepts keys in one batch, asked in that way.
-pub(super) fn are_askable(keys: &[Key], limits: &ServerLimits, prefix: Option<PrefixWidth>) -> bool {
+/// What keys weigh in a batch, asked in that way, if a server accepts them in one.
+pub(super) fn load_of(keys: &[Key], limits: &ServerLimits, prefix: Option<PrefixWidth>) -> Option<Load> {
     let is_short = |key: &Key| match key {
         // The text of one that is asked by prefixes stays here.
         Key::Web(address) => prefix.is_some() || address.as_str().len() <= limits.address_bytes as usize,
         Key::Digest(_) | Key::Ipv4(_) => true,
     };
-    keys.iter().all(is_short) && Load::new(prefix).with(keys).is_within(limits)
+    let load = Load::new(prefix).with(keys);
+    (load.is_within(limits) && keys.iter().all(is_short)).then_some(load)
 }
 
 /// What the rows of a column stand for.
@@ -341,7 +342,7 @@ impl Iterator for Planner<'_> {
     fn next(&mut self) -> Option<Batch> {
         let mut batch = Batch::new(self.detail, self.prefix);
         while let Some(key) = self.keys.get(self.next) {
-            if are_askable(slice::from_ref(key), &self.limits, self.prefix) {
+            if load_of(slice::from_ref(key), &self.limits, self.prefix).is_some() {
                 if !batch.load.with([key]).is_within(&self.limits) {
                     break;
                 }

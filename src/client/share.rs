@@ -37,7 +37,7 @@ use super::{
     driver::Session,
     lookup::{IN_FLIGHT_MAX, ask},
     place::place,
-    plan::{Batch, Load, are_askable},
+    plan::{Batch, load_of},
 };
 use crate::{
     answer::Answer,
@@ -116,8 +116,7 @@ impl Sharing {
     /// Whether keys may share a batch, asked in that way.
     pub(super) fn suits(&self, keys: &[Key], prefix: Option<PrefixWidth>) -> bool {
         keys.len() <= SHARED_KEYS_MAX
-            && (prefix.is_none() || Load::new(prefix).with(keys).rows() <= SHARED_KEYS_MAX)
-            && are_askable(keys, &self.limits, prefix)
+            && load_of(keys, &self.limits, prefix).is_some_and(|load| load.rows() <= SHARED_KEYS_MAX)
     }
 
     /// Takes a batch out of those that can be joined.
