@@ -12,17 +12,20 @@
 
 #![allow(missing_docs, reason = "the macros make items without")]
 
+#[path = "common/answer.rs"]
+mod answer;
+
 use std::{collections::BTreeMap, hint::black_box, ops::ControlFlow};
 
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use ksn::{
     Index, WebAddress,
-    batch::{Column, Detail, Exception, Hit, Matched, Position, Sink},
+    batch::{Column, Detail, Exception, Hit, Position, Sink},
     key::{Digest, DigestKind, Indicator},
     record::{Listing, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
-    wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header, RequestLimits, RequestView, write_request},
+    wire::{AnswerCaps, AnswerWriter, Header, RequestLimits, RequestView, write_request},
 };
 
 /// What a figure may grow to.
@@ -126,26 +129,7 @@ fn writer() -> (AnswerWriter, Vec<String>) {
 #[library_benchmark(config = at_most(ENCODE))]
 #[bench::tenth(writer())]
 fn encode((mut writer, names): (AnswerWriter, Vec<String>)) -> usize {
-    writer.begin(1);
-    for row in (0..KEYS).step_by(10) {
-        let number = row / 10 % 100;
-        let hit = Hit {
-            id: row.into(),
-            record_type: RecordType::Malware,
-            name: &names[number as usize],
-            name_number: number,
-            source: "benchmark",
-            source_number: 0,
-            timestamp: None,
-            expiry: None,
-            port: None,
-            matched: Matched::Digest,
-        };
-        let _ = writer.hit(Position { column: 0, row }, &hit);
-    }
-    writer.answered(0, KEYS);
-    let meta = AnswerMeta { dataset: "b", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
-    black_box(writer.finish(&meta).len())
+    black_box(answer::write(&mut writer, KEYS, &names).len())
 }
 
 #[library_benchmark(config = at_most(CANONICALISE))]

@@ -4,50 +4,24 @@
 //! have a record, of one source and 64 names, as it is with real feeds. The time is that of a frame; `elem/s` are keys.
 //! Before anything is timed, what was written is read back.
 
+#[path = "common/answer.rs"]
+mod answer;
+
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ksn::{
-    batch::{Column, Hit, Matched, Position, Sink, Texts},
+    batch::{Column, Texts},
     key::DigestKind,
-    record::RecordType,
-    wire::{
-        AnswerCaps, AnswerMeta, AnswerView, AnswerWriter, Header, RequestLimits, RequestOptions, RequestView,
-        write_request,
-    },
+    wire::{AnswerCaps, AnswerView, AnswerWriter, Header, RequestLimits, RequestOptions, RequestView, write_request},
 };
 use zerocopy::little_endian::U32;
 
 const BATCH_KEYS: u32 = 4_096;
 
-const META: AnswerMeta<'static> =
-    AnswerMeta { dataset: "benchmark", generation: 1, sequence: 0, positive_ttl_s: 300, negative_ttl_s: 60 };
-
 fn parse(frame: &[u8]) -> u64 {
     let (header, body) = Header::split(frame).expect("a whole frame");
     RequestView::parse(&header, body, &RequestLimits::default()).expect("a sound request").keys()
-}
-
-fn write_answer(writer: &mut AnswerWriter, names: &[String]) -> Vec<u8> {
-    writer.begin(1);
-    for row in (0..BATCH_KEYS).step_by(10) {
-        let number = row / 10 % names.len() as u32;
-        let hit = Hit {
-            id: u64::from(row),
-            record_type: RecordType::Malware,
-            name: &names[number as usize],
-            name_number: number,
-            source: "benchmark",
-            source_number: 0,
-            timestamp: None,
-            expiry: None,
-            port: None,
-            matched: Matched::Digest,
-        };
-        assert!(writer.hit(Position { column: 0, row }, &hit).is_continue());
-    }
-    writer.answered(0, BATCH_KEYS);
-    writer.finish(&META)
 }
 
 fn benchmark(c: &mut Criterion) {
@@ -73,14 +47,14 @@ fn benchmark(c: &mut Criterion) {
 
     let names: Vec<String> = (0..64).map(|n| format!("Trojan.Example.Family{n}")).collect();
     let mut writer = AnswerWriter::new(AnswerCaps::default());
-    let frame = write_answer(&mut writer, &names);
+    let frame = answer::write(&mut writer, BATCH_KEYS, &names);
     let read = |frame: &[u8]| {
         let (header, body) = Header::split(frame).expect("a whole frame");
         let view = AnswerView::parse(&header, body).expect("a sound answer");
         view.hits().iter().filter(|hit| view.text(hit.name_text()).starts_with("Trojan")).count()
     };
     assert_eq!(read(&frame), BATCH_KEYS.div_ceil(10) as usize);
-    group.bench_function("write answer/10 % hits", |b| b.iter(|| write_answer(&mut writer, &names)));
+    group.bench_function("write answer/10 % hits", |b| b.iter(|| answer::write(&mut writer, BATCH_KEYS, &names)));
     group.bench_function("read answer/10 % hits", |b| b.iter(|| read(&frame)));
     group.finish();
 }

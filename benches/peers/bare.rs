@@ -4,11 +4,7 @@
 //! index, answers.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -16,13 +12,13 @@ use std::{
 use bytes::Bytes;
 use ksn::bare;
 use quinn::{Connection, Endpoint, RecvStream};
-use tokio::{runtime::Runtime, sync::oneshot, task::JoinSet};
+use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::{
     Skip,
     cores::{self, Pinned},
     keys::{Draw, WIDTH},
-    ours::{BATCH_KEYS, BURST_KEYS, IN_FLIGHT, Packets, one_thread},
+    ours::{BATCH_KEYS, BURST_KEYS, IN_FLIGHT, Packets, all_in_flight, one_thread},
     rounds::Sample,
 };
 
@@ -98,19 +94,12 @@ const HEAD: &[u8; 72] = &[0; 72];
 const ANSWER_HEAD: usize = 16 + 80 + 4;
 
 async fn exchange_all(connection: &Connection, batches: &Arc<Vec<Bytes>>) -> usize {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut askers = JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (connection, batches, next) = (connection.clone(), batches.clone(), next.clone());
-        askers.spawn(async move {
-            let mut bytes = 0;
-            while let Some(batch) = batches.get(next.fetch_add(1, Relaxed)) {
-                bytes += ask(&connection, batch.clone()).await;
-            }
-            bytes
-        });
-    }
-    askers.join_all().await.into_iter().sum()
+    let (connection, batches) = (connection.clone(), batches.clone());
+    all_in_flight(IN_FLIGHT, move |number| {
+        let (connection, batch) = (connection.clone(), batches.get(number).cloned());
+        async move { Some(ask(&connection, batch?).await) }
+    })
+    .await
 }
 
 /// Asks on a fresh stream; gives the length of the answer.

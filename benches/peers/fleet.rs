@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 use crate::{
     Skip, cores,
     keys::Burst,
-    ours::{Batches, Packets, one_thread},
+    ours::{Batches, Packets, all_in_flight, one_thread},
 };
 
 /// A runtime with a thread of its own on the client's core, which keeps connections alive while others have their turn.
@@ -132,35 +132,24 @@ impl Member {
     }
 }
 
-/// The requests for a burst, each written when it is taken.
-pub(crate) fn requests(burst: Arc<Burst>) -> impl Iterator<Item = Bytes> + Send + 'static {
-    (0..).map_while(move |number| {
-        let column = burst.batch(number)?;
-        Some(write_request(&Default::default(), &[column]).into())
-    })
+/// The request for a batch of a burst.
+pub(crate) fn request(burst: &Burst, number: usize) -> Option<Bytes> {
+    Some(write_request(&Default::default(), &[burst.batch(number)?]).into())
 }
 
-/// Sends requests, one after the other over one member after the other, so many at a time; gives the number of hits.
+/// Sends requests by their numbers, one after the other over one member after the other, so many at a time; gives the
+/// number of hits.
 pub(crate) async fn exchange(
     members: &[Member],
-    requests: impl Iterator<Item = Bytes> + Send + 'static,
+    request: impl Fn(usize) -> Option<Bytes> + Send + Sync + 'static,
     in_flight: usize,
 ) -> usize {
     let members: Arc<[Member]> = members.into();
-    let next = Arc::new(Mutex::new(requests.enumerate()));
-    let mut askers = JoinSet::new();
-    for _ in 0..in_flight {
-        let (members, next) = (members.clone(), next.clone());
-        askers.spawn(async move {
-            let mut hits = 0;
-            loop {
-                let request = next.lock().expect("nothing panics with it").next();
-                let Some((number, request)) = request else { return hits };
-                hits += members[number % members.len()].ask(request).await;
-            }
-        });
-    }
-    askers.join_all().await.into_iter().sum()
+    all_in_flight(in_flight, move |number| {
+        let (member, request) = (members[number % members.len()].clone(), request(number));
+        async move { Some(member.ask(request?).await) }
+    })
+    .await
 }
 
 /// Handshakes at a time.

@@ -194,19 +194,35 @@ impl Batches for Burst {
     }
 }
 
-/// Asks for all batches, so many at a time; gives the number of hits.
+/// Asks for all batches; gives the number of hits.
 async fn exchange_all(client: &Client, batches: &Arc<impl Batches>) -> usize {
-    let next = Arc::new(AtomicUsize::new(0));
+    let (client, batches) = (client.clone(), batches.clone());
+    all_in_flight(IN_FLIGHT, move |number| {
+        let (client, batches) = (client.clone(), batches.clone());
+        async move {
+            let answer = client.exchange(&[batches.batch(number)?], &Default::default()).await.expect("an answer");
+            Some(answer.view().expect("a sound answer").hits().len())
+        }
+    })
+    .await
+}
+
+/// Asks for batch 0, 1 and so on, so many at a time, until one says that there is none. Gives the sum of what they found.
+pub(crate) async fn all_in_flight<F>(in_flight: usize, ask: impl Fn(usize) -> F + Send + Sync + 'static) -> usize
+where
+    F: Future<Output = Option<usize>> + Send,
+{
+    let shared = Arc::new((AtomicUsize::new(0), ask));
     let mut askers = JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (client, batches, next) = (client.clone(), batches.clone(), next.clone());
+    for _ in 0..in_flight {
+        let shared = shared.clone();
         askers.spawn(async move {
-            let mut hits = 0;
-            while let Some(column) = batches.batch(next.fetch_add(1, Relaxed)) {
-                let answer = client.exchange(&[column], &Default::default()).await.expect("an answer");
-                hits += answer.view().expect("a sound answer").hits().len();
+            let (next, ask) = &*shared;
+            let mut sum = 0;
+            while let Some(found) = ask(next.fetch_add(1, Relaxed)).await {
+                sum += found;
             }
-            hits
+            sum
         });
     }
     askers.join_all().await.into_iter().sum()

@@ -101,9 +101,10 @@ impl Prebuilt {
 
     fn exchange(&mut self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(BURST_KEYS);
-        let requests: Vec<_> = fleet::requests(burst.clone()).collect();
+        let requests: Vec<_> = (0..).map_while(|number| fleet::request(&burst, number)).collect();
+        let ready = move |number: usize| requests.get(number).cloned();
         let started = Instant::now();
-        let hits = self.runtime.block_on(fleet::exchange(&self.member, requests.into_iter(), IN_FLIGHT));
+        let hits = self.runtime.block_on(fleet::exchange(&self.member, ready, IN_FLIGHT));
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of prebuilt requests");
         Sample { keys: burst.keys(), time }

@@ -63,8 +63,10 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let mut draw = Draw::tenth(records);
     let mut ask_many = || {
         let burst = draw.burst(BURST_KEYS);
+        let asked = burst.clone();
+        let request = move |number| fleet::request(&asked, number);
         let started = Instant::now();
-        let hits = runtime.block_on(fleet::exchange(&busy, fleet::requests(burst.clone()), IN_FLIGHT));
+        let hits = runtime.block_on(fleet::exchange(&busy, request, IN_FLIGHT));
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of many clients");
         Sample { keys: burst.keys(), time }

@@ -4,25 +4,18 @@
 //! the server knows of every candidate with the rest of the digest: all of that is timed, and answers are as exact as
 //! those to whole digests, which are asked as in row 1.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use ksn::{
     Client,
     batch::Column,
     key::{DigestKind, PrefixWidth},
 };
-use tokio::task::JoinSet;
 
 use crate::{
     Outcome,
     keys::{Burst, Draw, WIDTH},
-    ours::{BURST_KEYS, IN_FLIGHT, OurClient, OurServer, Packets},
+    ours::{BURST_KEYS, IN_FLIGHT, OurClient, OurServer, Packets, all_in_flight},
     report::Figure,
     rounds::{Sample, interleave},
     world::World,
@@ -56,19 +49,12 @@ fn time(client: &OurClient, draw: &mut Draw) -> Sample {
 }
 
 async fn ask_all(client: &Client, burst: &Arc<Burst>) -> usize {
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut askers = JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (client, burst, next) = (client.clone(), burst.clone(), next.clone());
-        askers.spawn(async move {
-            let mut verified = 0;
-            while let Some(digests) = burst.digests().chunks(BATCH_KEYS).nth(next.fetch_add(1, Relaxed)) {
-                verified += ask(&client, digests).await;
-            }
-            verified
-        });
-    }
-    askers.join_all().await.into_iter().sum()
+    let (client, burst) = (client.clone(), burst.clone());
+    all_in_flight(IN_FLIGHT, move |number| {
+        let (client, burst) = (client.clone(), burst.clone());
+        async move { Some(ask(&client, burst.digests().chunks(BATCH_KEYS).nth(number)?).await) }
+    })
+    .await
 }
 
 /// How many digests are listed.
