@@ -1,7 +1,7 @@
 //! A batch of keys as borrowed columns, and the sink that answers are written to.
 //!
-//! Callers differ (a frame from the network, a list of [`Key`]s in process), the engine does not: it
-//! reads columns where they lie and writes hits one after the other.
+//! Callers differ (a frame from the network, a list of [`Key`]s in process), the engine does not: it reads columns where
+//! they lie and writes hits one after the other.
 
 use std::ops::ControlFlow;
 

@@ -5,10 +5,12 @@
 //! `KSN_WRITE_GOLDEN=1`, which writes the file of the new version, and say in the changelog that the format changed.
 
 #[path = "common/ask.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
 mod ask;
 #[path = "common/forge.rs"]
 mod forge;
 #[path = "common/naive.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
 mod naive;
 
 use std::{fs, path::PathBuf};

@@ -79,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes, but for those that the one before has told already, as many of libraries do.
+/// An error and its causes, but for those that the one before has told already.
 fn told(error: &anyhow::Error) -> String {
     let mut told = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -79,7 +79,7 @@ impl Args {
             if let Some(state) = state
                 && let Err(e) = Serving::new(server.local_addr(), server.pin()).save(&state)
             {
-                eprintln!("ksn: `ksn lookup` will need --server and --pin: {e:#}");
+                eprintln!("ksn: `ksn lookup` will need --server and --pin: {}", super::told(&e));
             }
             let mut out = output::stdout();
             writeln!(out, "listening on {} ({about})\npin {}", server.local_addr(), server.pin())?;

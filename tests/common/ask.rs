@@ -61,7 +61,6 @@ impl Keys {
     /// # Panics
     ///
     /// When a key is no digest.
-    #[allow(dead_code, reason = "snapshots are asked whole")]
     pub(crate) fn prefixes<'a>(width: PrefixWidth, keys: impl IntoIterator<Item = &'a Key>) -> Self {
         let mut column = Self { prefix: Some(width), ..Self::default() };
         for key in keys {
@@ -72,7 +71,6 @@ impl Keys {
     }
 
     /// The first bytes of the SHA-256 of expressions.
-    #[allow(dead_code, reason = "snapshots are asked whole")]
     pub(crate) fn expressions<'a>(width: PrefixWidth, texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut column = Self { prefix: Some(width), ..Self::default() };
         for text in texts {
@@ -105,7 +103,6 @@ pub(crate) struct Answers {
 }
 
 /// The hits of one prefix by digest (and scope), in that order, however the view ordered them.
-#[allow(dead_code, reason = "snapshots are asked whole")]
 pub(crate) fn by_digest(hits: &[Answer]) -> Vec<Vec<Answer>> {
     let mut candidates: Vec<Vec<Answer>> =
         hits.chunk_by(|a, b| a.matched == b.matched).map(<[Answer]>::to_vec).collect();
@@ -118,7 +115,6 @@ pub(crate) fn by_digest(hits: &[Answer]) -> Vec<Vec<Answer>> {
 }
 
 /// Every text that an address can match, each once.
-#[allow(dead_code, reason = "snapshots are asked whole")]
 pub(crate) fn texts(address: &WebAddress) -> Vec<&str> {
     let mut texts = Vec::new();
     address.parts().for_each_text(|_, text| texts.push(std::str::from_utf8(text).expect("it is ASCII")));

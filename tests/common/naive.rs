@@ -107,7 +107,6 @@ impl Naive {
 
     /// Everything that is known of the digests that begin as this one does, by how they go on, as [`answer`](Self::answer)
     /// gives it.
-    #[allow(dead_code, reason = "snapshots are asked whole")]
     pub(crate) fn candidates(&self, asked: &Digest, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
         let digests: BTreeSet<Digest> = self
             .rows
@@ -131,7 +130,6 @@ impl Naive {
 
     /// Everything that is known of the expressions whose SHA-256 begins as that of this text does, by indicator: those
     /// whose text is known before the same by hash alone.
-    #[allow(dead_code, reason = "snapshots are asked whole")]
     pub(crate) fn expression_candidates(&self, text: &str, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
         let asked = &Sha256::digest(text)[..width.bytes()];
         let mut by_indicator: BTreeMap<&Indicator, Vec<Answer>> = BTreeMap::new();
