@@ -136,9 +136,8 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         ControlFlow::Continue(())
     }
 
-    /// Answers by what is listed under one key of a table, nearly always one record. It has several users, and is
-    /// to be part of the loop of each.
-    #[inline(always)]
+    /// Answers by what is listed under one key of a table, nearly always one record.
+    #[inline]
     fn listed<'m>(
         &mut self,
         records: &Records<'m>,

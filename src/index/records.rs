@@ -87,7 +87,7 @@ impl<'a> Records<'a> {
     }
 
     /// A record as a sink takes it.
-    #[inline(always)]
+    #[inline]
     pub(super) fn hit(&self, row: &'a RecordRow, class: &'a ClassRow, matched: Matched<'a>) -> Hit<'a> {
         self.shared.hit(row, class, matched)
     }
@@ -137,7 +137,7 @@ impl<'a> Shared<'a> {
         (expiry == 0 || expiry > now.seconds()).then_some(class)
     }
 
-    #[inline(always)]
+    #[inline]
     fn hit(&self, row: &'a RecordRow, class: &'a ClassRow, matched: Matched<'a>) -> Hit<'a> {
         let (name, source) = (row.name.get(), class.source.get());
         Hit {
