@@ -1,18 +1,17 @@
-//! The index alone, on one core, without network.
+//! Benchmarks of the index on one core, without network.
 //!
-//! Corpus: 1,000,000 SHA-256 records; 200,000 web records, half of them domains, half exact addresses; 100,000 IPv4
-//! records, a tenth of them blocks. Every batch has 65,536 keys, the most that a request may have, and is drawn anew
-//! from random numbers, so that no key is asked twice in a row. The time is that of a whole batch; `elem/s` are keys.
-//! Before anything is timed, its answers are counted.
+//! Data: 1,000,000 SHA-256 records; 200,000 web records, half of them domains, half exact addresses; 100,000 IPv4
+//! records, a tenth of them blocks. Every batch has 65,536 distinct pseudo-random keys, the maximum of a request. The time
+//! is that of a whole batch; `elem/s` are keys. Hits are counted before anything is timed.
 
 use std::{net::Ipv4Addr, ops::ControlFlow, time::Duration};
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use ksn::{
-    batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
+    batch::{Column, Detail, Hit, Position, Sink, Texts, Unanswered},
     engine::{Index, View},
     key::{Digest, DigestKind, Indicator, Ipv4Block, PrefixWidth, Scope},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
@@ -24,7 +23,7 @@ const SHA256_RECORDS: u64 = 1_000_000;
 const WEB_RECORDS: u64 = 200_000;
 const IPV4_RECORDS: u64 = 100_000;
 
-/// SplitMix64: numbers that look random and are the same in every run.
+/// Returns a pseudo-random number (SplitMix64), the same in every run.
 fn random(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +31,7 @@ fn random(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The digest of a number: listed below [`SHA256_RECORDS`].
+/// Returns the digest of a number, which is listed if below [`SHA256_RECORDS`].
 fn sha256(number: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (word, n) in bytes.chunks_exact_mut(8).zip(0..) {
@@ -41,7 +40,7 @@ fn sha256(number: u64) -> [u8; 32] {
     bytes
 }
 
-/// An address of three labels and two directories: listed below [`WEB_RECORDS`].
+/// Returns an address of three labels and two directories, which is listed if `number` is below [`WEB_RECORDS`].
 fn web_address(number: u64) -> String {
     format!("www.n{:x}.example/assets/{number:x}/index.html?id={}", random(number), number % 97)
 }
@@ -54,7 +53,7 @@ fn web_indicator(number: u64) -> Indicator {
     Indicator::Web { scope, expression: expression.into() }
 }
 
-/// Records lie in 64.0.0.0/3, each in a place of its own.
+/// Returns the block of a record. The blocks are disjoint and lie in 64.0.0.0/3.
 fn ipv4_block(number: u64) -> Ipv4Block {
     let first = 0x4000_0000 + number as u32 * 0x1400;
     Ipv4Block::containing(Ipv4Addr::from(first), if number.is_multiple_of(10) { 28 } else { 32 })
@@ -65,7 +64,7 @@ fn index() -> Index {
     let mut add = |indicator: Indicator, id: u64| {
         let record_type = RecordType::Malware;
         let (name, source) = ("Trojan.Example", "benchmark");
-        builder.add(0, Listing { indicator, id, record_type, name, source, timestamp: None, expiry: None, port: None });
+        builder.add(0, Entry { indicator, id, record_type, name, source, timestamp: None, expiry: None, port: None });
     };
     for number in 0..SHA256_RECORDS {
         let digest = Digest::new(DigestKind::Sha256, &sha256(number)).expect("32 bytes");
@@ -79,7 +78,7 @@ fn index() -> Index {
     Index::new(Snapshot::from_bytes(built.into_bytes()).expect("it was just built"))
 }
 
-/// Counts hits, which is the least that a caller does.
+/// Counts hits, the minimum that a caller does.
 #[derive(Default)]
 struct Count {
     hits: u64,
@@ -93,8 +92,8 @@ impl Sink for Count {
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, _: Position, exception: Exception) -> ControlFlow<()> {
-        panic!("{exception:?}")
+    fn unanswered(&mut self, _: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        panic!("{unanswered:?}")
     }
 }
 
@@ -110,7 +109,7 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, view: &View, colum
     group.bench_function(name, |b| b.iter(|| answer(view, column).ids));
 }
 
-/// Numbers of keys of which one in `one_in` is listed, if any.
+/// Returns the numbers of keys of a batch, one in `one_in` of which is listed, if any.
 fn numbers(records: u64, one_in: Option<u64>) -> impl Iterator<Item = u64> {
     (0..BATCH_KEYS).map(move |n| match one_in {
         Some(one_in) if n.is_multiple_of(one_in) => random(n) % records,
@@ -144,7 +143,7 @@ fn benchmark(c: &mut Criterion) {
     for (name, one_in, hits) in [("expressions/misses", None, 0), ("expressions/10 % hits", Some(10), tenth)] {
         let prefix_of = |number| match web_indicator(number) {
             Indicator::Web { expression, .. } => Sha256::digest(&*expression)[..8].to_vec(),
-            other => panic!("{other} is no expression"),
+            other => panic!("expected an expression, found {other}"),
         };
         let bytes: Vec<u8> = numbers(WEB_RECORDS, one_in).flat_map(prefix_of).collect();
         let (name, width) = (format!("{name}, by 8 bytes"), PrefixWidth::Eight);

@@ -1,9 +1,9 @@
-//! Client and server over QUIC on loopback, each with a runtime of one thread.
+//! Benchmarks of client and server over QUIC on loopback, each with a single-threaded runtime.
 //!
-//! Corpus: 1,000,000 SHA-256 records. Batches of 4,096 whole digests of which a tenth are listed, eight of them in
-//! flight at a time over one connection; and one key at a time, as a scanner does that waits for each answer. The time
-//! is that of a round of eight batches, or of one key; `elem/s` are keys. Both ends, with their cryptography, share
-//! the machine's cores. Before anything is timed, the answers are counted.
+//! Data: 1,000,000 SHA-256 records. Batches of 4,096 whole digests, a tenth of them listed, eight in flight over one
+//! connection; and one key at a time, as in a scanner that waits for each answer. The time is that of a round of eight
+//! batches, or of one key; `elem/s` are keys. Client and server, including cryptography, share the machine's cores. Hits
+//! are counted before anything is timed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use ksn::{
     Certificate, Client, ClientConfig, Index, Server, ServerConfig, Trust,
     batch::Column,
     key::{Digest, DigestKind, Indicator},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
@@ -22,7 +22,7 @@ const RECORDS: u64 = 1_000_000;
 const BATCH_KEYS: u64 = 4_096;
 const BATCHES_IN_FLIGHT: u64 = 8;
 
-/// The digest of a number: listed below [`RECORDS`].
+/// Returns the digest of a number, which is listed if below [`RECORDS`].
 fn sha256(number: u64) -> [u8; 32] {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
@@ -32,7 +32,7 @@ fn snapshot() -> Snapshot {
     for number in 0..RECORDS {
         builder.add(
             0,
-            Listing {
+            Entry {
                 indicator: Indicator::Digest(Digest::new(DigestKind::Sha256, &sha256(number)).expect("32 bytes")),
                 id: number,
                 record_type: RecordType::Malware,
@@ -61,11 +61,11 @@ fn batch(number: u64) -> Vec<u8> {
     keys.flat_map(sha256).collect()
 }
 
-/// Asks for a batch and counts the keys that are known.
-async fn ask(client: &Client, bytes: &[u8]) -> usize {
+/// Looks up a batch and returns the number of hits.
+async fn lookup(client: &Client, bytes: &[u8]) -> usize {
     let column = Column::Digests { kind: DigestKind::Sha256, bytes };
     let answer = client.exchange(&[column], &Default::default()).await.expect("an answer");
-    answer.view().expect("a sound answer").hits().len()
+    answer.view().expect("a valid answer").hits().len()
 }
 
 fn benchmark(c: &mut Criterion) {
@@ -77,7 +77,7 @@ fn benchmark(c: &mut Criterion) {
     let serving = std::thread::spawn(move || {
         one_thread().block_on(async {
             let server = Server::bind(config, Arc::new(Index::new(snapshot()))).expect("a free port");
-            ready.send((server.local_addr(), server.pin())).expect("somebody waits");
+            ready.send((server.local_addr(), server.pin())).expect("the receiver waits");
             server
                 .run(async {
                     let _ = stopped.await;
@@ -92,28 +92,28 @@ fn benchmark(c: &mut Criterion) {
 
     let batches: Vec<Vec<u8>> = (0..BATCHES_IN_FLIGHT).map(batch).collect();
     let round = async || {
-        let asked: Vec<_> = batches
+        let tasks: Vec<_> = batches
             .iter()
             .map(|bytes| {
                 let (client, bytes) = (client.clone(), bytes.clone());
-                tokio::spawn(async move { ask(&client, &bytes).await })
+                tokio::spawn(async move { lookup(&client, &bytes).await })
             })
             .collect();
         let mut hits = 0;
-        for answer in asked {
+        for answer in tasks {
             hits += answer.await.expect("no panic");
         }
         hits
     };
     assert_eq!(runtime.block_on(round()) as u64, BATCHES_IN_FLIGHT * BATCH_KEYS.div_ceil(10));
-    assert_eq!(runtime.block_on(ask(&client, &batches[0][..32])), 1);
+    assert_eq!(runtime.block_on(lookup(&client, &batches[0][..32])), 1);
 
     let mut group = c.benchmark_group("loopback");
     group.sample_size(20).warm_up_time(Duration::from_secs(2)).measurement_time(Duration::from_secs(10));
     group.throughput(Throughput::Elements(BATCHES_IN_FLIGHT * BATCH_KEYS));
     group.bench_function("8 batches of 4,096 sha256, 10 % hits", |b| b.iter(|| runtime.block_on(round())));
     group.throughput(Throughput::Elements(1));
-    group.bench_function("one key", |b| b.iter(|| runtime.block_on(ask(&client, &batches[0][..32]))));
+    group.bench_function("one key", |b| b.iter(|| runtime.block_on(lookup(&client, &batches[0][..32]))));
     group.finish();
 
     drop(client);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Draws how ksn grows from 1 to 300 million records, as `cargo bench --bench peers -- --rows 12` measured it.
+"""Plots how ksn scales from 1 to 300 million records, as measured by `cargo bench --bench peers -- --rows 12`.
 
     python3 benches/plot.py target/peers.json growth.svg
 
-Three panels over the number of records: the end-to-end rate beside that of the bare exchange, the time a key takes in
-the index beside that of a prefetched random cache line, and the bytes a record takes. It needs nothing but Python.
+Three panels over the number of records: the end-to-end rate and that of the raw transport, the time per key in the index
+and that of a prefetched random cache line, and the bytes per record. It needs only Python.
 """
 
 import json
@@ -18,24 +18,24 @@ COLOURS = ["#0b6e99", "#9aa5ad", "#d9730d", "#c9b49a"]
 
 
 def panels(figures):
-    """Titles, and for each of their lines its name, factor and points."""
+    """Returns, for each panel, its title, its factor and its lines with their names and points."""
     grown = [f for f in figures if f["row"] == 12 and f.get("records")]
 
     def line(word, field):
         return sorted((f["records"], f[field]) for f in grown if word in f["what"] and f.get(field) is not None)
 
     return [
-        ("million lookups a second, end to end", 1e-6, [
-            ("ksn", line("end to end", "value")), ("bare exchange", line("end to end", "peer_value"))]),
-        ("nanoseconds a key, index alone", 1, [
-            ("misses", line("misses", "value")), ("a random line", line("misses", "peer_value")),
+        ("million lookups per second, end to end", 1e-6, [
+            ("ksn", line("end to end", "value")), ("raw transport", line("end to end", "peer_value"))]),
+        ("nanoseconds per key, index alone", 1, [
+            ("misses", line("misses", "value")), ("random line", line("misses", "peer_value")),
             ("10 % hits", line("10 % hits", "value"))]),
-        ("bytes a record in memory", 1, [("ksn", line("in memory", "value"))]),
+        ("bytes per record in memory", 1, [("ksn", line("in memory", "value"))]),
     ]
 
 
 def step(top):
-    """A round distance between ticks, of which about four fit."""
+    """Returns a round distance between ticks, about a quarter of `top`."""
     rough = top / 4
     power = 10 ** math.floor(math.log10(rough))
     return next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough)

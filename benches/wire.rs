@@ -1,8 +1,8 @@
-//! Frames alone: reading a request and writing an answer.
+//! Benchmarks of frames: reading and writing requests and answers.
 //!
-//! Corpus: batches of 4,096 keys, all SHA-256 or all web addresses of 48 bytes; answers in which a tenth of the keys
-//! have a record, of one source and 64 names, as it is with real feeds. The time is that of a frame; `elem/s` are keys.
-//! Before anything is timed, what was written is read back.
+//! Data: batches of 4,096 keys, all SHA-256 or all web addresses of 48 bytes; answers in which a tenth of the keys have a
+//! record, of one source and 64 names, as with real feeds. The time is that of a frame; `elem/s` are keys. Frames are
+//! verified by reading them back before anything is timed.
 
 #[path = "common/answer.rs"]
 mod answer;
@@ -21,7 +21,7 @@ const BATCH_KEYS: u32 = 4_096;
 
 fn parse(frame: &[u8]) -> u64 {
     let (header, body) = Header::split(frame).expect("a whole frame");
-    RequestView::parse(&header, body, &RequestLimits::default()).expect("a sound request").keys()
+    RequestView::parse(&header, body, &RequestLimits::default()).expect("a valid request").keys()
 }
 
 fn benchmark(c: &mut Criterion) {
@@ -50,7 +50,7 @@ fn benchmark(c: &mut Criterion) {
     let frame = answer::write(&mut writer, BATCH_KEYS, &names);
     let read = |frame: &[u8]| {
         let (header, body) = Header::split(frame).expect("a whole frame");
-        let view = AnswerView::parse(&header, body).expect("a sound answer");
+        let view = AnswerView::parse(&header, body).expect("a valid answer");
         view.hits().iter().filter(|hit| view.text(hit.name_text()).starts_with("Trojan")).count()
     };
     assert_eq!(read(&frame), BATCH_KEYS.div_ceil(10) as usize);

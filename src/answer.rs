@@ -1,33 +1,35 @@
-//! Answers as callers get them, whoever gave them: the index in this process, a server, or a cache.
+//! Answers as returned to callers, from the index in this process, a server or a cache.
 
 use std::{fmt, sync::Arc};
 
-use crate::{batch::Exception, key::Scope, record::RecordType, timestamp::Timestamp};
+use crate::{batch::Unanswered, key::Scope, record::RecordType, timestamp::Timestamp};
 
-/// What is known of one key.
+/// The answer to the lookup of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether anything is. Read this before the records: only [`Status::Unknown`] means "asked, and not listed".
+    /// The result of the lookup. Check it before the records: only [`Status::Unknown`] means "looked up, and not
+    /// listed".
     pub status: Status,
-    /// Who answered.
+    /// The source of the answer.
     pub origin: Origin,
-    /// The generation of the dataset that answered; 0 when none did.
+    /// The generation of the dataset that the answer comes from; 0 if there is none.
     pub generation: u64,
-    /// The records that match, the one that wins first; with [`Detail::Winner`](crate::batch::Detail::Winner) only
-    /// that. Empty unless the status is [`Status::Known`].
+    /// The records that match, the winner first; with [`Detail::Winner`](crate::batch::Detail::Winner) only the winner.
+    /// Empty unless the status is [`Status::Known`].
     pub records: Vec<Record>,
-    /// Whether there are more records than [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) or the size of
-    /// a frame let through.
+    /// Whether records are missing because of [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) or the size
+    /// of a frame.
     pub is_cut: bool,
-    /// How many records were proposed for a key that was asked by prefixes: those of all listed digests that begin so; of a
-    /// web address, those of all its expressions and of its host. 0 for a key that was asked whole.
+    /// The number of records received for a key that was looked up by prefix: those of all listed digests that start
+    /// with the prefix; for a web address, those of all its expressions and of its host. 0 for a key that was sent
+    /// whole.
     pub candidates: u32,
-    /// Why there is no answer, when there is none.
-    pub reason: Option<Exception>,
+    /// The reason why the key is unanswered, if it is.
+    pub reason: Option<Unanswered>,
 }
 
 impl Answer {
-    /// The answer to a key of which nothing is known.
+    /// Returns the answer to a key without records.
     pub fn unknown(origin: Origin, generation: u64) -> Self {
         Self {
             status: Status::Unknown,
@@ -40,44 +42,44 @@ impl Answer {
         }
     }
 
-    /// The answer to a key that was not asked (yet).
+    /// Returns the answer to a key that was not looked up (yet).
     pub fn not_asked() -> Self {
         Self { status: Status::NotAsked, ..Self::unknown(Origin::Server, 0) }
     }
 
-    /// The answer to a key that could not be answered.
-    pub fn exception(exception: Exception, origin: Origin, generation: u64) -> Self {
-        let status = match exception {
-            Exception::Unsupported => Status::Unsupported,
-            Exception::Malformed => Status::Error,
+    /// Returns the answer to an unanswered key.
+    pub fn unanswered(unanswered: Unanswered, origin: Origin, generation: u64) -> Self {
+        let status = match unanswered {
+            Unanswered::Unsupported => Status::Unsupported,
+            Unanswered::Malformed => Status::Error,
         };
-        Self { status, reason: Some(exception), ..Self::unknown(origin, generation) }
+        Self { status, reason: Some(unanswered), ..Self::unknown(origin, generation) }
     }
 
-    /// The record that wins.
+    /// Returns the winning record.
     pub fn winner(&self) -> Option<&Record> {
         self.records.first()
     }
 }
 
-/// Whether anything is known of a key. Unknown is not clean, and the last three are not unknown.
+/// The result of the lookup of a key. Unknown is not clean, and the last three variants are not unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// There are records.
+    /// The key has records.
     Known,
-    /// It was asked, and there are none.
+    /// The key was looked up and has no records.
     Unknown,
-    /// Nobody here can answer a key of this kind.
+    /// Keys of this kind are not supported.
     Unsupported,
-    /// The key is malformed; or, with [`Answer::is_cut`], it was asked by prefixes of which more is known than a frame
-    /// holds, and has to be asked whole.
+    /// The key is malformed; or, with [`Answer::is_cut`], its prefixes have more candidates than fit into a frame, and
+    /// it has to be sent whole.
     Error,
-    /// It was not asked.
+    /// The key was not looked up.
     NotAsked,
 }
 
 impl Status {
-    /// Its name in reports.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Known => "known",
@@ -95,19 +97,19 @@ impl fmt::Display for Status {
     }
 }
 
-/// Who answered.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A server.
     Server,
     /// An index in this process.
     Local,
-    /// An earlier answer that still holds.
+    /// A cached answer that is still valid.
     Cache,
 }
 
 impl Origin {
-    /// Its name in reports.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -125,26 +127,25 @@ impl fmt::Display for Origin {
 
 /// One record that matches a key.
 ///
-/// Texts are shared: all records of one answer frame that carry a name hold the same allocation.
+/// Texts are shared: all records of an answer frame with the same name share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The detection name as the feed writes it; empty when it gives none.
+    /// The detection name as written in the feed; empty if there is none.
     pub name: Arc<str>,
-    /// Unique within its source.
+    /// The ID of the record, unique within its source.
     pub id: u64,
-    /// What the record says.
+    /// The type of the record.
     pub record_type: RecordType,
-    /// Which feed says so.
+    /// The name of the feed.
     pub source: Arc<str>,
-    /// When the record was made or last changed.
+    /// The time at which the record was created or last changed.
     pub timestamp: Option<Timestamp>,
-    /// When it stops counting.
+    /// The time at which the record expires.
     pub expiry: Option<Timestamp>,
-    /// What of the record matched, when that is not the key itself: an expression of a web address, or a block of IPv4
-    /// addresses.
+    /// The expression of a web address or the block of IPv4 addresses that matched; `None` if the key itself matched.
     pub matched: Option<Arc<str>>,
-    /// How the expression matched.
+    /// The scope of the expression that matched.
     pub scope: Option<Scope>,
-    /// The port that the feed gave with an address.
+    /// The port that the feed lists with an address.
     pub port: Option<u16>,
 }

@@ -1,7 +1,7 @@
-//! A batch of keys as borrowed columns, and the sink that answers are written to.
+//! A batch of keys as borrowed columns, and the sink that receives the answers.
 //!
-//! Callers differ (a frame from the network, a list of [`Key`]s in process), the engine does not: it reads columns where
-//! they lie and writes hits one after the other.
+//! Frames from the network and lists of [`Key`]s in process share one engine: it reads columns in place and writes hits
+//! one after the other.
 
 use std::ops::ControlFlow;
 
@@ -13,33 +13,33 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Keys of one kind, one after the other.
+/// A column of keys of one kind.
 #[derive(Clone, Copy, Debug)]
 pub enum Column<'a> {
     /// Whole digests of one kind, [`DigestKind::width`] bytes each, without gaps.
     Digests {
-        /// Their kind.
+        /// The kind of the digests.
         kind: DigestKind,
-        /// Their bytes: a multiple of the width.
+        /// The bytes of all keys; their number is a multiple of the width.
         bytes: &'a [u8],
     },
-    /// The first bytes of digests of one kind, without gaps: a key stands for every digest that begins so.
+    /// The leading bytes of digests of one kind, without gaps: a key matches every digest that starts with it.
     Prefixes {
-        /// Their kind.
+        /// The kind of the digests.
         kind: DigestKind,
-        /// How many bytes of each.
+        /// The bytes per key.
         width: PrefixWidth,
-        /// Their bytes: a multiple of the width.
+        /// The bytes of all keys; their number is a multiple of the width.
         bytes: &'a [u8],
     },
     /// Canonical web addresses.
     Web(Texts<'a>),
-    /// The first bytes of the SHA-256 of expressions of web addresses, without gaps: a key stands for every expression
-    /// that is listed, in whatever scope, and whose text hashes so.
+    /// The leading bytes of the SHA-256 of expressions of web addresses, without gaps: a key matches every listed
+    /// expression, in any scope, of which the SHA-256 of the text starts with it.
     WebPrefixes {
-        /// How many bytes of each.
+        /// The bytes per key.
         width: PrefixWidth,
-        /// Their bytes: a multiple of the width.
+        /// The bytes of all keys; their number is a multiple of the width.
         bytes: &'a [u8],
     },
     /// IPv4 addresses in network byte order.
@@ -47,7 +47,7 @@ pub enum Column<'a> {
 }
 
 impl Column<'_> {
-    /// How many keys.
+    /// Returns the number of keys.
     pub fn rows(&self) -> usize {
         match self {
             Self::Digests { kind, bytes } => bytes.len() / kind.width(),
@@ -57,7 +57,7 @@ impl Column<'_> {
         }
     }
 
-    /// Their kind.
+    /// Returns the kind of the keys.
     pub fn kind(&self) -> KeyKind {
         match self {
             Self::Digests { kind, .. } | Self::Prefixes { kind, .. } => KeyKind::Digest(*kind),
@@ -66,8 +66,8 @@ impl Column<'_> {
         }
     }
 
-    /// What one of its keys counts for against [limits](crate::limits::BATCH_COST_MAX): what its
-    /// [kind](KeyKind::cost) does, but 1 for a prefix of an expression, which is one probe as that of a digest is.
+    /// Returns the cost of one key, which counts towards [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX): that of its
+    /// [kind](KeyKind::cost), but 1 for a prefix of an expression, which is one probe like that of a digest.
     pub fn key_cost(&self) -> u64 {
         match self {
             Self::WebPrefixes { .. } => 1,
@@ -75,8 +75,8 @@ impl Column<'_> {
         }
     }
 
-    /// How many bytes of a digest its keys leave out: those that [`Matched::Suffix`] and [`Matched::WebSuffix`] have. 0
-    /// for whole keys.
+    /// Returns the number of digest bytes that the keys omit, which [`Matched::Suffix`] and [`Matched::WebSuffix`]
+    /// contain; 0 for whole keys.
     pub fn suffix_width(&self) -> usize {
         match self {
             Self::Prefixes { kind, width, .. } => kind.width() - width.bytes(),
@@ -86,22 +86,22 @@ impl Column<'_> {
     }
 }
 
-/// Keys of one kind that are gathered one by one, whole.
+/// An owned column of whole keys, to which keys are added one by one.
 #[derive(Clone, Debug)]
 pub struct ColumnBuf {
     kind: KeyKind,
     bytes: Vec<u8>,
-    /// Where each text ends, of a kind that has texts.
+    /// The end of each text in bytes, for a kind that has texts.
     ends: Vec<U32>,
 }
 
 impl ColumnBuf {
-    /// Without any key.
+    /// Creates an empty column.
     pub fn new(kind: KeyKind) -> Self {
         Self { kind, bytes: Vec::new(), ends: Vec::new() }
     }
 
-    /// The kind of its keys.
+    /// Returns the kind of the keys.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
@@ -110,7 +110,7 @@ impl ColumnBuf {
     ///
     /// # Panics
     ///
-    /// When it is of another kind, or the texts together pass the 4 GiB that their ends can number.
+    /// Panics if the key is of another kind, or if the texts exceed 4 GiB in total, the range of their ends.
     pub fn push(&mut self, key: &Key) {
         assert_eq!(key.kind(), self.kind, "the kind of a key and of its column");
         match key {
@@ -124,7 +124,7 @@ impl ColumnBuf {
         }
     }
 
-    /// The keys, borrowed.
+    /// Borrows the keys.
     pub fn column(&self) -> Column<'_> {
         match self.kind {
             KeyKind::Digest(kind) => Column::Digests { kind, bytes: &self.bytes },
@@ -134,7 +134,7 @@ impl ColumnBuf {
     }
 }
 
-/// Texts of varying length: where each ends, and all of them one after the other.
+/// Texts of varying length: the end of each, and the concatenated bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Texts<'a> {
     ends: &'a [U32],
@@ -142,106 +142,106 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    /// From the end of each text, ascending, and the bytes; `None` when the ends descend or the last is not the number
-    /// of bytes.
+    /// Creates texts from the end of each, in bytes and ascending, and the concatenated bytes. Returns `None` when the
+    /// ends descend or the last is not the number of bytes.
     pub fn new(ends: &'a [U32], bytes: &'a [u8]) -> Option<Self> {
         let ascending = ends.windows(2).all(|w| w[0].get() <= w[1].get());
         let last = ends.last().map_or(0, |end| end.get() as usize);
         (ascending && last == bytes.len()).then_some(Self { ends, bytes })
     }
 
-    /// How many texts.
+    /// Returns the number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no texts.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Where each text ends.
+    /// Returns the end of each text, in bytes.
     pub fn ends(&self) -> &'a [U32] {
         self.ends
     }
 
-    /// The bytes of all of them.
+    /// Returns the concatenated bytes of all texts.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The text at a position.
+    /// Returns the text at an index.
     ///
     /// # Panics
     ///
-    /// When `at` is not below [`len`](Self::len).
+    /// Panics if `at` is not below [`len`](Self::len).
     pub fn get(&self, at: usize) -> &'a [u8] {
         let start = if at == 0 { 0 } else { self.ends[at - 1].get() as usize };
         &self.bytes[start..self.ends[at].get() as usize]
     }
 }
 
-/// Which key of a batch: the column, and the row in it.
+/// The position of a key in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The column, from 0 in the order of the request.
+    /// The index of the column, from 0 in the order of the request.
     pub column: u16,
-    /// The row, from 0.
+    /// The index of the row in the column, from 0.
     pub row: u32,
 }
 
 /// One record that matches one key, borrowed from the index.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit<'a> {
-    /// Unique within its source.
+    /// The ID of the record, unique within its source.
     pub id: u64,
-    /// What the record says.
+    /// The type of the record.
     pub record_type: RecordType,
-    /// The detection name; empty when there is none.
+    /// The detection name; empty if there is none.
     pub name: &'a str,
-    /// The number of the name in its view: equal numbers are equal names, so that a frame carries each once.
+    /// The number of the name in its view: equal numbers mean equal names, so that a frame contains each name once.
     pub name_number: u32,
-    /// Which feed said so.
+    /// The name of the feed.
     pub source: &'a str,
     /// The number of the source in its view.
     pub source_number: u16,
-    /// When the record was made or last changed.
+    /// The time at which the record was created or last changed.
     pub timestamp: Option<Timestamp>,
-    /// When it stops counting.
+    /// The time at which the record expires.
     pub expiry: Option<Timestamp>,
-    /// The port that the feed gave.
+    /// The port that the feed lists.
     pub port: Option<u16>,
-    /// What of the record matched.
+    /// The part of the record that matched.
     pub matched: Matched<'a>,
 }
 
-/// What of a record matched a key.
+/// The part of a record that matched a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matched<'a> {
     /// The whole digest.
     Digest,
-    /// The prefix that was asked, of a digest that goes on like this.
+    /// A digest that starts with the requested prefix; contains the rest of the digest.
     Suffix(&'a [u8]),
-    /// This expression, with the scope of its record.
+    /// An expression, with the scope of its record.
     Web(Scope, &'a [u8]),
-    /// The prefix that was asked, of an expression of this scope whose SHA-256 goes on like this.
+    /// An expression of this scope whose SHA-256 starts with the requested prefix; contains the rest of the SHA-256.
     WebSuffix(Scope, &'a [u8]),
-    /// This block.
+    /// A block of IPv4 addresses.
     Block(Ipv4Block),
 }
 
-/// Why a key has no answer.
+/// The reason why a key is unanswered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub enum Exception {
-    /// No record of its kind can exist here.
+pub enum Unanswered {
+    /// Keys of this kind are not supported.
     Unsupported = 1,
     /// The key is malformed.
     Malformed = 2,
 }
 
-impl Exception {
-    /// The exception of a number of a frame.
+impl Unanswered {
+    /// Returns the reason with a number of a frame.
     pub fn from_number(number: u16) -> Option<Self> {
         match number {
             1 => Some(Self::Unsupported),
@@ -251,27 +251,27 @@ impl Exception {
     }
 }
 
-/// Takes answers. A key of which it hears nothing is unknown.
+/// A receiver of answers. A key for which it receives nothing is unknown.
 ///
-/// `Break` means that there is no room: the engine stops, and the key whose hit was refused counts as not answered.
+/// A sink returns `Break` when it is full: the engine stops, and the key that did not fit counts as not answered.
 pub trait Sink {
-    /// Takes one record of the key at that position. Hits of one key come together, the winner first; of a prefix those
-    /// of each digest (of each expression in each scope) that begins so come together, one after the other.
+    /// Receives one record of the key at `at`. Hits of one key are consecutive, the winner first; for a prefix, those
+    /// of each digest (of each expression in each scope) that starts with it are consecutive.
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()>;
 
-    /// Takes the exception of the key at that position.
-    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()>;
+    /// Receives the reason why the key at `at` is unanswered.
+    fn unanswered(&mut self, at: Position, unanswered: Unanswered) -> ControlFlow<()>;
 }
 
-/// How much of what is known of a key is answered.
+/// The records of a key that an answer contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// The record that wins; of a prefix, for each digest (for each expression in each scope) that begins so.
+    /// The winning record; for a prefix, that of each digest (of each expression in each scope) that starts with it.
     #[default]
     Winner,
     /// Every record that matches, in order of precedence.
     All,
 }
 
-/// Those of the SHA-256 that stands for an expression.
+/// The length in bytes of the SHA-256 of an expression.
 const EXPRESSION_DIGEST_BYTES: usize = 32;

@@ -1,8 +1,8 @@
-//! From feeds to a snapshot: the junction of [`feed`] and [`snapshot`](crate::snapshot).
+//! Compiles feeds into a snapshot: connects [`feed`] and [`snapshot`](crate::snapshot).
 //!
-//! [`Compiler`] reads one input after the other into a [`SnapshotBuilder`] and keeps a [`FileReport`] of each. What it
-//! refuses to do is to keep half of an input: a file that no format knows is passed over whole and said so
-//! ([`CompileError::is_refusal`]), one that turns out damaged half-way ends the compiling.
+//! [`Compiler`] reads inputs in sequence into a [`SnapshotBuilder`] and keeps a [`FileReport`] for each. An input is
+//! never used partially: a file whose format is not detected is skipped as a whole and reported
+//! ([`CompileError::is_refusal`]); on any other error, the caller MUST NOT finish the snapshot.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    feed::{self, FeedError, Format, GuardReport, Guards, Options, Report, screen},
+    feed::{self, FeedError, Format, GuardReport, Guards, Options, Report, filter},
     limits::FEED_DOCUMENT_BYTES_MAX,
     snapshot::{BuildError, BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
@@ -40,21 +40,21 @@ pub struct Compiler {
     files: Vec<FileReport>,
 }
 
-/// What one input came to.
+/// The outcome of one input.
 #[derive(Debug)]
 pub struct FileReport {
-    /// The input's name: its path as it was given or found.
+    /// The name of the input: its path, as specified or as found in a folder.
     pub file: String,
-    /// Its rows accounted for, or why it is no feed.
+    /// The report of its rows, or why it could not be compiled.
     pub report: Result<Report, CompileError>,
 }
 
-/// A snapshot with where it came from.
+/// A snapshot and the reports of its inputs.
 #[derive(Debug)]
 pub struct Compiled {
-    /// What became of each input, in the order in which they were read.
+    /// The report of each input, in the order in which they were read.
     pub files: Vec<FileReport>,
-    /// The snapshot, ready to be written.
+    /// The snapshot, ready to be written to a file.
     pub snapshot: BuiltSnapshot,
 }
 
@@ -63,7 +63,7 @@ pub struct Compiled {
 #[non_exhaustive]
 pub enum CompileError {
     /// The file cannot be opened.
-    #[error("cannot open it: {0}")]
+    #[error("cannot open the file: {0}")]
     Open(#[source] io::Error),
     /// The feed cannot be read.
     #[error(transparent)]
@@ -71,56 +71,66 @@ pub enum CompileError {
 }
 
 impl CompileError {
-    /// Whether the input is none that a snapshot is made of, so that nothing of it was taken; as opposed to one that
-    /// could not be read to its end.
+    /// Returns whether the input was rejected before any row was used, because it is not a supported feed; as opposed
+    /// to a feed that could not be read to its end.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Feed(FeedError::Unrecognised { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_)))
+        matches!(
+            self,
+            Self::Feed(FeedError::UnknownFormat { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))
+        )
     }
 }
 
 impl Compiler {
-    /// One that reads feeds as the options say.
+    /// Creates a compiler.
     pub fn new(options: Options) -> Self {
         Self { options, format: None, guards: Guards::default(), builder: SnapshotBuilder::new(), files: Vec::new() }
     }
 
-    /// Reads every input as this format, whatever it looks like.
+    /// Sets the format of all inputs, instead of detecting it.
     pub fn set_format(&mut self, format: Format) {
         self.format = Some(format);
     }
 
-    /// Adds a list of guards. Those of all lists count for the inputs that are read afterwards.
+    /// Adds a guard list. The guards of all lists apply to the inputs that are read afterwards.
+    ///
+    /// Fails with [`FeedError`] when the list cannot be read.
     pub fn guard(&mut self, input: impl Read, name: &str) -> Result<GuardReport, FeedError> {
         self.guards.read(input, name)
     }
 
-    /// Reads a feed. What is refused is both returned and kept as the input's report.
+    /// Reads a feed. Its report or error is both returned and kept as the [`FileReport`] of the input.
+    ///
+    /// Fails with [`CompileError::Feed`] when the format is not detected or the feed cannot be read.
     pub fn read(&mut self, input: impl Read, name: &str) -> Result<&Report, &CompileError> {
         let number = self.files.len() as u32;
         let report = feed::read(input, name, self.format, &self.options, &self.guards, number, &mut self.builder);
-        self.keep(name, report.map_err(CompileError::from))
+        self.push_report(name, report.map_err(CompileError::from))
     }
 
-    /// Reads the feed in a file, with a look at every piece of it on its way (for a progress bar).
+    /// Reads the feed in a file. Calls `on_bytes` with the number of bytes of each read, for a progress bar.
+    ///
+    /// Fails like [`read`](Self::read), and with [`CompileError::Open`] when the file cannot be opened.
     pub fn read_file(&mut self, path: &Path, on_bytes: impl FnMut(u64)) -> Result<&Report, &CompileError> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => self.read(Watched { file, on_bytes }, &name),
-            Err(e) => self.keep(&name, Err(CompileError::Open(e))),
+            Ok(file) => self.read(ProgressReader { file, on_bytes }, &name),
+            Err(e) => self.push_report(&name, Err(CompileError::Open(e))),
         }
     }
 
-    fn keep(&mut self, name: &str, report: Result<Report, CompileError>) -> Result<&Report, &CompileError> {
+    fn push_report(&mut self, name: &str, report: Result<Report, CompileError>) -> Result<&Report, &CompileError> {
         self.files.push(FileReport { file: name.into(), report });
         self.files[self.files.len() - 1].report.as_ref()
     }
 
-    /// What the inputs read so far came to.
+    /// Returns the reports of the inputs read so far.
     pub fn files(&self) -> &[FileReport] {
         &self.files
     }
 
-    /// Sorts what was read into a snapshot made at [`Options::created`].
+    /// Builds the snapshot of all inputs, created at [`Options::created`]. Fails with [`BuildError`] when it cannot be
+    /// built.
     pub fn finish(mut self, dataset: &str, generation: u64) -> Result<Compiled, BuildError> {
         let info = SnapshotInfo {
             dataset: dataset.into(),
@@ -137,31 +147,34 @@ impl Compiler {
         Ok(Compiled { files: self.files, snapshot })
     }
 
-    /// When the snapshot is made.
+    /// Returns the creation time of the snapshot.
     pub fn created(&self) -> Timestamp {
         self.options.created
     }
 }
 
-/// What decides the content of a snapshot besides its feeds.
+/// Returns the versions that determine the content of a snapshot besides its feeds.
 fn compiled_with() -> BTreeMap<String, String> {
     BTreeMap::from([
         ("ksn".into(), env!("CARGO_PKG_VERSION").into()),
-        ("public-suffix-list".into(), screen::PUBLIC_SUFFIX_LIST_VERSION.into()),
+        ("public-suffix-list".into(), filter::PUBLIC_SUFFIX_LIST_VERSION.into()),
     ])
 }
 
-/// One file to read.
+/// A file to read as a feed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Whether it was named; else it was found in a folder or a manifest, and may be no feed at all.
+    /// Whether the file, or the manifest that lists it, was specified by its own path; otherwise it was found in a
+    /// folder and may not be a feed.
     pub is_named: bool,
 }
 
-/// The files that paths stand for: a folder for all files in it, in the order of their paths; a MISP feed's
-/// `manifest.json` for the events that it names beside it. Each file once.
+/// Returns the files of a list of paths, without duplicates. A folder is replaced by all files in it, in the order of
+/// their paths; the `manifest.json` of a MISP feed by the event files that it lists, in the same folder.
+///
+/// Fails with an I/O error that names the path when a path cannot be read.
 pub fn feed_files(paths: &[PathBuf]) -> io::Result<Vec<FeedFile>> {
     let mut files = Files::default();
     for path in paths {
@@ -175,8 +188,8 @@ pub fn feed_files(paths: &[PathBuf]) -> io::Result<Vec<FeedFile>> {
     Ok(files.found)
 }
 
-/// Folders within folders that are entered; a loop of links would go deeper.
-const FOLDERS_DEEP_MAX: usize = 32;
+/// The maximum depth of nested folders, which ends loops of links.
+const FOLDER_DEPTH_MAX: usize = 32;
 
 #[derive(Default)]
 struct Files {
@@ -189,11 +202,11 @@ impl Files {
         let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
         for path in paths {
-            // Neither pipes, which would wait for ever, nor links that lead nowhere.
+            // Skips pipes, which would block forever, and dangling links.
             let Ok(about) = fs::metadata(&path) else { continue };
             if about.is_file() {
                 self.add(path, false)?;
-            } else if about.is_dir() && depth < FOLDERS_DEEP_MAX {
+            } else if about.is_dir() && depth < FOLDER_DEPTH_MAX {
                 self.add_folder(&path, depth + 1)?;
             }
         }
@@ -206,7 +219,7 @@ impl Files {
         {
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
             for event in events {
-                // What the manifest names belongs to the feed: one that is missing is an error if the feed was named.
+                // Event files are part of the feed: a missing one is an error if the manifest was specified.
                 self.add_one(folder.join(event + ".json"), is_named);
             }
             return Ok(());
@@ -222,23 +235,23 @@ impl Files {
     }
 }
 
-/// The UUIDs of the events of a MISP manifest, sorted; `None` when the file is none.
+/// Returns the UUIDs of the events of a MISP manifest, sorted; `None` if the file is not a manifest.
 fn misp_events(path: &Path) -> io::Result<Option<Vec<String>>> {
     let mut text = Vec::new();
     File::open(path)?.take(FEED_DOCUMENT_BYTES_MAX).read_to_end(&mut text)?;
-    // Whatever is wrong with it is told when it is read as a feed.
+    // An invalid manifest is reported when it is read as a feed.
     let Ok(mut events) = feed::manifest_events(&text) else { return Ok(None) };
     events.sort();
     Ok(Some(events).filter(|events| !events.is_empty()))
 }
 
-/// A file that tells how much of it was read.
-struct Watched<F> {
+/// A file that reports the number of bytes of each read.
+struct ProgressReader<F> {
     file: File,
     on_bytes: F,
 }
 
-impl<F: FnMut(u64)> Read for Watched<F> {
+impl<F: FnMut(u64)> Read for ProgressReader<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         (self.on_bytes)(read as u64);
@@ -251,20 +264,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_of_a_manifest_are_uuids_only() {
+    fn manifest_events_must_be_uuids() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest.json");
         let one = "01234567-89ab-cdef-0123-456789abcdef";
         fs::write(&path, format!(r#"{{"{one}": {{"info": "x"}}}}"#)).unwrap();
         let found = feed_files(std::slice::from_ref(&path)).unwrap();
         assert_eq!(found, [FeedFile { path: folder.path().join(format!("{one}.json")), is_named: true }]);
-        // A name that leads elsewhere makes it no manifest: it is read, and refused, as a file like any other.
+        // With a name that leaves the folder, the file is not a manifest: it is read, and rejected, like any other
+        // file.
         fs::write(&path, r#"{"../../../../../../../etc/passwd.......": {}}"#).unwrap();
         assert_eq!(feed_files(std::slice::from_ref(&path)).unwrap(), [FeedFile { path, is_named: true }]);
     }
 
     #[test]
-    fn folders_are_read_in_the_order_of_paths_and_each_file_once() {
+    fn folders_are_read_in_path_order_without_duplicates() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("b")).unwrap();
         for name in ["c", "b/z", "a"] {

@@ -1,7 +1,7 @@
-//! The engine: a batch and a view in, answers out, for every caller alike.
+//! The engine: looks up batches in a view, for all callers.
 //!
-//! A [`View`] is everything that a lookup sees: one generation of one dataset. It is immutable and swapped as a whole,
-//! so that no batch sees half a change; a caller loads it once per batch.
+//! A [`View`] is the immutable data of a lookup: one generation of one dataset. It is replaced as a whole, so that no
+//! batch sees a partial change; callers MUST load it once per batch.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -13,41 +13,42 @@ use arc_swap::ArcSwap;
 
 use crate::{
     batch::{Column, Detail, Sink},
-    index::Base,
+    index::Layer,
     key::KeyKind,
     snapshot::{OpenError, Snapshot},
     timestamp::Timestamp,
 };
 
-/// The records that lookups are answered from, replaceable while it is in use.
+/// The records that lookups are answered from. The snapshot can be replaced while the index is in use.
 #[derive(Debug)]
 pub struct Index {
     view: ArcSwap<View>,
 }
 
-/// One generation, as a batch sees it.
+/// An immutable view of one generation of a dataset.
 #[derive(Debug)]
 pub struct View {
-    base: Arc<Base>,
+    layer: Arc<Layer>,
 }
 
 impl Index {
-    /// Opens the snapshot in a file, reading it into memory.
+    /// Opens a snapshot file and reads it into memory. Fails with [`OpenError`] when the file cannot be read or is not
+    /// a valid snapshot.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Snapshot::open(path).map(Self::new)
     }
 
-    /// An index over an opened snapshot.
+    /// Creates an index over an opened snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
         Self { view: ArcSwap::from_pointee(View::new(snapshot)) }
     }
 
-    /// Answers from another snapshot from now on. Batches that are being answered finish on the one they began with.
+    /// Replaces the snapshot. Batches that are being answered finish with the view that they loaded.
     pub fn replace(&self, snapshot: Snapshot) {
         self.view.store(Arc::new(View::new(snapshot)));
     }
 
-    /// What lookups see now. Load it once per batch.
+    /// Returns the current view. Callers MUST load it once per batch.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
     }
@@ -55,43 +56,43 @@ impl Index {
 
 impl View {
     fn new(snapshot: Snapshot) -> Self {
-        Self { base: Arc::new(Base::new(Arc::new(snapshot))) }
+        Self { layer: Arc::new(Layer::new(Arc::new(snapshot))) }
     }
 
-    /// The dataset.
+    /// Returns the name of the dataset.
     pub fn dataset(&self) -> &str {
-        self.base.snapshot().dataset()
+        self.layer.snapshot().dataset()
     }
 
-    /// The number of its generation.
+    /// Returns the generation number.
     pub fn generation(&self) -> u64 {
-        self.base.snapshot().generation()
+        self.layer.snapshot().generation()
     }
 
-    /// How many changes were applied on top of the generation: none, until there are live updates.
+    /// Returns the number of changes applied on top of the generation: 0, because live updates are not implemented.
     pub fn sequence(&self) -> u64 {
         0
     }
 
-    /// When the generation was made.
+    /// Returns the creation time of the generation.
     pub fn created(&self) -> Timestamp {
-        self.base.snapshot().created()
+        self.layer.snapshot().created()
     }
 
-    /// The snapshot under it.
+    /// Returns the snapshot of the view.
     pub fn snapshot(&self) -> &Snapshot {
-        self.base.snapshot()
+        self.layer.snapshot()
     }
 
-    /// Records that answer a kind of key.
+    /// Returns the number of records that can match a kind of key.
     pub fn records(&self, kind: KeyKind) -> u64 {
-        self.base.snapshot().records(kind)
+        self.layer.snapshot().records(kind)
     }
 
-    /// Answers the rows `rows` of a column into a sink. `now` decides which records have expired.
+    /// Answers the rows `rows` of a column into a sink. Records that have expired at `now` do not match.
     ///
-    /// `number` is the column's place in its batch, for the positions that the sink is told. `Break` holds the first
-    /// row that was not answered because the sink had no room.
+    /// `number` is the index of the column in its batch, for the positions passed to the sink. Returns `Break` with the
+    /// first row that was not answered because the sink had no room.
     pub fn answer(
         &self,
         number: u16,
@@ -101,6 +102,6 @@ impl View {
         now: Timestamp,
         sink: &mut impl Sink,
     ) -> ControlFlow<u32> {
-        self.base.answer(number, column, rows, detail, now, sink)
+        self.layer.answer(number, column, rows, detail, now, sink)
     }
 }

@@ -1,34 +1,35 @@
-//! Reputation lookups of hashes, certificates, web addresses and IPv4 addresses, in process or over QUIC.
+//! Reputation lookups of hashes, certificates, web addresses and IPv4 addresses, in-process or over QUIC.
 //!
 //! ```text
 //!  feeds ──feed──▶ records ──snapshot──▶ FILE ──▶ Index ──┐
 //!                                                         ▼
-//!  scanner ─keys─▶ Client ══ QUIC, a frame a batch ══▶ Server ──▶ answers ──▶ scanner
-//!  scanner ─keys─▶ Index in its own process ─────────────────────▶ answers
+//!  scanner ─keys─▶ Client ══ QUIC, a frame per batch ═▶ Server ─▶ answers ──▶ scanner
+//!  scanner ─keys─▶ Index in the same process ────────────────────▶ answers
 //! ```
 //!
-//! A scanner has [`Key`]s in hand. It asks an [`Index`] that it opened itself ([`Index::lookup`]) or a server through a
-//! `Client`, and gets an [`Answer`] for every key, by position: [known](Status::Known) with the [`Record`]s that match,
-//! [unknown](Status::Unknown) (asked, and not listed, which is not the same as clean), or why it was not answered.
-//! An index is opened from a [snapshot] file, which `ksn build` (or `compile::Compiler`) makes of indicator feeds.
+//! A scanner looks up [`Key`]s in an [`Index`] that it opened itself ([`Index::lookup`]) or on a server through a
+//! `Client`. It gets an [`Answer`] for every key, by position: [known](Status::Known) with the [`Record`]s that match,
+//! [unknown](Status::Unknown) (looked up and not listed, which is not the same as clean), or the reason why it was not
+//! answered. An index is opened from a [snapshot] file, which `ksn build` (or `compile::Compiler`) builds from
+//! indicator feeds.
 //!
 //! # Layers
 //!
-//! A module uses only what stands above it here; a test holds it to that.
+//! A module depends only on modules of the rows above it; a test enforces that.
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | vocabulary | [`key`], [`record`], [`batch`], [`answer`], [`limits`], [`timestamp`] | no files, sockets or clocks |
-//! | formats | [`wire`], [`snapshot`], `feed` | bytes to vocabulary and back; strangers to one another |
+//! | data types | [`key`], [`record`], [`batch`], [`answer`], [`limits`], [`timestamp`] | no files, sockets or clocks |
+//! | formats | [`wire`], [`snapshot`], `feed` | encode and decode the data types; independent of each other |
 //! | index | `index` | tables over a snapshot |
-//! | engine | [`engine`], `compile` | a batch and a view in, answers out; feeds in, snapshot out |
+//! | engine | [`engine`], `compile` | looks up batches in a view; compiles feeds into a snapshot |
 //! | network | `net`, `server`, `client` | the only code with sockets |
-//! | faces | the program `ksn` | uses what is public here and no more |
+//! | program | the program `ksn` | uses only the public API of this crate |
 //!
 //! # Features
 //!
-//! `net` has the client and the server, `feed` the reading of feeds, `cli` (on by default) the program. With none of them
-//! this crate links no tokio.
+//! `net` enables the client and the server, `feed` the feed readers, `cli` (on by default) the program. With none of
+//! them this crate does not link tokio.
 
 pub mod answer;
 pub mod batch;
@@ -39,10 +40,10 @@ pub mod compile;
 pub mod engine;
 #[cfg(feature = "feed")]
 pub mod feed;
+mod in_process;
 mod index;
 pub mod key;
 pub mod limits;
-mod local;
 #[cfg(feature = "net")]
 mod net;
 pub mod record;
@@ -59,7 +60,7 @@ pub use engine::{Index, View};
 pub use key::{Key, WebAddress, refang};
 #[cfg(feature = "net")]
 #[doc(hidden)]
-pub use net::bare;
+pub use net::raw_transport;
 #[cfg(feature = "net")]
 pub use net::{Pin, PinError, TlsError};
 #[cfg(feature = "net")]

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// Building a snapshot allocates a string for every expression, on which system allocators spend more time.
+/// Building a snapshot allocates a string for every expression, which is slower with the system allocators.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

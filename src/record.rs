@@ -1,4 +1,4 @@
-//! Records: what is known about a key, how bad it is, and which record wins when several match.
+//! Records: their types by severity, their IDs, and the precedence of several records that match one key.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +14,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What a record says of its key. The numbers are those of frames and snapshots, in order of severity.
+/// The classification of a key by a record. The numbers are those of frames and snapshots, in order of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum RecordType {
@@ -36,13 +36,13 @@ pub enum RecordType {
     Abuse = 8,
     /// A tracker.
     Tracking = 9,
-    /// Listed for another reason.
+    /// A key that is listed for another reason.
     Other = 10,
-    /// Known to be good.
+    /// A key that is known to be good.
     Trusted = 11,
 }
 
-/// The text names no record type.
+/// The text is not the name of a record type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {}, found {found:?}", RecordType::ALL.map(RecordType::name).join(", "))]
 pub struct RecordTypeError {
@@ -65,12 +65,12 @@ impl RecordType {
         Self::Trusted,
     ];
 
-    /// The type of a number of a frame or snapshot.
+    /// Returns the type with a number of a frame or snapshot.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its name: `malware`, `botnet-cc`, …
+    /// Returns the name: `malware`, `botnet-cc`, …
     pub fn name(self) -> &'static str {
         match self {
             Self::Malware => "malware",
@@ -87,8 +87,8 @@ impl RecordType {
         }
     }
 
-    /// Whether a key with such a record is bad by default: malware, botnet-cc, phishing, bad-certificate and
-    /// malicious-address.
+    /// Returns whether a key with a record of this type is bad by default: malware, botnet-cc, phishing,
+    /// bad-certificate and malicious-address.
     pub fn is_bad(self) -> bool {
         self <= Self::MaliciousAddress
     }
@@ -111,42 +111,42 @@ impl FromStr for RecordType {
     }
 }
 
-/// One record with its indicator, as a feed gives it and a snapshot is built from it.
+/// One record with its indicator, as parsed from a feed and added to a snapshot.
 ///
-/// Its identity is (source, ID): unsigned 64 bits, the feed's own where it has one, else [`derived_id`].
+/// It is identified by source and ID. The ID is that of the feed if it has one, else [`derived_id`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing<'a> {
-    /// What it is listed under.
+pub struct Entry<'a> {
+    /// The indicator that the record applies to.
     pub indicator: Indicator,
-    /// Unique within its source.
+    /// The ID of the record, unique within its source.
     pub id: u64,
-    /// What it says.
+    /// The type of the record.
     pub record_type: RecordType,
-    /// The detection name as the feed writes it; empty when it gives none.
+    /// The detection name as written in the feed; empty if there is none.
     pub name: &'a str,
-    /// Which feed says so.
+    /// The name of the feed.
     pub source: &'a str,
-    /// When it was made or last changed.
+    /// The time at which the record was created or last changed.
     pub timestamp: Option<Timestamp>,
-    /// When it stops counting.
+    /// The time at which the record expires.
     pub expiry: Option<Timestamp>,
-    /// The port that the feed gave with an address.
+    /// The port that the feed lists with an address.
     pub port: Option<u16>,
 }
 
-/// Takes records as they are read. A snapshot under construction is one.
+/// A receiver of entries as they are read, such as a snapshot builder.
 pub trait RecordSink {
-    /// Takes one record from the input of that number, which is used only to say where duplicates came from.
-    fn add(&mut self, input: u32, listing: Listing<'_>);
+    /// Adds one entry from the input with number `input`, which is used only to report where duplicates are.
+    fn add(&mut self, input: u32, entry: Entry<'_>);
 }
 
-/// The ID of a record whose feed gives none: the top bit, and 63 bits of BLAKE3 over source, indicator and name, so
-/// that it is the same in every rebuild and cannot collide with a feed's own small numbers.
+/// Returns the ID of a record whose feed has none: the top bit, and 63 bits of BLAKE3 over source, indicator and name,
+/// so that it is the same in every rebuild and cannot collide with the small numbers of a feed.
 pub fn derived_id(source: &str, indicator: &Indicator, name: &str) -> u64 {
-    // Derived from the context once, not for every record.
+    // Derived from the context once, not for each record.
     static CONTEXT: LazyLock<ContextKey> =
         LazyLock::new(|| hazmat::hash_derive_key_context("ksn 2026-11-22 derived record ID"));
-    // In one piece: short fields are dear to hash one by one.
+    // Concatenated, because hashing many short inputs is slow.
     let mut fields = String::with_capacity(256);
     let mut put = |field: &dyn fmt::Display| {
         let start = fields.len();
@@ -166,18 +166,18 @@ pub fn derived_id(source: &str, indicator: &Indicator, name: &str) -> u64 {
     u64::from_le_bytes(id) | 1 << 63
 }
 
-/// How narrowly a record matches: of two that match the same key, the larger is the more specific.
+/// The specificity of a match: of two records that match the same key, the larger value is more specific.
 ///
-/// All digests are equal. For web addresses the longer host counts, then the longer path, then a query. For IPv4 the
-/// smaller block counts; any web expression is more specific than a block.
+/// All digests are equal. For web addresses the longer host is more specific, then the longer path, then a query. For
+/// IPv4 it is the smaller block; any web expression is more specific than a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity(u64);
 
 impl Specificity {
-    /// Of a digest.
+    /// The specificity of a digest.
     pub const DIGEST: Self = Self(0);
 
-    /// Of a web expression.
+    /// Returns the specificity of a web expression.
     pub fn of_web(scope: Scope, expression: &[u8]) -> Self {
         let (host, rest) = match expression.iter().position(|&b| b == b'/') {
             Some(at) => expression.split_at(at),
@@ -186,45 +186,45 @@ impl Specificity {
         let path = rest.iter().position(|&b| b == b'?').unwrap_or(rest.len());
         let whole_host = matches!(scope, Scope::Exact | Scope::Host);
         let host = (host.len().min(0x3fff) as u64) << 1 | u64::from(whole_host);
-        // An exact path says more than a prefix of the same length.
+        // An exact path is more specific than a prefix of the same length.
         let path_bits = (path.min(0x7fff) as u64) << 1 | u64::from(scope == Scope::Exact);
         let query = (rest.len() - path).min(0xffff) as u64;
         Self(1 << 63 | host << 32 | path_bits << 16 | query)
     }
 
-    /// Of a block of IPv4 addresses.
+    /// Returns the specificity of a block of IPv4 addresses.
     pub fn of_block(block: Ipv4Block) -> Self {
         Self((1 << 32) - block.addresses())
     }
 }
 
-/// What decides between the records that match one key.
+/// The properties that determine the precedence of the records that match one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing<S> {
-    /// What the record says.
+pub struct PrecedenceKey<S> {
+    /// The type of the record.
     pub record_type: RecordType,
-    /// How narrowly it matches.
+    /// The specificity of the match.
     pub specificity: Specificity,
-    /// When it was made; no time is oldest.
+    /// The time at which the record was created or last changed; `None` sorts as oldest.
     pub timestamp: Option<Timestamp>,
-    /// Its source: the name, or what is ordered as names are.
+    /// The source: its name, or a value that is ordered like the names.
     pub source: S,
-    /// Its ID.
+    /// The ID of the record.
     pub id: u64,
 }
 
 /// Sorts the records that match one key by precedence, the winner first.
 ///
-/// A trusted record suppresses a bad one if it is at least as specific; the suppressed come last. Then severity counts,
-/// then specificity, then the newest, then source and ID.
-pub fn sort_by_precedence<M, S: Ord>(matches: &mut [M], standing: impl Fn(&M) -> Standing<S>) {
+/// A trusted record suppresses a bad one if it is at least as specific; suppressed records are last. The other criteria
+/// are, in this order: severity, specificity, the newest timestamp, source and ID.
+pub fn sort_by_precedence<M, S: Ord>(matches: &mut [M], precedence: impl Fn(&M) -> PrecedenceKey<S>) {
     let trust =
-        matches.iter().map(&standing).filter(|s| s.record_type == RecordType::Trusted).map(|s| s.specificity).max();
-    // Source and ID tell any two apart, so the order is one; a stable sort would allocate.
+        matches.iter().map(&precedence).filter(|p| p.record_type == RecordType::Trusted).map(|p| p.specificity).max();
+    // Source and ID are unique, so the order is total; a stable sort would allocate.
     matches.sort_unstable_by_key(|m| {
-        let s = standing(m);
-        let suppressed = s.record_type.is_bad() && trust.is_some_and(|trust| trust >= s.specificity);
-        (suppressed, s.record_type, Reverse(s.specificity), Reverse(s.timestamp), s.source, s.id)
+        let p = precedence(m);
+        let suppressed = p.record_type.is_bad() && trust.is_some_and(|trust| trust >= p.specificity);
+        (suppressed, p.record_type, Reverse(p.specificity), Reverse(p.timestamp), p.source, p.id)
     });
 }
 
@@ -232,8 +232,8 @@ pub fn sort_by_precedence<M, S: Ord>(matches: &mut [M], standing: impl Fn(&M) ->
 mod tests {
     use super::*;
 
-    fn standing(record_type: RecordType, specificity: u64, time: u32, id: u64) -> Standing<u16> {
-        Standing {
+    fn precedence(record_type: RecordType, specificity: u64, time: u32, id: u64) -> PrecedenceKey<u16> {
+        PrecedenceKey {
             record_type,
             specificity: Specificity(specificity),
             timestamp: Timestamp::from_seconds(time),
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    fn winner(mut matches: Vec<Standing<u16>>) -> u64 {
+    fn winner(mut matches: Vec<PrecedenceKey<u16>>) -> u64 {
         sort_by_precedence(&mut matches, |m| *m);
         matches[0].id
     }
@@ -258,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn trust_suppresses_only_what_is_no_more_specific() {
+    fn trusted_records_suppress_only_equally_or_less_specific_ones() {
         use RecordType::*;
-        assert_eq!(winner(vec![standing(Malware, 5, 0, 1), standing(Trusted, 5, 0, 2)]), 2);
-        assert_eq!(winner(vec![standing(Malware, 6, 0, 1), standing(Trusted, 5, 0, 2)]), 1);
+        assert_eq!(winner(vec![precedence(Malware, 5, 0, 1), precedence(Trusted, 5, 0, 2)]), 2);
+        assert_eq!(winner(vec![precedence(Malware, 6, 0, 1), precedence(Trusted, 5, 0, 2)]), 1);
         // Riskware is not bad: it outranks trust by severity.
         assert_eq!(
-            winner(vec![standing(Malware, 5, 0, 1), standing(Trusted, 5, 0, 2), standing(Riskware, 1, 0, 3)]),
+            winner(vec![precedence(Malware, 5, 0, 1), precedence(Trusted, 5, 0, 2), precedence(Riskware, 1, 0, 3)]),
             3
         );
     }
@@ -272,10 +272,10 @@ mod tests {
     #[test]
     fn severity_then_specificity_then_newest_then_id() {
         use RecordType::*;
-        assert_eq!(winner(vec![standing(Phishing, 9, 9, 1), standing(Malware, 1, 1, 2)]), 2);
-        assert_eq!(winner(vec![standing(Malware, 1, 9, 1), standing(Malware, 2, 1, 2)]), 2);
-        assert_eq!(winner(vec![standing(Malware, 1, 0, 1), standing(Malware, 1, 1, 2)]), 2);
-        assert_eq!(winner(vec![standing(Malware, 1, 1, 2), standing(Malware, 1, 1, 1)]), 1);
+        assert_eq!(winner(vec![precedence(Phishing, 9, 9, 1), precedence(Malware, 1, 1, 2)]), 2);
+        assert_eq!(winner(vec![precedence(Malware, 1, 9, 1), precedence(Malware, 2, 1, 2)]), 2);
+        assert_eq!(winner(vec![precedence(Malware, 1, 0, 1), precedence(Malware, 1, 1, 2)]), 2);
+        assert_eq!(winner(vec![precedence(Malware, 1, 1, 2), precedence(Malware, 1, 1, 1)]), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Points in time as records carry them: whole seconds UTC.
+//! Timestamps of records: whole seconds, UTC.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -6,11 +6,11 @@ use jiff::civil::{Date, DateTime};
 
 /// Seconds since 1970-01-01T00:00:00Z, from second 1 up to the year 2106.
 ///
-/// Four bytes, because there is one in every record; zero is left for "no time" in files and frames.
+/// It has four bytes, because every record contains one; in files and frames, zero means that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(NonZeroU32);
 
-/// The text is none of the forms that [`Timestamp`] reads.
+/// The text is not in a form that [`Timestamp`] parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a time such as `2026-11-22 10:00:00` (UTC), `2026-11-22T10:00:00Z`, `2026-11-22` or seconds since 1970, \
@@ -19,7 +19,7 @@ pub struct Timestamp(NonZeroU32);
 pub struct TimestampError;
 
 impl Timestamp {
-    /// From seconds since 1970. `None` for zero, the "no time" of files and frames.
+    /// Creates a timestamp from seconds since 1970. Returns `None` for zero, which means that there is none.
     pub const fn from_seconds(seconds: u32) -> Option<Self> {
         match NonZeroU32::new(seconds) {
             Some(seconds) => Some(Self(seconds)),
@@ -27,24 +27,24 @@ impl Timestamp {
         }
     }
 
-    /// From a count of seconds of any size: `None` outside 1970 to 2106.
+    /// Creates a timestamp from seconds since 1970. Returns `None` outside 1970 to 2106.
     pub fn from_unix(seconds: i64) -> Option<Self> {
         u32::try_from(seconds).ok().and_then(Self::from_seconds)
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     pub fn seconds(self) -> u32 {
         self.0.get()
     }
 
-    /// What files and frames hold for an optional time: its seconds, or zero.
+    /// Returns the value of an optional timestamp in files and frames: its seconds, or zero.
     pub fn to_field(time: Option<Self>) -> u32 {
         time.map_or(0, Self::seconds)
     }
 }
 
-/// Reads `YYYY-MM-DD HH:MM:SS` (UTC, with or without the letters), RFC 3339 with an offset, `YYYY-MM-DD` (midnight),
-/// and bare seconds since 1970.
+/// Parses `YYYY-MM-DD HH:MM:SS` (UTC, with or without the suffix `UTC`), RFC 3339 with an offset, `YYYY-MM-DD`
+/// (midnight), and seconds since 1970.
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
@@ -69,7 +69,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC: `2026-11-22T10:00:00Z`.
+/// Writes RFC 3339 in UTC: `2026-11-22T10:00:00Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instant = jiff::Timestamp::from_second(i64::from(self.seconds())).map_err(|_| fmt::Error)?;
@@ -77,16 +77,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS` and `YYYY-MM-DDTHH:MM:SSZ`, as nearly every feed writes times: tried before any grammar.
+/// Parses `YYYY-MM-DD HH:MM:SS` and `YYYY-MM-DDTHH:MM:SSZ`, the forms of nearly all feeds. Fast path before the general
+/// parsers.
 fn plain_time(text: &[u8]) -> Option<DateTime> {
     let (text, end) = text.split_at_checked(19)?;
     if !matches!((text[10], end), (b' ' | b'T', b"") | (b'T', b"Z")) {
         return None;
     }
-    let is_plain = text.iter().zip(b"0000-00-00 00:00:00").all(|(found, wanted)| match wanted {
+    let is_plain = text.iter().zip(b"0000-00-00 00:00:00").all(|(found, expected)| match expected {
         b'0' => found.is_ascii_digit(),
         b' ' => true,
-        wanted => found == wanted,
+        expected => found == expected,
     });
     let two = |at: usize| (text[at] - b'0') as i8 * 10 + (text[at + 1] - b'0') as i8;
     is_plain.then(|| {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_forms_of_feeds() {
+    fn parses_the_forms_of_feeds() {
         let expected = Timestamp::from_unix(1_795_341_600);
         for text in [
             "2026-11-22 10:00:00",
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn rejects_other_forms() {
         for text in ["", "n/a", "22/11/2026", "0", "1970-01-01 00:00:00", "2106-12-31", "2026-13-01", "99999999999"] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
         }

@@ -12,7 +12,7 @@ use ksn::{
     Index,
     batch::{Column, Detail, Texts},
     key::{Digest, DigestKind, Indicator, Ipv4Block, Scope},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
     wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header, RequestColumn, RequestLimits, RequestView, write_request},
@@ -64,7 +64,7 @@ fn index() -> Index {
         let id = id.into();
         builder.add(
             0,
-            Listing { indicator, id, record_type, name: &name, source: "s", timestamp: None, expiry: None, port: None },
+            Entry { indicator, id, record_type, name: &name, source: "s", timestamp: None, expiry: None, port: None },
         );
     };
     for number in 0..RECORDS {

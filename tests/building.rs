@@ -1,5 +1,5 @@
-//! Prevents that how a snapshot is built shows in it: in which order records were added, on how many threads they were
-//! sorted, in how many parts and pieces they lay. Every byte is that of a snapshot written the plain way.
+//! Prevents the bytes of a snapshot from depending on how it was built: on the order in which records were added, the
+//! number of threads that sorted them, or the number of chunks. Every byte must be that of a naive writer.
 
 #[path = "common/ask.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -35,7 +35,7 @@ fn row_of(indicator: Indicator, n: u32) -> Row {
     }
 }
 
-/// Digests of which many share their first bytes, so that buckets overflow and a table has a tail.
+/// Generates digests of which many share their first bytes, so that buckets overflow and a table has a tail.
 fn digest() -> impl Strategy<Value = Indicator> {
     let kind = select(vec![DigestKind::Md5, DigestKind::Sha1, DigestKind::Sha256, DigestKind::SpkiSha256]);
     (kind, select(vec![0u8, 1, 0x7f, 0x80, 0xff]), 0u8..40).prop_map(|(kind, first, last)| {
@@ -69,7 +69,7 @@ fn on_threads(threads: usize, rows: &[Row]) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn every_byte_is_that_of_the_plain_way(
+    fn every_byte_is_that_of_the_naive_writer(
         rows in prop::collection::vec(row(), 0..150).prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
         threads in 1usize..4,
     ) {
@@ -81,8 +81,8 @@ proptest! {
 }
 
 #[test]
-fn large_sets_are_built_the_same() {
-    // 20,000 digests in one part and 20,000 in all, some of them twice and thrice, and IDs that repeat.
+fn large_snapshots_are_built_the_same() {
+    // 20,000 digests with one first byte and 20,000 with all, some of them two or three times, and repeated IDs.
     let digest = |n: u32| {
         let mut bytes = *blake3::hash(&(n % 37_000).to_le_bytes()).as_bytes();
         if n.is_multiple_of(2) {
@@ -105,7 +105,7 @@ fn large_sets_are_built_the_same() {
 }
 
 #[test]
-fn every_way_out_gives_the_same_bytes() {
+fn every_output_method_writes_the_same_bytes() {
     let rows: Vec<Row> = (0..30_000u32)
         .map(|n| {
             let digest = blake3::hash(&n.to_le_bytes());
@@ -124,11 +124,11 @@ fn every_way_out_gives_the_same_bytes() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named_with_what_to_do() {
+fn a_write_error_names_the_path_and_a_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none/made-up.ksn");
     let error = build(&[]).write(&path).unwrap_err();
     assert!(matches!(error, BuildError::Write { .. }));
     let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()) && text.contains("make its folder first"), "{text}");
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("create its directory first"), "{text}");
 }

@@ -1,7 +1,8 @@
-//! Real feeds that turn out otherwise than known: another format, rows that nobody accounts for, a panic.
+//! Prevents real feeds from being read differently unnoticed: as another format, with rows that have no outcome, or with a
+//! panic.
 //!
-//! The lists are not part of this repository. `KSN_FEEDS=/folder cargo test --release --test feeds -- --nocapture` reads
-//! every file below the folder and prints what became of each group of files; without the variable the test is skipped.
+//! The feeds are not part of this repository. `KSN_FEEDS=/folder cargo test --release --test feeds -- --nocapture` reads
+//! every file below the folder and prints the outcomes of each group of files; without the variable the tests are skipped.
 #![cfg(feature = "feed")]
 
 use std::{
@@ -17,24 +18,24 @@ use std::{
 
 use ksn::{
     feed::{self, FeedError, Format, Guards, Options},
-    record::{Listing, RecordSink},
+    record::{Entry, RecordSink},
 };
 
-/// What is expected of a file.
+/// The expected outcome of reading a file.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    /// It is read as this and gives records.
+    /// Read as this format, with records.
     Read(Format),
-    /// It is read as this and gives none, because it holds nothing, or nothing that may become a record.
+    /// Read as this format, without records: it holds nothing, or nothing that may become a record.
     Empty(Format),
-    /// It is refused, ambiguous or not recognised, and the message has these words.
+    /// Refused, ambiguous or not detected, with a message that contains these words.
     Refused(&'static str),
 }
 
 use Expected::{Empty, Read, Refused};
 
-/// What is expected of the files whose path below the folder, without `.zst`, matches a pattern (`*` stands for any text).
-/// The first that matches counts. Lists of one family stand together.
+/// The expected outcomes of files by their path below the folder, without `.zst`: a pattern in which `*` matches any text.
+/// The first match applies. Formats of one family are grouped.
 const EXPECTED: &[(&str, Expected)] = &[
     // CSV.
     ("hashes/malwarebazaar/*.csv", Read(Format::MalwareBazaar)),
@@ -60,7 +61,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("hashes/clamav/*", Read(Format::ClamAv)),
     ("ipv4/spamhaus/asn_drop.json", Refused("autonomous systems")),
     ("stix-misp/eset/dnsbirthday/*", Refused("a JSON document without")),
-    // Some events are published with every attribute set not to be used for detection.
+    // Some events are published with every attribute marked as not for detection.
     ("stix-misp/eset/badiis/*", Empty(Format::MispEvent)),
     ("stix-misp/eset/oceanlotus/*", Empty(Format::MispEvent)),
     ("stix-misp/eset/sednit/*", Empty(Format::MispEvent)),
@@ -69,7 +70,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("stix-misp/eset/winnti_group/*", Empty(Format::MispEvent)),
     ("stix-misp/eset/xdspy/*", Empty(Format::MispEvent)),
     ("stix-misp/eset/*", Read(Format::MispEvent)),
-    // Examples of everything but indicators, and of addresses that are private ones.
+    // Examples of objects other than indicators, and of private addresses.
     ("stix-misp/oasis/examples/threat-reports/*", Read(Format::Stix)),
     ("stix-misp/oasis/examples/indicators-for-C2-with-COA.json", Read(Format::Stix)),
     ("stix-misp/oasis/examples/*", Empty(Format::Stix)),
@@ -133,7 +134,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("urls/urlhaus-filter/*", Read(Format::Adblock)),
 ];
 
-/// The least records of a group's files that were read as one format: what is lost by a change shows.
+/// The minimum number of records of a group and format, so that a change that loses records fails.
 const RECORDS_MIN: &[(&str, Format, u64)] = &[
     ("certs/sslbl", Format::Sslbl, 5500),
     ("certs/stalkerware", Format::Csv, 5800),
@@ -182,7 +183,7 @@ fn expected(path: &str) -> Option<Expected> {
     EXPECTED.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, expected)| *expected)
 }
 
-/// Whether a pattern with `*` matches the whole text.
+/// Returns whether a pattern with `*` matches the whole text.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -192,27 +193,27 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Counts what it is given, and keeps it as text if asked to.
+/// A sink that counts entries and, if `entries` is set, keeps them as text.
 #[derive(Default)]
 struct Counter {
     records: u64,
     named: u64,
-    listings: Option<Vec<String>>,
+    entries: Option<Vec<String>>,
 }
 
 impl RecordSink for Counter {
-    fn add(&mut self, _input: u32, listing: Listing<'_>) {
-        let indicator = listing.indicator.to_string();
+    fn add(&mut self, _input: u32, entry: Entry<'_>) {
+        let indicator = entry.indicator.to_string();
         assert!(!indicator.is_empty());
         self.records += 1;
-        self.named += u64::from(!listing.name.is_empty());
-        if let Some(listings) = &mut self.listings {
-            listings.push(format!("{indicator} {} {:?}", listing.record_type, listing.name));
+        self.named += u64::from(!entry.name.is_empty());
+        if let Some(entries) = &mut self.entries {
+            entries.push(format!("{indicator} {} {:?}", entry.record_type, entry.name));
         }
     }
 }
 
-/// Sums of the files of one group that turned out the same way.
+/// Sums over the files of one group with the same outcome.
 #[derive(Default)]
 struct Sums {
     files: u64,
@@ -224,25 +225,25 @@ struct Sums {
     rejected: u64,
 }
 
-/// What became of the files.
+/// The outcomes of all files.
 #[derive(Default)]
-struct Walk {
+struct Outcomes {
     table: BTreeMap<(String, String), Sums>,
     wrong: Vec<String>,
 }
 
-impl Walk {
-    fn take(&mut self, path: &str, group: &str, outcome: &Result<feed::Report, FeedError>, counter: &Counter) {
+impl Outcomes {
+    fn add_file(&mut self, path: &str, group: &str, outcome: &Result<feed::Report, FeedError>, counter: &Counter) {
         if let Err(why) = check(path, outcome, counter) {
             self.wrong.push(format!("{path}: {why}"));
         }
         let outcome_text = match outcome {
             Ok(report) => report.format.name().to_owned(),
             Err(FeedError::Refused(refusal)) => format!("refused: {}", refusal.what),
-            Err(FeedError::Unrecognised { .. }) => "not recognised".into(),
+            Err(FeedError::UnknownFormat { .. }) => "not detected".into(),
             Err(e) => format!("{e}"),
         };
-        if let Some(listings) = &counter.listings {
+        if let Some(entries) = &counter.entries {
             println!("{path}: {outcome_text}: {} records", counter.records);
             for ((kind, reason), times) in outcome.iter().flat_map(|report| &report.reasons) {
                 println!("    {times} {kind:?}: {reason}");
@@ -250,8 +251,8 @@ impl Walk {
             for refusal in outcome.iter().flat_map(|report| &report.refusals) {
                 println!("    line {}: {:?} {}: {:?}", refusal.line, refusal.outcome, refusal.reason, refusal.excerpt);
             }
-            for listing in listings.iter().step_by(listings.len() / 20 + 1) {
-                println!("    + {listing}");
+            for entry in entries.iter().step_by(entries.len() / 20 + 1) {
+                println!("    + {entry}");
             }
         }
         let group = group.split('/').take(2).collect::<Vec<_>>().join("/");
@@ -269,7 +270,7 @@ impl Walk {
 }
 
 #[test]
-fn real_feeds_are_read_as_known() {
+fn real_feeds_are_read_as_expected() {
     let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
         eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
         return;
@@ -279,7 +280,7 @@ fn real_feeds_are_read_as_known() {
     files.sort();
     assert!(!files.is_empty(), "{} has no files", folder.display());
     let each = env::var_os("KSN_FEEDS_EACH").is_some();
-    let walk = Mutex::new(Walk::default());
+    let outcomes = Mutex::new(Outcomes::default());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -287,32 +288,32 @@ fn real_feeds_are_read_as_known() {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let path = file.strip_prefix(&folder).unwrap_or(file).to_string_lossy().into_owned();
                     let path = path.strip_suffix(".zst").unwrap_or(&path);
-                    // What stands at the top describes the lists.
+                    // Files at the top level describe the lists.
                     let Some((group, _)) = path.rsplit_once('/') else { continue };
-                    let mut counter = Counter { listings: each.then(Vec::new), ..Counter::default() };
+                    let mut counter = Counter { entries: each.then(Vec::new), ..Counter::default() };
                     let outcome = read(file, &Guards::default(), &mut counter);
-                    walk.lock().unwrap().take(path, group, &outcome, &counter);
+                    outcomes.lock().unwrap().add_file(path, group, &outcome, &counter);
                 }
             });
         }
     });
-    let Walk { table, mut wrong } = walk.into_inner().unwrap();
+    let Outcomes { table, mut wrong } = outcomes.into_inner().unwrap();
     print(&table);
     for &(group, format, records_min) in RECORDS_MIN {
         let records = table.get(&(group.into(), format.name().into())).map_or(0, |sums| sums.records);
         if records < records_min {
-            wrong.push(format!("{group}: {records} records as {format}, expected {records_min} at least"));
+            wrong.push(format!("{group}: {records} records as {format}, expected at least {records_min}"));
         }
     }
     assert!(wrong.is_empty(), "{} of {} files:\n{}", wrong.len(), files.len(), wrong.join("\n"));
 }
 
-/// The digests of a list's records, and everything else it lists, as text.
+/// Returns the digests of a list, and its other indicators, as text.
 fn listed(file: &Path) -> (Vec<String>, Vec<String>) {
-    let mut counter = Counter { listings: Some(Vec::new()), ..Counter::default() };
+    let mut counter = Counter { entries: Some(Vec::new()), ..Counter::default() };
     read(file, &Guards::default(), &mut counter).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let indicators = counter.listings.unwrap_or_default().into_iter();
-    let indicators = indicators.map(|listing| listing.split(' ').next().unwrap_or_default().to_owned());
+    let indicators = counter.entries.unwrap_or_default().into_iter();
+    let indicators = indicators.map(|entry| entry.split(' ').next().unwrap_or_default().to_owned());
     indicators.partition(|text| ["md5:", "sha1:", "sha256:"].iter().any(|kind| text.starts_with(kind)))
 }
 
@@ -326,15 +327,15 @@ fn text_of(file: &Path) -> String {
     String::from_utf8_lossy(&bytes).to_lowercase()
 }
 
-/// Digests as they stand in a text, in lower case.
+/// Returns the digests in a text in lower case.
 fn digests_in(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| matches!(word.len(), 32 | 40 | 64) && word.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Digests in comments, of other things than files, and of the values of attributes are no records.
+/// Prevents records of digests in comments, of other things than files, and of the values of attributes.
 #[test]
-fn digests_of_something_else_are_no_records() {
+fn only_digests_of_files_become_records() {
     let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
         eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
         return;
@@ -350,10 +351,10 @@ fn digests_of_something_else_are_no_records() {
         in_comments +=
             text.lines().filter_map(|line| line.split_once('#')).flat_map(|(_, why)| digests_in(why)).count();
         for digest in listed(file).0 {
-            assert!(keys.contains(&*hex(&digest)), "{digest} of {} stands in comments only", file.display());
+            assert!(keys.contains(&*hex(&digest)), "{digest} of {} is in comments only", file.display());
         }
     }
-    assert!(in_comments > 100, "only {in_comments} digests stand in comments");
+    assert!(in_comments > 100, "only {in_comments} digests are in comments");
 
     let mut files = Vec::new();
     list(&folder.join("hashes/malwarebazaar"), &mut files);
@@ -372,7 +373,7 @@ fn digests_of_something_else_are_no_records() {
         }
     }
 
-    // MISP: the MD5s of hashes.csv are of values; attributes of other types only look like digests.
+    // MISP: the MD5s of hashes.csv are those of attribute values; attributes of other types only look like digests.
     let mut files = Vec::new();
     list(&folder.join("stix-misp"), &mut files);
     let (hashes, events): (Vec<_>, Vec<_>) =
@@ -382,7 +383,7 @@ fn digests_of_something_else_are_no_records() {
     assert!(of_values.len() > 1000);
     let mut others = 0;
     for file in events.iter().filter(|file| text_path(file).ends_with(".json")) {
-        let mut counter = Counter { listings: Some(Vec::new()), ..Counter::default() };
+        let mut counter = Counter { entries: Some(Vec::new()), ..Counter::default() };
         if !read(file, &Guards::default(), &mut counter).is_ok_and(|report| report.format == Format::MispEvent) {
             continue;
         }
@@ -398,7 +399,7 @@ fn digests_of_something_else_are_no_records() {
         for digest in listed(file).0 {
             let hex = hex(&digest);
             assert!(files_hashes.contains(&hex) || !odd.contains(&hex), "{digest} of {}", file.display());
-            assert!(!of_values.contains(&*hex), "{digest} of {} is of a value", file.display());
+            assert!(!of_values.contains(&*hex), "{digest} of {} is the digest of an attribute value", file.display());
         }
     }
     println!("{others} digests of other things in events");
@@ -420,9 +421,9 @@ fn text_path(file: &Path) -> String {
     path.strip_suffix(".zst").unwrap_or(&path).to_owned()
 }
 
-/// Sites that articles mention in passing are not listed, nor are files.
+/// Prevents records of sites that articles mention, and of file names.
 #[test]
-fn sites_in_notes_are_no_records() {
+fn sites_in_notes_do_not_become_records() {
     let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
         eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
         return;
@@ -447,12 +448,12 @@ fn sites_in_notes_are_no_records() {
     let file_endings = [".exe", ".dll", ".doc", ".docx", ".zip", ".txt", ".php", ".js", ".apk", ".bin", ".cab", ".pdf"];
     let mut wrong = Vec::new();
     for file in files.iter().filter(|file| !text_path(file).ends_with(".csv")) {
-        let mut counter = Counter { listings: Some(Vec::new()), ..Counter::default() };
+        let mut counter = Counter { entries: Some(Vec::new()), ..Counter::default() };
         if read(file, &Guards::default(), &mut counter).is_err() {
             continue;
         }
-        for listing in counter.listings.unwrap_or_default() {
-            let indicator = listing.split(' ').next().unwrap_or_default();
+        for entry in counter.entries.unwrap_or_default() {
+            let indicator = entry.split(' ').next().unwrap_or_default();
             let Some(name) = indicator.strip_prefix("domain:") else { continue };
             let is_good = good
                 .iter()
@@ -466,7 +467,7 @@ fn sites_in_notes_are_no_records() {
 }
 
 #[test]
-fn real_warninglists_guard() {
+fn real_warninglists_withhold_records() {
     let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
         eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
         return;
@@ -512,7 +513,7 @@ fn check(path: &str, outcome: &Result<feed::Report, FeedError>, counter: &Counte
         Err(e) => e.to_string(),
     };
     match (expected(path), outcome) {
-        (None, _) => Err(format!("nothing is expected of it; found: {found}")),
+        (None, _) => Err(format!("no expectation is listed in EXPECTED; found: {found}")),
         (Some(Read(format)), Ok(report)) if report.format == format && report.records > 0 => Ok(()),
         (Some(Empty(format)), Ok(report)) if report.format == format && report.records == 0 => Ok(()),
         (Some(Refused(words)), Err(_)) if found.contains(words) => Ok(()),

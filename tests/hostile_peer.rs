@@ -1,5 +1,5 @@
-//! Prevents one peer from harming another: garbage, half frames, floods and silence cost the peer that sends them its
-//! stream or connection, and the others nothing.
+//! Prevents one peer from affecting another: garbage, partial frames, floods and silence cost the peer that sends them its
+//! stream or connection, and other peers nothing.
 #![cfg(feature = "net")]
 
 mod common;
@@ -19,7 +19,7 @@ use ksn::{
 };
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 
-/// Two MD5 digests, the second of them listed.
+/// Encodes a request for two MD5 digests, the second of which is listed.
 fn request() -> Vec<u8> {
     let mut bytes = vec![0; 16];
     let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
@@ -44,10 +44,10 @@ async fn read_frame(recv: &mut RecvStream) -> (Header, Vec<u8>) {
     (header, body)
 }
 
-/// Opens a stream, sends bytes, and finishes.
+/// Opens a stream, sends bytes, and finishes it.
 async fn send(connection: &Connection, bytes: &[u8]) -> RecvStream {
     let (mut send, recv) = bounded(connection.open_bi()).await.unwrap();
-    // A server that has heard enough stops the stream; what it said is read next.
+    // The server may stop the stream early; its reply is read next.
     let _ = bounded(send.write_all(bytes)).await;
     let _ = send.finish();
     recv
@@ -74,8 +74,8 @@ fn closed_with(error: ConnectionError) -> Option<ErrorCode> {
     }
 }
 
-/// Asks until told to stop, and checks every answer.
-async fn ask_steadily(client: Client, stop: tokio::sync::watch::Receiver<bool>) -> u32 {
+/// Sends lookups until `stop` is set, and checks every answer. Returns their number.
+async fn lookup_repeatedly(client: Client, stop: tokio::sync::watch::Receiver<bool>) -> u32 {
     let keys: Vec<Key> = (0..1_000).map(|number| sha256(number).into()).collect();
     let mut rounds = 0;
     while !*stop.borrow() {
@@ -89,10 +89,10 @@ async fn ask_steadily(client: Client, stop: tokio::sync::watch::Receiver<bool>) 
 }
 
 #[tokio::test]
-async fn a_good_client_is_answered_beside_hostile_ones() {
+async fn a_well_behaved_client_is_answered_beside_hostile_ones() {
     let server = Running::start(|config| config.limits.deadline_ms = 1_000).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let good = tokio::spawn(ask_steadily(bounded(server.client()).await, stopped));
+    let good = tokio::spawn(lookup_repeatedly(bounded(server.client()).await, stopped));
 
     let raw = server.raw().await;
     let _control = hello(&raw).await;
@@ -105,18 +105,18 @@ async fn a_good_client_is_answered_beside_hostile_ones() {
         (Hello::new("again", "1", "test").to_frame(), ErrorCode::UnexpectedFrame),
         (request()[..40].to_vec(), ErrorCode::Malformed),
         ([request(), vec![0]].concat(), ErrorCode::Malformed),
-        (huge(), ErrorCode::TooLong),
+        (oversized(), ErrorCode::TooLong),
     ] {
         assert_eq!(error_code(&mut send(&raw, &bytes).await).await, code);
     }
     // Half a frame and then silence: the deadline ends it.
-    let (mut half, mut told) = bounded(raw.open_bi()).await.unwrap();
+    let (mut half, mut reply) = bounded(raw.open_bi()).await.unwrap();
     half.write_all(&request()[..60]).await.unwrap();
-    assert_eq!(error_code(&mut told).await, ErrorCode::Deadline);
-    // The stream fails alone: its connection still answers.
+    assert_eq!(error_code(&mut reply).await, ErrorCode::Deadline);
+    // Only the stream fails: its connection still answers.
     assert_answered(&mut send(&raw, &request()).await).await;
 
-    // A flood of streams that nobody ever finishes.
+    // A flood of streams that are never finished.
     let flood = server.raw().await;
     let _control = hello(&flood).await;
     let mut held = Vec::new();
@@ -133,19 +133,19 @@ async fn a_good_client_is_answered_beside_hostile_ones() {
     server.stop().await;
 }
 
-/// A header that promises more than is allowed.
-fn huge() -> Vec<u8> {
+/// Returns a request whose header states more bytes than are allowed.
+fn oversized() -> Vec<u8> {
     let mut frame = request();
     frame[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
     frame
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_take_its_answer_is_cut() {
+async fn a_stream_whose_answer_is_not_read_is_reset() {
     let server = Running::start(|config| config.limits.deadline_ms = 500).await;
     let raw = server.raw().await;
     let _control = hello(&raw).await;
-    // 2.4 MB of hits, which is more than the window of a stream that nobody reads.
+    // 2.4 MB of hits, which is more than the flow control window of a stream that is not read.
     let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
     let bytes = known.bytes().repeat(60_000);
     let frame = write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }]);
@@ -157,7 +157,7 @@ async fn a_peer_that_does_not_take_its_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn what_passes_a_limit_is_told_by_number() {
+async fn exceeded_limits_are_reported_by_error_code() {
     let server = Running::start(|config| {
         config.limits.keys = 10;
         config.limits.request_bytes = 1_000;
@@ -196,7 +196,7 @@ async fn a_column_of_an_unknown_kind_is_unsupported_and_the_rest_is_answered() {
     let answer = AnswerView::parse(&header, &body).unwrap();
     assert_eq!(answer.answered().collect::<Vec<_>>(), [2, 1]);
     assert_eq!(
-        (answer.exceptions().len(), answer.exceptions()[0].row(), answer.exceptions()[0].column()),
+        (answer.unanswered().len(), answer.unanswered()[0].row(), answer.unanswered()[0].column()),
         (1, None, 0)
     );
     assert_eq!(answer.hits()[0].position().column, 1);
@@ -219,7 +219,7 @@ async fn a_few_early_batches_wait_and_the_rest_are_refused() {
     for _ in 0..EARLY_BATCHES_MAX {
         waiting.push(send(&raw, &request()).await);
     }
-    // Streams are taken up in order, so the first of these that is judged finds the places taken.
+    // Streams are accepted in order, so that this one exceeds the limit.
     let mut beyond = send(&raw, &request()).await;
     assert_eq!(error_code(&mut beyond).await, ErrorCode::HelloMissing);
     let _control = hello(&raw).await;
@@ -230,7 +230,7 @@ async fn a_few_early_batches_wait_and_the_rest_are_refused() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_not_spoken_is_refused_with_words() {
+async fn an_unsupported_version_is_refused_with_a_message() {
     let server = Running::start(|_| {}).await;
     let raw = server.raw().await;
     let hello = Hello { version_min: 2, version_max: 9, ..Hello::new("raw", "1", "test") };
@@ -240,10 +240,10 @@ async fn a_version_that_is_not_spoken_is_refused_with_words() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_of_an_address_are_refused() {
+async fn connections_beyond_the_limit_per_address_are_refused() {
     let server = Running::start(|config| {
         config.connections_per_address = 1;
-        // Everyone proves their address first.
+        // Every client must validate its address first.
         config.retry_above_connections = 0;
     })
     .await;
@@ -256,7 +256,7 @@ async fn connections_beyond_the_limit_of_an_address_are_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_on_its_way_is_answered_through_a_shutdown() {
+async fn a_batch_in_flight_is_answered_during_a_shutdown() {
     let mut server = Running::start(|_| {}).await;
     let raw = server.raw().await;
     let (_send, mut notices) = hello(&raw).await;
@@ -266,7 +266,7 @@ async fn a_batch_on_its_way_is_answered_through_a_shutdown() {
     server.begin_stop();
     let (header, body) = read_frame(&mut notices).await;
     assert_eq!(Notice::parse(&header, &body), Ok(Notice::GoingAway { grace_ms: 5_000 }));
-    // The rest comes well after the server would have left an idle connection.
+    // The rest is sent well after the server would have closed an idle connection.
     tokio::time::sleep(Duration::from_millis(300)).await;
     half.write_all(&frame[60..]).await.unwrap();
     half.finish().unwrap();
@@ -276,7 +276,7 @@ async fn a_batch_on_its_way_is_answered_through_a_shutdown() {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_longer_than_its_grace() {
+async fn a_shutdown_waits_no_longer_than_its_grace_period() {
     let mut server = Running::start(|config| config.grace = Duration::from_millis(300)).await;
     let raw = server.raw().await;
     let _control = hello(&raw).await;

@@ -14,13 +14,14 @@ const LAYERS: [&[&str]; 6] = [
     &["key", "record", "batch", "limits", "timestamp", "answer"],
     &["wire", "snapshot", "feed"],
     &["index"],
-    &["engine", "compile", "local"],
+    &["engine", "compile", "in_process"],
     &["net", "server", "client"],
     &["cli"],
 ];
 
 /// Who may use a module of the same layer. The vocabulary has one order of its own, which needs no law.
-const MAY_USE: [(&str, &str); 4] = [("server", "net"), ("client", "net"), ("compile", "engine"), ("local", "engine")];
+const MAY_USE: [(&str, &str); 4] =
+    [("server", "net"), ("client", "net"), ("compile", "engine"), ("in_process", "engine")];
 
 /// What feeds are compiled into is all that these two share.
 const NEVER: [(&str, &str); 1] = [("index", "wire")];
@@ -29,7 +30,7 @@ const NEVER: [(&str, &str); 1] = [("index", "wire")];
 const UNSAFE_FILES: [&str; 5] = [
     "src/index/kernel.rs",
     "src/index/prefetch.rs",
-    "src/net/steer.rs",
+    "src/net/reuseport.rs",
     "src/snapshot/name_table.rs",
     "src/snapshot/open.rs",
 ];

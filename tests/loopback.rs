@@ -1,4 +1,4 @@
-//! Prevents a client that gets answers for the wrong keys, trusts the wrong server, or waits for ever.
+//! Prevents a client from returning the answers of other keys, trusting the wrong server, or waiting forever.
 #![cfg(feature = "net")]
 
 mod common;
@@ -21,7 +21,7 @@ fn numbered(count: u32) -> Vec<Key> {
     (0..count).map(|number| sha256(number).into()).collect()
 }
 
-/// Of every number, whether it is listed.
+/// Asserts that the listed numbers, and no others, are known.
 fn assert_numbered(answers: &[ksn::Answer]) {
     for (number, answer) in (0..).zip(answers) {
         let listed = number < 1_000 && number % 10 == 0;
@@ -72,10 +72,10 @@ async fn a_mixed_batch_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_keys_go_in_several_batches() {
+async fn a_hundred_thousand_keys_are_sent_in_several_batches() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
-    // From a task of its own: the future can be sent between threads.
+    // From a separate task: the future must be `Send`.
     let answers = tokio::spawn(async move { bounded(client.lookup(&numbered(100_000))).await });
     let answers = answers.await.unwrap().unwrap();
     assert_eq!(answers.len(), 100_000);
@@ -84,7 +84,7 @@ async fn a_hundred_thousand_keys_go_in_several_batches() {
 }
 
 #[tokio::test]
-async fn what_a_truncated_answer_left_out_is_asked_again() {
+async fn keys_missing_from_a_truncated_answer_are_requested_again() {
     let server = Running::start(|config| config.limits.answer_bytes = 1_000).await;
     let client = bounded(server.client()).await;
     let mut keys = numbered(1_000);
@@ -96,7 +96,7 @@ async fn what_a_truncated_answer_left_out_is_asked_again() {
 }
 
 #[tokio::test]
-async fn the_limits_of_a_small_server_are_kept() {
+async fn a_client_respects_the_limits_of_its_server() {
     let limits =
         ServerLimits { keys: 100, cost: 150, columns: 1, request_bytes: 2_000, streams: 2, ..Default::default() };
     let server = Running::start(|config| config.limits = limits).await;
@@ -110,7 +110,7 @@ async fn the_limits_of_a_small_server_are_kept() {
 }
 
 #[tokio::test]
-async fn another_certificate_than_the_pinned_is_refused() {
+async fn a_certificate_other_than_the_pinned_one_is_refused() {
     let (server, other) = (Running::start(|_| {}).await, Running::start(|_| {}).await);
     let config = ClientConfig { trust: Trust::Pin(other.pin), ..server.client_config() };
     let error = bounded(Client::connect(config)).await.unwrap_err();
@@ -122,7 +122,7 @@ async fn another_certificate_than_the_pinned_is_refused() {
 }
 
 #[tokio::test]
-async fn only_the_right_authority_and_name_are_trusted() {
+async fn only_the_configured_authority_and_server_name_are_trusted() {
     let (server, other) = (Running::start(|_| {}).await, Running::start(|_| {}).await);
     let trust = |of: &Running, name: &str| Trust::Authorities {
         file: of.state.path().join("server.crt"),
@@ -137,7 +137,7 @@ async fn only_the_right_authority_and_name_are_trusted() {
 }
 
 #[tokio::test]
-async fn something_else_on_the_port_is_told_apart() {
+async fn another_protocol_on_the_port_is_reported_as_such() {
     let (endpoint, pin) = raw_server(b"other/1");
     let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
     let serve = async {
@@ -155,7 +155,7 @@ async fn something_else_on_the_port_is_told_apart() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_timeout_that_says_where() {
+async fn a_silent_address_is_a_timeout_and_a_missing_port_is_an_error() {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let (endpoint, pin) = raw_server(wire::ALPN);
     drop(endpoint);
@@ -181,11 +181,11 @@ fn welcome(dataset: &str) -> Welcome {
     }
 }
 
-/// A server that welcomes and then never answers.
+/// Runs a server that sends a welcome and then never answers.
 async fn silent(endpoint: quinn::Endpoint) {
     let connection = endpoint.accept().await.unwrap().await.unwrap();
     let (mut send, _recv) = connection.accept_bi().await.unwrap();
-    // In one packet: what follows a frame on the control stream is left for the next.
+    // In one packet: the client must keep the bytes after a frame of the control stream for the next frame.
     let notices = [Notice::NewGeneration(5), Notice::Unknown(99), Notice::NewGeneration(6)].map(Notice::to_frame);
     send.write_all(&[welcome("silent").to_frame(), notices.concat()].concat()).await.unwrap();
     connection.closed().await;
@@ -207,27 +207,27 @@ async fn a_server_that_never_answers_is_a_timeout() {
     bounded(server).await.unwrap();
 }
 
-/// Welcomes, leaves with the first batch after a while, and never answers again.
-async fn leaves_a_batch(endpoint: quinn::Endpoint, after: Duration) {
+/// Runs a server that sends a welcome, closes the connection `after` the first batch, and never answers again.
+async fn close_during_a_batch(endpoint: quinn::Endpoint, after: Duration) {
     let connection = endpoint.accept().await.unwrap().await.unwrap();
     let (mut send, _recv) = connection.accept_bi().await.unwrap();
     send.write_all(&welcome("leaving").to_frame()).await.unwrap();
     let _batch = connection.accept_bi().await.unwrap();
     time::sleep(after).await;
     connection.close(0u32.into(), b"");
-    // Kept for as long as the test lasts, so that whoever connects gets no answer at all.
+    // Kept until the end of the test, so that a new connection gets no answer.
     let _unanswered = endpoint.accept().await;
     std::future::pending::<()>().await;
 }
 
-/// The time of a lookup that begins in a shared batch and goes on over another connection.
+/// Prevents a lookup from restarting its timeout when it begins in a coalesced batch and is retried on another connection.
 #[tokio::test]
-async fn a_lookup_that_is_asked_again_keeps_to_its_timeout() {
+async fn a_retried_lookup_keeps_its_timeout() {
     let (endpoint, pin) = raw_server(wire::ALPN);
     let mut config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
     config.connect_timeout = Duration::from_secs(60);
     let timeout = Duration::from_secs(1);
-    let server = tokio::spawn(leaves_a_batch(endpoint, timeout * 3 / 4));
+    let server = tokio::spawn(close_during_a_batch(endpoint, timeout * 3 / 4));
     let client = bounded(Client::connect(config)).await.unwrap();
     let options = LookupOptions { timeout: Some(timeout), ..LookupOptions::default() };
     let started = Instant::now();
@@ -239,12 +239,12 @@ async fn a_lookup_that_is_asked_again_keeps_to_its_timeout() {
 }
 
 #[tokio::test]
-async fn a_closed_client_has_told_its_server() {
+async fn closing_a_client_closes_its_connection() {
     let (endpoint, pin) = raw_server(wire::ALPN);
     let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
     let server = tokio::spawn(silent(endpoint));
     let client = bounded(Client::connect(config)).await.unwrap();
-    // Another handle keeps the connection; the last one closes it, for both.
+    // Another handle keeps the connection open; closing the last one completes both calls.
     let other = client.clone();
     let closing = tokio::spawn(client.close());
     time::sleep(Duration::from_millis(50)).await;
@@ -255,13 +255,13 @@ async fn a_closed_client_has_told_its_server() {
 }
 
 #[tokio::test]
-async fn a_client_whose_server_is_gone_closes_at_once() {
+async fn a_client_of_a_stopped_server_closes_immediately() {
     let server = Running::start(|_| {}).await;
     let mut config = server.client_config();
     config.connect_timeout = Duration::from_secs(60);
     let client = bounded(Client::connect(config)).await.unwrap();
     server.stop().await;
-    // It tries to connect again, and will for long.
+    // The client keeps reconnecting, for up to 60 seconds.
     let options = LookupOptions { timeout: Some(Duration::from_millis(200)), ..LookupOptions::default() };
     bounded(client.lookup_with(&numbered(1), &options)).await.unwrap_err();
     let started = Instant::now();
@@ -270,7 +270,7 @@ async fn a_client_whose_server_is_gone_closes_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_left_is_an_error_and_one_that_returns_is_found() {
+async fn a_stopped_server_is_an_error_and_a_restarted_one_answers() {
     let server = Running::start(|_| {}).await;
     let (address, state) = (server.address, server.state.path().to_owned());
     let mut config = server.client_config();
@@ -297,7 +297,7 @@ async fn a_server_that_left_is_an_error_and_one_that_returns_is_found() {
 }
 
 #[tokio::test]
-async fn a_dropped_lookup_harms_no_other() {
+async fn a_dropped_lookup_does_not_affect_others() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
     let keys = numbered(50_000);
@@ -312,7 +312,7 @@ async fn a_dropped_lookup_harms_no_other() {
 }
 
 #[tokio::test]
-async fn a_new_generation_is_noticed_and_answers() {
+async fn a_new_generation_is_announced_and_answers() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
     server.index.replace(snapshot(2));
@@ -327,11 +327,11 @@ async fn a_new_generation_is_noticed_and_answers() {
 }
 
 #[test]
-fn a_program_without_a_runtime_asks_from_many_threads() {
+fn a_blocking_client_serves_many_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(Running::start(|_| {}));
     let config = server.client_config();
-    let asking = std::thread::spawn(move || {
+    let lookups = std::thread::spawn(move || {
         let client = Arc::new(Client::spawn(config).unwrap());
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -342,13 +342,13 @@ fn a_program_without_a_runtime_asks_from_many_threads() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     runtime.block_on(async {
-        let asked = tokio::task::spawn_blocking(move || asking.join().unwrap());
-        bounded(asked).await.unwrap();
+        let joined = tokio::task::spawn_blocking(move || lookups.join().unwrap());
+        bounded(joined).await.unwrap();
         server.stop().await;
     });
 }
 
-/// Connections of several clients are served on several cores, and all of them hear of the end.
+/// Prevents connections on other cores than the first from not being served, or not being closed by a shutdown.
 #[tokio::test]
 async fn several_cores_serve_one_port() {
     let server = Running::start(|config| config.cores = 3).await;
@@ -361,14 +361,14 @@ async fn several_cores_serve_one_port() {
         assert_numbered(&answers);
     }
     let last = clients.pop().unwrap();
-    let asking = tokio::spawn(async move { while last.lookup(&[key(MD5_KNOWN)]).await.is_ok() {} });
+    let lookups = tokio::spawn(async move { while last.lookup(&[key(MD5_KNOWN)]).await.is_ok() {} });
     server.stop().await;
-    bounded(asking).await.unwrap();
+    bounded(lookups).await.unwrap();
 }
 
-/// A server that was bound and never run leaves no thread and no port behind.
+/// Prevents a server that was bound but never run from leaking its threads and its port.
 #[tokio::test]
-async fn a_server_that_is_never_run_goes_away() {
+async fn a_dropped_server_releases_its_port() {
     let state = tempfile::tempdir().unwrap();
     let certificate = ksn::Certificate::SelfSigned { state: state.path().into() };
     let mut config = ksn::ServerConfig::new("127.0.0.1:0".parse().unwrap(), certificate);

@@ -1,8 +1,9 @@
-//! Prevents wrong answers: every answer of the engine is that of a naive twin which scans all records.
+//! Prevents wrong answers: every answer of the engine must equal that of a naive reference, which scans all records.
 //!
-//! Keys and records are made of small alphabets, so that what is rare in the field happens in every case: one key listed
-//! by several sources, nested blocks, parent domains, trust against malware, expired records, equal IDs under different
-//! indicators, and digests that crowd into one bucket, overflow into the next and fill the tail of their table.
+//! Keys and records are generated from small alphabets, so that situations that are rare in production occur in every
+//! case: one key listed by several sources, nested blocks, parent domains, trust against malware, expired records, equal
+//! IDs under different indicators, and digests that share one bucket, overflow into the next and fill the tail of their
+//! table.
 
 #[path = "common/ask.rs"]
 mod ask;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ksn::{
     Key, WebAddress,
-    batch::{Detail, Exception},
+    batch::{Detail, Unanswered},
     engine::{Index, View},
     key::{Digest, DigestKind, Indicator, Ipv4Block, KeyKind, PrefixWidth, Scope},
     record::{RecordType, derived_id},
@@ -32,14 +33,14 @@ use self::{
     naive::{Answer, Naive, Row},
 };
 
-// -- What cases are made of ------------------------------------------------------------------------------------------
+// -- Generators -------------------------------------------------------------------------------------------------------
 
 fn digest_kind() -> impl Strategy<Value = DigestKind> {
     // Every width, and two kinds of one width.
     select(vec![DigestKind::Md5, DigestKind::Sha1, DigestKind::CertSha1, DigestKind::Sha256, DigestKind::Blake3])
 }
 
-/// Digests of which many share their first four or eight bytes.
+/// Generates digests of which many share their first four or eight bytes.
 fn digest() -> impl Strategy<Value = Digest> {
     let bucket = select(vec![0, 0, 0, 1, 0x4000_0000, 0x4000_0001, 0x8000_0000, 0xffff_ffffu32]);
     let fingerprint = select(vec![0, 0, 1, u32::MAX]);
@@ -93,7 +94,7 @@ fn web_indicator() -> impl Strategy<Value = Indicator> {
     })
 }
 
-/// Addresses that lie close together, and the ends of the space.
+/// Generates addresses close to one another, and at the ends of the address space.
 fn address() -> impl Strategy<Value = std::net::Ipv4Addr> {
     prop_oneof![
         6 => (0u32..40).prop_map(|low| 0x0a00_0000 + low),
@@ -134,7 +135,7 @@ fn record_type() -> impl Strategy<Value = RecordType> {
 fn row() -> impl Strategy<Value = Row> {
     (
         indicator(),
-        // The feed's own, or none.
+        // An ID of the feed, or none.
         prop::option::weighted(0.7, prop_oneof![0u64..6, Just(u64::MAX >> 1)]),
         record_type(),
         select(vec!["", "EICAR-Test-File", "Größe"]),
@@ -160,14 +161,14 @@ fn key() -> impl Strategy<Value = Key> {
         digest().prop_map(Key::Digest),
         web_text().prop_map(|text| {
             let address = WebAddress::parse(&text).unwrap();
-            assert_eq!(address.as_str(), text, "cases are made of canonical addresses");
+            assert_eq!(address.as_str(), text, "generated addresses are canonical");
             Key::Web(address)
         }),
         address().prop_map(Key::Ipv4),
     ]
 }
 
-/// Keys that are listed for certain, where listed ones can be turned into keys.
+/// Returns a key that matches each row, for indicators that can be turned into a key.
 fn keys_of(rows: &[Row]) -> Vec<Key> {
     rows.iter()
         .filter_map(|row| match &row.indicator {
@@ -186,7 +187,7 @@ fn by_kind(keys: Vec<Key>) -> BTreeMap<KeyKind, Vec<Key>> {
 }
 
 fn index_of(rows: &[Row]) -> Index {
-    Index::new(Snapshot::from_bytes(build(rows).into_bytes()).expect("what is built can be opened"))
+    Index::new(Snapshot::from_bytes(build(rows).into_bytes()).expect("a built snapshot can be opened"))
 }
 
 fn seconds(seconds: u32) -> Timestamp {
@@ -198,26 +199,26 @@ fn row_of(indicator: Indicator, id: u64, record_type: RecordType, source: &str) 
     Row { indicator, id, record_type, name, source, timestamp: None, expiry: None, port: None }
 }
 
-/// Asks for all keys of each kind and compares with the twin.
+/// Looks up all keys of each kind and compares the answers with the reference.
 fn check(rows: &[Row], keys: Vec<Key>, now: Timestamp) {
     let (index, naive) = (index_of(rows), Naive::new(rows));
     let view = index.view();
     for (kind, keys) in by_kind(keys) {
-        let laid_out = Keys::new(kind, &keys);
-        let all = ask(&view, &laid_out.column(kind), 0..u32::MAX, Detail::All, now, &[]);
-        let winners = ask(&view, &laid_out.column(kind), 0..u32::MAX, Detail::Winner, now, &[]);
+        let column_of_keys = Keys::new(kind, &keys);
+        let all = ask(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::All, now, &[]);
+        let winners = ask(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::Winner, now, &[]);
         assert_eq!((all.hits.len(), winners.hits.len()), (keys.len(), keys.len()));
-        for (place, key) in keys.iter().enumerate() {
+        for (at, key) in keys.iter().enumerate() {
             let expected = naive.answer(key, now);
-            assert_eq!(all.hits[place], expected, "{key}");
-            assert_eq!(winners.hits[place][..], expected[..expected.len().min(1)], "{key}");
+            assert_eq!(all.hits[at], expected, "{key}");
+            assert_eq!(winners.hits[at][..], expected[..expected.len().min(1)], "{key}");
         }
         check_prefixes(&view, &naive, &keys, now, &[]);
-        assert!(all.exceptions.iter().chain(&winners.exceptions).all(Option::is_none));
+        assert!(all.unanswered.iter().chain(&winners.unanswered).all(Option::is_none));
     }
 }
 
-/// The same by prefixes, where there are any.
+/// Checks the same lookups by prefixes, for kinds that have them.
 fn check_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
     match keys[0] {
         Key::Digest(_) => check_digest_prefixes(view, naive, keys, now, room),
@@ -226,53 +227,53 @@ fn check_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room
     }
 }
 
-/// Every expression whose SHA-256 begins as that of one of the address does, with its records, once in each scope.
+/// Checks that a prefix finds every expression whose SHA-256 begins with it, with its records, once in each scope.
 fn check_expressions(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
     let addresses = keys.iter().map(|key| if let Key::Web(address) = key { address } else { panic!("{key}") });
     let texts: Vec<&str> = addresses.flat_map(texts).collect();
     for width in [PrefixWidth::Eight, PrefixWidth::Four] {
-        let laid_out = Keys::expressions(width, texts.iter().copied());
-        let column = laid_out.column(KeyKind::Web);
+        let column_of_keys = Keys::expressions(width, texts.iter().copied());
+        let column = column_of_keys.column(KeyKind::Web);
         let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
         let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
         assert_eq!((all.hits.len(), winners.hits.len()), (texts.len(), texts.len()));
         let mut expected: HashMap<&str, Vec<Vec<Answer>>> = HashMap::new();
-        for (place, text) in texts.iter().enumerate() {
+        for (at, text) in texts.iter().enumerate() {
             let expected = expected.entry(text).or_insert_with(|| naive.expression_candidates(text, width, now));
-            assert_eq!(by_digest(&all.hits[place]), by_digest(&expected.concat()), "{text}, {width:?}");
+            assert_eq!(by_digest(&all.hits[at]), by_digest(&expected.concat()), "{text}, {width:?}");
             let first: Vec<_> = expected.iter().map(|answers| answers[0].clone()).collect();
-            assert_eq!(by_digest(&winners.hits[place]), by_digest(&first), "{text}, {width:?}");
+            assert_eq!(by_digest(&winners.hits[at]), by_digest(&first), "{text}, {width:?}");
         }
     }
 }
 
-/// Every digest that begins as the key does, with its records, once.
+/// Checks that a prefix finds every digest that begins with it, with its records, once.
 fn check_digest_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, room: &[usize]) {
     for width in [PrefixWidth::Eight, PrefixWidth::Four] {
-        let laid_out = Keys::prefixes(width, keys);
-        let column = laid_out.column(keys[0].kind());
+        let column_of_keys = Keys::prefixes(width, keys);
+        let column = column_of_keys.column(keys[0].kind());
         let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
         let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
-        // Many keys begin alike, and the twin is slow.
+        // Many keys share a prefix, and the reference is slow.
         let mut expected: HashMap<&[u8], Vec<Vec<Answer>>> = HashMap::new();
-        for (place, key) in keys.iter().enumerate() {
-            let Key::Digest(digest) = key else { panic!("{key} is no digest") };
+        for (at, key) in keys.iter().enumerate() {
+            let Key::Digest(digest) = key else { panic!("{key} is not a digest") };
             let prefix = &digest.bytes()[..width.bytes()];
             let expected = expected.entry(prefix).or_insert_with(|| naive.candidates(digest, width, now));
-            assert_eq!(&by_digest(&all.hits[place]), expected, "{key}, {width:?}");
+            assert_eq!(&by_digest(&all.hits[at]), expected, "{key}, {width:?}");
             let first: Vec<_> = expected.iter().map(|answers| answers[..1].to_vec()).collect();
-            assert_eq!(by_digest(&winners.hits[place]), first, "{key}, {width:?}");
+            assert_eq!(by_digest(&winners.hits[at]), first, "{key}, {width:?}");
         }
     }
 }
 
-// -- Properties ------------------------------------------------------------------------------------------------------
+// -- Properties -------------------------------------------------------------------------------------------------------
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_answer_is_the_twins(
+    fn every_answer_matches_the_reference(
         rows in prop::collection::vec(row(), 0..160),
         absent in prop::collection::vec(key(), 0..60),
         now in select(vec![1, 9, 10, 11, 20, 21]),
@@ -283,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn crowded_digests_are_found_and_their_neighbours_are_not(
+    fn colliding_digests_are_found_and_absent_ones_are_not(
         rows in prop::collection::vec((digest(), 0u64..3), 0..400),
         absent in prop::collection::vec(digest(), 0..80),
     ) {
@@ -297,27 +298,27 @@ proptest! {
     }
 
     #[test]
-    fn a_full_sink_loses_and_repeats_nothing(
+    fn a_full_sink_neither_loses_nor_repeats_hits(
         rows in prop::collection::vec(row(), 1..80),
         keys in prop::collection::vec(any::<Pick>(), 1..200),
-        strangers in prop::collection::vec(key(), 0..40),
+        absent in prop::collection::vec(key(), 0..40),
         range in (0u32..220, 0u32..220),
         room in prop::collection::vec(0usize..20, 0..30),
         all in any::<bool>(),
     ) {
         let (index, naive) = (index_of(&rows), Naive::new(&rows));
         let listed = keys_of(&rows);
-        let mut asked = strangers;
+        let mut queried = absent;
         if !listed.is_empty() {
-            asked.extend(keys.iter().map(|pick| pick.get(&listed).clone()));
+            queried.extend(keys.iter().map(|pick| pick.get(&listed).clone()));
         }
         let detail = if all { Detail::All } else { Detail::Winner };
         let now = seconds(9);
-        for (kind, keys) in by_kind(asked) {
-            let laid_out = Keys::new(kind, &keys);
-            let answers = ask(&index.view(), &laid_out.column(kind), range.0..range.1, detail, now, &room);
-            let asked = keys.iter().take(range.1 as usize).skip(range.0 as usize);
-            let expected: Vec<_> = asked
+        for (kind, keys) in by_kind(queried) {
+            let column_of_keys = Keys::new(kind, &keys);
+            let answers = ask(&index.view(), &column_of_keys.column(kind), range.0..range.1, detail, now, &room);
+            let queried = keys.iter().take(range.1 as usize).skip(range.0 as usize);
+            let expected: Vec<_> = queried
                 .map(|key| {
                     let mut expected = naive.answer(key, now);
                     expected.truncate(if all { usize::MAX } else { 1 });
@@ -330,7 +331,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_listings_does_not_show(
+    fn the_order_of_rows_does_not_change_the_bytes(
         rows in prop::collection::vec(row(), 0..120).prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
     ) {
         let (rows, shuffled) = rows;
@@ -341,7 +342,7 @@ proptest! {
         let naive = Naive::new(&rows);
         prop_assert_eq!(summary.records, naive.rows.len() as u64);
         prop_assert_eq!(summary.duplicates.iter().sum::<u64>(), (rows.len() - naive.rows.len()) as u64);
-        // The numbers that a snapshot tells of itself.
+        // The record counts in the metadata of the snapshot.
         let snapshot = Snapshot::from_bytes(bytes).unwrap();
         let total: u64 = KeyKind::ALL.into_iter().map(|kind| snapshot.records(kind)).sum();
         prop_assert_eq!(total, naive.rows.len() as u64);
@@ -361,18 +362,18 @@ proptest! {
             .collect();
         keys.extend(names.iter().map(|name| Key::Web(WebAddress::parse(name).unwrap())));
         for (kind, keys) in by_kind(keys) {
-            let laid_out = Keys::new(kind, &keys);
-            let answers = ask(&index.view(), &laid_out.column(kind), 0..u32::MAX, Detail::All, seconds(1), &[]);
+            let column_of_keys = Keys::new(kind, &keys);
+            let answers = ask(&index.view(), &column_of_keys.column(kind), 0..u32::MAX, Detail::All, seconds(1), &[]);
             prop_assert!(answers.hits.iter().all(Vec::is_empty));
-            prop_assert!(answers.exceptions.iter().all(Option::is_none));
+            prop_assert!(answers.unanswered.iter().all(Option::is_none));
         }
     }
 }
 
-// -- What chance would seldom find -----------------------------------------------------------------------------------
+// -- Cases that random generation seldom produces ---------------------------------------------------------------------
 
 #[test]
-fn a_bucket_its_neighbour_and_the_tail_hold_what_belongs_to_one_bucket() {
+fn digests_that_overflow_a_bucket_are_found_in_the_next_one_and_the_tail() {
     for count in [15, 16, 29, 30, 31, 46, 300] {
         for (bucket, others) in [(0u32, 400u32), (u32::MAX, 400), (0x8000_0000, 0), (0x8000_0000, 400)] {
             let digest = |bucket: u32, fingerprint: u32, rest: u16| {
@@ -382,9 +383,9 @@ fn a_bucket_its_neighbour_and_the_tail_hold_what_belongs_to_one_bucket() {
                 bytes[30..].copy_from_slice(&rest.to_be_bytes());
                 Digest::new(DigestKind::Sha256, &bytes).unwrap()
             };
-            let crowd = (0..count).map(|n| digest(bucket, u32::from(n) % 3, n));
+            let colliding = (0..count).map(|n| digest(bucket, u32::from(n) % 3, n));
             let rest = (0..others).map(|n| digest(n.wrapping_mul(0x9e37_79b9), n, 0));
-            let rows: Vec<Row> = crowd
+            let rows: Vec<Row> = colliding
                 .chain(rest)
                 .zip(0..)
                 .map(|(digest, n)| row_of(Indicator::Digest(digest), n, RecordType::Malware, "alpha"))
@@ -397,9 +398,9 @@ fn a_bucket_its_neighbour_and_the_tail_hold_what_belongs_to_one_bucket() {
 }
 
 #[test]
-fn expressions_whose_hashes_crowd_are_found_in_the_bucket_its_neighbour_and_the_tail() {
+fn expressions_that_overflow_a_bucket_are_found_in_the_next_one_and_the_tail() {
     for count in [15, 16, 30, 31, 64] {
-        // All in the first bucket of several; some in more than one scope, some by their hash alone.
+        // All in the first bucket of several; some in more than one scope, some listed by hash only.
         let hosts = (0..).map(|n| format!("n{n}.example")).filter(|host| Sha256::digest(host)[0] == 0);
         let indicators = hosts.take(count).zip(0..).flat_map(|(host, n)| {
             let by_hash = (n % 3 == 0).then(|| Indicator::WebSha256(Sha256::digest(&host).into()));
@@ -429,7 +430,7 @@ fn rows_beyond_one_chunk_keep_their_positions() {
         .zip(0..)
         .map(|(indicator, n)| row_of(indicator, n, RecordType::Phishing, "alpha"))
         .collect();
-    // Every third key is listed nowhere.
+    // A third of the keys is not listed.
     let keys = (0..7_000u32).map(|n| match (n % 3, (n / 9 % 60) as u8) {
         (0, n) => Key::Digest(Digest::new(DigestKind::Md5, &[n.wrapping_mul(37); 16]).unwrap()),
         (1, n) => Key::Web(WebAddress::parse(&format!("www.n{n}.example/a/b?c")).unwrap()),
@@ -439,23 +440,23 @@ fn rows_beyond_one_chunk_keep_their_positions() {
 }
 
 #[test]
-fn a_record_is_known_by_source_and_id() {
+fn records_are_identified_by_source_and_id() {
     let digest = |n: u8| Indicator::Digest(Digest::new(DigestKind::Md5, &[n; 16]).unwrap());
-    // The feed gives its IDs 1 and 2 to two digests, and under each twice the same name.
+    // The feed assigns its IDs 1 and 2 to each of two digests, all under the same name.
     let rows: Vec<Row> = [(1, 1), (1, 2), (2, 1), (2, 2)]
         .map(|(n, id)| Row { name: "same".into(), ..row_of(digest(n), id, RecordType::Malware, "alpha") })
         .into();
     check(&rows, keys_of(&rows), seconds(1));
     let view = index_of(&rows).view();
     let keys = keys_of(&rows[1..3]);
-    let laid_out = Keys::new(keys[0].kind(), &keys);
-    let answers = ask(&view, &laid_out.column(keys[0].kind()), 0..2, Detail::All, seconds(1), &[]);
+    let column_of_keys = Keys::new(keys[0].kind(), &keys);
+    let answers = ask(&view, &column_of_keys.column(keys[0].kind()), 0..2, Detail::All, seconds(1), &[]);
     let identities: Vec<_> = answers.hits.iter().flatten().map(|a| (a.source.clone(), a.id)).collect();
     assert_eq!(identities.len(), identities.iter().collect::<HashSet<_>>().len(), "{identities:?}");
 }
 
 #[test]
-fn addresses_that_are_not_canonical_are_malformed_or_match_less() {
+fn non_canonical_addresses_are_malformed_or_match_less() {
     let rows = [row_of(
         Indicator::Web { scope: Scope::Domain, expression: "example".into() },
         1,
@@ -467,14 +468,14 @@ fn addresses_that_are_not_canonical_are_malformed_or_match_less() {
     let texts: [&[u8]; 6] = [b"", b"/", b"example", b"a.example/", b"\xff\xfe/", b"A.EXAMPLE/"];
     texts.iter().for_each(|text| keys.push_text(text));
     let answers = ask(&view, &keys.column(KeyKind::Web), 0..u32::MAX, Detail::All, seconds(1), &[0, 1, 1, 0]);
-    let malformed = Some(Exception::Malformed);
-    assert_eq!(answers.exceptions, [malformed, malformed, malformed, None, None, None]);
+    let malformed = Some(Unanswered::Malformed);
+    assert_eq!(answers.unanswered, [malformed, malformed, malformed, None, None, None]);
     assert_eq!(answers.hits.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0]);
 }
 
 #[test]
-fn an_address_costs_no_more_than_it_counts_for() {
-    // A host of thousands of labels would have as many parent domains, each hashed to its end.
+fn an_address_takes_no_more_probes_than_its_cost() {
+    // A host of thousands of labels would have as many parent domains, each of them hashed.
     let mut scopes = HashMap::new();
     for host in ["a.".repeat(4_000) + "a", "a.".repeat(126) + "a"] {
         let text = format!("{host}/x");

@@ -1,8 +1,8 @@
-//! Prevents a file that is damaged, forged or of another version from being answered from: it is refused with the
-//! reason, and it never brings a process down.
+//! Prevents lookups from being answered from a snapshot that is damaged, forged or of another format version: opening it
+//! fails with the reason and never panics.
 //!
 //! `tests/golden/v1.ksn` keeps format version 1 readable. When the format changes on purpose, run the tests with
-//! `KSN_WRITE_GOLDEN=1`, which writes the file of the new version, and say in the changelog that the format changed.
+//! `KSN_WRITE_GOLDEN=1`, which writes the file of the new version, and note the format change in the changelog.
 
 #[path = "common/ask.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -32,7 +32,7 @@ use self::{
     naive::{Naive, Row},
 };
 
-// Numbers of tables and roles, as the format has them.
+// Numbers of tables and section kinds in the file format.
 const SHARED: u8 = 0;
 const MD5: u8 = 1;
 const WEB: u8 = 10;
@@ -57,7 +57,7 @@ fn web(scope: Scope, expression: &str) -> Indicator {
     Indicator::Web { scope, expression: expression.into() }
 }
 
-/// Every table, every role, every scope, every digest kind; several records of one key; a tail.
+/// Returns rows with every table, section kind, scope and digest kind, several records of one key, and a tail.
 fn golden_rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for kind in DigestKind::ALL {
@@ -68,7 +68,7 @@ fn golden_rows() -> Vec<Row> {
             ..row(indicator, kind as u64, RecordType::BadCertificate, "Trojan.Example", "alpha")
         });
     }
-    // Twenty digests of one bucket: five lie in the next one or in the tail.
+    // Twenty digests of one bucket: five overflow into the next one or into the tail.
     for n in 0..20 {
         let mut bytes = [0xee; 16];
         bytes[15] = n;
@@ -101,7 +101,7 @@ fn golden_rows() -> Vec<Row> {
             ..row(Indicator::Ipv4(block.parse().unwrap()), id, RecordType::BotnetCc, "C2 – größer", "alpha")
         });
     }
-    // A second and a third source for what is listed already.
+    // A second and a third source for indicators that already have a record.
     for table in [MD5 as usize - 1, 29, 33, 34] {
         let again = rows[table].indicator.clone();
         rows.push(row(again.clone(), 400, RecordType::Trusted, "allowed", "gamma"));
@@ -114,7 +114,7 @@ fn golden() -> Vec<u8> {
     build(&golden_rows()).into_bytes()
 }
 
-/// A smaller one, for tests that try every byte.
+/// Builds a smaller snapshot, for tests that change every byte.
 fn small() -> Vec<u8> {
     let rows = golden_rows();
     build(&[rows[0].clone(), rows[30].clone(), rows[33].clone(), rows[34].clone(), rows[38].clone()]).into_bytes()
@@ -143,8 +143,8 @@ fn golden_keys() -> Vec<Key> {
 fn check_answers(view: &View, rows: &[Row]) {
     let (naive, now) = (Naive::new(rows), Timestamp::from_seconds(1_800_000_000).unwrap());
     for key in golden_keys() {
-        let laid_out = Keys::new(key.kind(), [&key]);
-        let answers = ask(view, &laid_out.column(key.kind()), 0..1, Detail::All, now, &[]);
+        let keys = Keys::new(key.kind(), [&key]);
+        let answers = ask(view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
         assert_eq!(answers.hits[0], naive.answer(&key, now), "{key}");
     }
 }
@@ -161,7 +161,7 @@ fn check_invalid(bytes: &[u8], expected: &str) {
     }
 }
 
-/// Forges the golden snapshot.
+/// Checks that the golden snapshot with this change, and with valid checksums, is invalid for the expected reason.
 #[track_caller]
 fn check_forgery(expected: &str, change: impl FnOnce(&mut Forgery)) {
     let mut forgery = Forgery::of(&golden());
@@ -177,10 +177,10 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-// -- Golden file -----------------------------------------------------------------------------------------------------
+// -- Golden file ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn version_1_stays_readable_and_is_written_to_the_byte() {
+fn version_1_is_readable_and_written_byte_for_byte() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1.ksn");
     let built = golden();
     if std::env::var_os("KSN_WRITE_GOLDEN").is_some() {
@@ -195,32 +195,32 @@ fn version_1_stays_readable_and_is_written_to_the_byte() {
     assert_eq!(snapshot.sources().map(|s| s.name.to_owned()).collect::<Vec<_>>(), ["alpha", "beta", "delta", "gamma"]);
     assert_eq!((snapshot.keys(KeyKind::Web), snapshot.records(KeyKind::Ipv4)), (5, 5));
     check_answers(&Index::new(snapshot).view(), &golden_rows());
-    assert!(committed == built, "the format changed: see the head of this file");
+    assert!(committed == built, "the format changed: see the docs at the top of this file");
 }
 
 #[test]
-fn the_golden_snapshot_has_every_table_and_role() {
+fn the_golden_snapshot_has_every_table_and_section_kind() {
     let sections = Forgery::of(&golden()).manifest.sections;
     let tables: std::collections::BTreeSet<u8> = sections.iter().map(|s| s.table).collect();
-    let roles: std::collections::BTreeSet<u8> = sections.iter().map(|s| s.role).collect();
-    assert_eq!((tables, roles), ((0..=12).collect(), (1..=11).collect()));
-    // What is taken apart and put together without a change is the same file.
+    let kinds: std::collections::BTreeSet<u8> = sections.iter().map(|s| s.kind).collect();
+    assert_eq!((tables, kinds), ((0..=12).collect(), (1..=11).collect()));
+    // Splitting and reassembling a file without a change yields the same bytes.
     assert!(Forgery::of(&golden()).finish() == golden());
 }
 
 #[test]
-fn nothing_can_be_snapshot_too() {
+fn an_empty_snapshot_can_be_opened() {
     let empty = build(&[]);
     let index = Index::new(open(&empty.into_bytes()).unwrap());
     check_answers(&index.view(), &[]);
 }
 
-// -- Damage ----------------------------------------------------------------------------------------------------------
+// -- Damage -----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn every_flipped_bit_is_detected() {
     let mut bytes = small();
-    assert!(bytes.len() < 4_096, "{} bytes are too many to try each bit", bytes.len());
+    assert!(bytes.len() < 4_096, "{} bytes are too many to flip each bit", bytes.len());
     open(&bytes).unwrap();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -230,7 +230,7 @@ fn every_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn every_truncation_and_every_addition_is_noticed() {
+fn every_truncation_and_every_appended_byte_is_detected() {
     let bytes = small();
     for length in 0..bytes.len() {
         match open(&bytes[..length]) {
@@ -252,7 +252,7 @@ fn every_truncation_and_every_addition_is_noticed() {
 }
 
 #[test]
-fn a_transfer_as_text_is_named() {
+fn a_text_mode_transfer_is_reported_as_such() {
     let bytes = golden();
     let to_unix = replace(&bytes, b"\r\n", b"\n");
     let to_dos = replace(&bytes, b"\n", b"\r\n");
@@ -281,13 +281,13 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn other_versions_and_unknown_abilities_are_refused_by_name() {
+fn other_versions_and_unknown_feature_bits_are_refused() {
     for version in [0, 2, u32::MAX] {
         let mut bytes = golden();
         set_u32(&mut bytes, 8, version);
         let error = open(&bytes).unwrap_err();
         assert!(matches!(error, OpenError::Version { expected: 1, found } if found == version), "{error}");
-        assert!(error.to_string().contains("build it again"));
+        assert!(error.to_string().contains("rebuild it"));
     }
     let mut bytes = golden();
     set_u32(&mut bytes, 12, 1 << 31 | 1);
@@ -295,7 +295,7 @@ fn other_versions_and_unknown_abilities_are_refused_by_name() {
 }
 
 #[test]
-fn damage_within_a_section_names_the_section() {
+fn a_checksum_error_names_the_section() {
     let mut forgery = Forgery::of(&golden());
     let at = forgery.section(MD5, DIGESTS).offset as usize;
     let mut bytes = golden();
@@ -306,7 +306,7 @@ fn damage_within_a_section_names_the_section() {
 }
 
 #[test]
-fn large_files_are_checked_by_two_threads_as_well() {
+fn large_files_are_checked_on_two_threads() {
     let rows: Vec<Row> = (0..40_000u32)
         .map(|n| {
             let digest = Digest::new(DigestKind::Sha256, &Sha256::digest(n.to_le_bytes())).unwrap();
@@ -321,10 +321,10 @@ fn large_files_are_checked_by_two_threads_as_well() {
     assert!(matches!(open(&bytes), Err(OpenError::Checksum { .. })));
 }
 
-// -- Forgery: the checksums fit, the content does not ----------------------------------------------------------------
+// -- Forged files: valid checksums, invalid content -------------------------------------------------------------------
 
 #[test]
-fn sections_that_overlap_repeat_or_are_unknown_are_refused() {
+fn overlapping_repeated_and_unknown_sections_are_refused() {
     check_forgery("overlaps another", |f| {
         let offset = f.section(MD5, BUCKETS).offset;
         f.section(MD5, DIGESTS).offset = offset;
@@ -338,38 +338,36 @@ fn sections_that_overlap_repeat_or_are_unknown_are_refused() {
         f.manifest.sections.push(copy);
     });
     check_forgery("section 13.4 is unknown", |f| f.section(MD5, BUCKETS).table = 13);
-    check_forgery("section 1.12 is unknown", |f| f.section(MD5, BUCKETS).role = 12);
-    check_forgery("section 1.0 is unknown", |f| f.section(MD5, BUCKETS).role = 0);
-    check_forgery("has no place in that table", |f| f.section(MD5, DIGESTS).role = BLOCKS);
-    check_forgery("not rows of 16", |f| f.section(MD5, DIGESTS).stride = 20);
-    check_forgery("not rows of 16", |f| f.section(MD5, DIGESTS).bytes -= 1);
-    check_forgery("not rows of 16", |f| f.section(MD5, DIGESTS).bytes = 0);
+    check_forgery("section 1.12 is unknown", |f| f.section(MD5, BUCKETS).kind = 12);
+    check_forgery("section 1.0 is unknown", |f| f.section(MD5, BUCKETS).kind = 0);
+    check_forgery("is not allowed in that table", |f| f.section(MD5, DIGESTS).kind = BLOCKS);
+    check_forgery("expected rows of 16", |f| f.section(MD5, DIGESTS).stride = 20);
+    check_forgery("expected rows of 16", |f| f.section(MD5, DIGESTS).bytes -= 1);
+    check_forgery("expected rows of 16", |f| f.section(MD5, DIGESTS).bytes = 0);
     check_forgery("does not start at a multiple of 64", |f| f.section(MD5, DIGESTS).offset += 1);
-    check_forgery("reaches into the manifest or past the end", |f| {
-        f.section(IPV4, MORE_RECORDS).offset = u64::MAX - 63
-    });
-    check_forgery("reaches into the manifest or past the end", |f| f.section(MD5, DIGESTS).bytes = 1 << 60);
+    check_forgery("extends past the start of the manifest", |f| f.section(IPV4, MORE_RECORDS).offset = u64::MAX - 63);
+    check_forgery("extends past the start of the manifest", |f| f.section(MD5, DIGESTS).bytes = 1 << 60);
 }
 
 #[test]
-fn bytes_that_belong_to_nothing_are_refused() {
-    check_forgery("has bytes before it that belong to nothing", |f| {
-        f.manifest.sections.retain(|s| (s.table, s.role) != (MD5, DIGESTS));
+fn bytes_outside_of_sections_are_refused() {
+    check_forgery("is preceded by bytes of no section", |f| {
+        f.manifest.sections.retain(|s| (s.table, s.kind) != (MD5, DIGESTS));
     });
     // A gap that is not zero.
-    check_forgery("has bytes before it that belong to nothing", |f| {
+    check_forgery("is preceded by bytes of no section", |f| {
         let end = (f.section(SHARED, NAME_ENDS).offset + f.section(SHARED, NAME_ENDS).bytes) as usize;
         assert_ne!(end % 64, 0);
         f.body[end] = 1;
     });
-    check_forgery("bytes before the manifest belong to nothing", |f| {
+    check_forgery("the manifest is preceded by bytes of no section", |f| {
         let end = f.body.len();
         f.body.resize(end + 128, 0);
     });
 }
 
 #[test]
-fn rows_that_point_at_nothing_are_refused() {
+fn rows_with_references_out_of_range_are_refused() {
     let names = Forgery::of(&golden()).section(SHARED, NAME_ENDS).bytes as u32 / 4;
     let classes = Forgery::of(&golden()).section(SHARED, CLASSES).bytes as u32 / 12;
     for table in [MD5, WEB, IPV4] {
@@ -390,7 +388,7 @@ fn rows_that_point_at_nothing_are_refused() {
 }
 
 #[test]
-fn names_and_expressions_that_are_malformed_are_refused() {
+fn malformed_names_and_expressions_are_refused() {
     check_forgery("name", |f| set_u32(f.content(SHARED, NAME_ENDS), 4, u32::MAX));
     check_forgery("name 1 is malformed", |f| set_u32(f.content(SHARED, NAME_ENDS), 4, 5));
     check_forgery("text follows the last name", |f| {
@@ -409,7 +407,7 @@ fn names_and_expressions_that_are_malformed_are_refused() {
     check_forgery("web expression 0 is malformed", |f| f.content(WEB, EXPRESSION_ENDS)[7] = 0xff);
     check_forgery("web expression 0 is malformed", |f| f.content(WEB, EXPRESSION_ENDS)[0] = 0);
     check_forgery("is malformed", |f| f.manifest.web_scopes = 0b10);
-    check_forgery("its scopes are unknown", |f| f.manifest.web_scopes = 1);
+    check_forgery("unknown web scopes", |f| f.manifest.web_scopes = 1);
     check_forgery("text follows the last web expression", |f| {
         let ends = f.content(WEB, EXPRESSION_ENDS);
         let last = ends.len() - 8;
@@ -418,7 +416,7 @@ fn names_and_expressions_that_are_malformed_are_refused() {
 }
 
 #[test]
-fn tables_that_are_out_of_order_are_refused() {
+fn unsorted_tables_are_refused() {
     let buckets = |f: &mut Forgery, bucket: usize, meta: u32| set_u32(f.content(MD5, BUCKETS), bucket * 64 + 60, meta);
     check_forgery("the buckets of Digest(Md5) are out of order", |f| buckets(f, 0, 1));
     check_forgery("the buckets of Digest(Md5) are out of order", |f| buckets(f, 1, 0x3fff_ffff));
@@ -432,22 +430,22 @@ fn tables_that_are_out_of_order_are_refused() {
 }
 
 #[test]
-fn tables_whose_sections_disagree_are_refused() {
-    // A table without records, keys or buckets: the space that the section took becomes that of its neighbour.
+fn sections_of_inconsistent_length_are_refused() {
+    // A table without its last key, record, bucket or block; the freed bytes become padding.
     check_forgery("keys but", |f| shrink(f, MD5, DIGESTS, 16));
     check_forgery("keys but", |f| shrink(f, MD5, RECORDS, 20));
     check_forgery("buckets for", |f| shrink(f, MD5, BUCKETS, 64));
     check_forgery("keys but", |f| shrink(f, IPV4, BLOCKS, 8));
 }
 
-/// Takes the last row from a section and puts zeros where it was.
-fn shrink(forgery: &mut Forgery, table: u8, role: u8, row: usize) {
-    let content = forgery.content(table, role);
+/// Removes the last row of a section and zeroes its bytes.
+fn shrink(forgery: &mut Forgery, table: u8, kind: u8, row: usize) {
+    let content = forgery.content(table, kind);
     let kept = content.len() - row;
     content[kept..].fill(0);
-    let section = forgery.section(table, role);
+    let section = forgery.section(table, kind);
     section.bytes -= row as u64;
-    // Less than 64 bytes may lie between sections: move what follows, if they have become more.
+    // A gap between sections must be shorter than 64 bytes: move the following ones if it has become longer.
     let end = (section.offset + section.bytes) as usize;
     let next = forgery.manifest.sections.iter().map(|s| s.offset as usize).filter(|&at| at >= end).min();
     if next.is_some_and(|next| next - end >= 64) {
@@ -457,16 +455,16 @@ fn shrink(forgery: &mut Forgery, table: u8, role: u8, row: usize) {
 }
 
 #[test]
-fn what_the_manifest_says_of_itself_is_checked() {
-    check_forgery("no proper name", |f| f.manifest.dataset = "Made Up".into());
-    check_forgery("no proper name", |f| f.manifest.dataset = "x".repeat(33));
+fn manifest_metadata_is_checked() {
+    check_forgery("dataset name", |f| f.manifest.dataset = "Made Up".into());
+    check_forgery("dataset name", |f| f.manifest.dataset = "x".repeat(33));
     check_forgery("no creation time", |f| f.manifest.created = 0);
     check_forgery("it is a shard", |f| f.manifest.key_range = (0, 1));
 }
 
 #[test]
-fn giant_claims_take_no_memory() {
-    // The header claims what the file does not have: refused before anything is allocated.
+fn oversized_lengths_allocate_no_memory() {
+    // The header states more bytes than the file has: refused before anything is allocated.
     let directory = temporary();
     let path = directory.path().join("claims.ksn");
     for claim in [1 << 40, u64::MAX] {
@@ -475,7 +473,7 @@ fn giant_claims_take_no_memory() {
         fs::write(&path, &bytes).unwrap();
         assert!(matches!(Snapshot::open(&path), Err(OpenError::Truncated { expected, .. }) if expected == claim));
     }
-    // So does the place of the manifest.
+    // The same for the offset and length of the manifest.
     for (offset, length) in [(u64::MAX, 1u32), (128, u32::MAX), (0, 16), (u64::MAX - 3, 4), (127, 1)] {
         let mut bytes = golden();
         bytes[24..32].copy_from_slice(&offset.to_le_bytes());
@@ -495,38 +493,31 @@ fn giant_claims_take_no_memory() {
 }
 
 #[test]
-fn a_manifest_of_any_bytes_is_refused_without_a_panic() {
+fn a_corrupt_manifest_causes_no_panic() {
     let golden = small();
     let at = u64::from_le_bytes(golden[24..32].try_into().unwrap()) as usize;
-    // The root fits, so rkyv's own check decides.
+    // The root hash matches, so rkyv's own validation decides.
     for byte in at..golden.len() {
         for value in [golden[byte] ^ 1, golden[byte] ^ 0x80] {
             let mut bytes = golden.clone();
             bytes[byte] = value;
             seal(&mut bytes, at);
-            // What can be opened says something else of itself; its records answer all the same.
+            // A snapshot that opens has other metadata; lookups in it must not panic.
             if let Ok(snapshot) = open(&bytes) {
                 let view = Index::new(snapshot).view();
                 for key in ["ipv4:192.0.2.7", "url:www.evil.example/a?b"].map(|key| key.parse::<Key>().unwrap()) {
-                    let laid_out = Keys::new(key.kind(), [&key]);
-                    ask(
-                        &view,
-                        &laid_out.column(key.kind()),
-                        0..1,
-                        Detail::All,
-                        Timestamp::from_seconds(1).unwrap(),
-                        &[],
-                    );
+                    let keys = Keys::new(key.kind(), [&key]);
+                    ask(&view, &keys.column(key.kind()), 0..1, Detail::All, Timestamp::from_seconds(1).unwrap(), &[]);
                 }
             }
         }
     }
 }
 
-// -- Files -----------------------------------------------------------------------------------------------------------
+// -- Files ------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_file_that_is_replaced_keeps_answering() {
+fn an_open_index_survives_replacement_of_its_file() {
     let directory = temporary();
     let path = directory.path().join("made-up.ksn");
     let rows = golden_rows();
@@ -535,7 +526,7 @@ fn a_file_that_is_replaced_keeps_answering() {
     let before = index.view();
     build(&rows[..3]).write(&path).unwrap();
     check_answers(&before, &rows);
-    // Even when it is cut short or gone.
+    // Also when it is truncated or removed.
     fs::write(&path, b"").unwrap();
     fs::remove_file(&path).unwrap();
     check_answers(&before, &rows);
@@ -557,7 +548,7 @@ fn readers_see_the_old_file_or_the_new_one() {
             let mut seen = 0;
             while !done.load(std::sync::atomic::Ordering::Acquire) {
                 let bytes = fs::read(&path).unwrap();
-                assert!(whole.contains(&bytes), "{} bytes of neither", bytes.len());
+                assert!(whole.contains(&bytes), "{} bytes that are neither file", bytes.len());
                 seen += 1;
             }
             seen
@@ -578,10 +569,10 @@ fn names_in(directory: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_write_that_fails_leaves_nothing_behind() {
+fn a_failed_write_leaves_no_file() {
     let directory = temporary();
     let built = build(&golden_rows());
-    // The name is taken by a directory that is not empty: everything is written, the last step fails.
+    // The path is a directory that is not empty: everything is written, and only the last step fails.
     let path = directory.path().join("taken.ksn");
     fs::create_dir_all(path.join("inside")).unwrap();
     assert!(matches!(built.write(&path), Err(BuildError::Write { .. })));
@@ -591,14 +582,14 @@ fn a_write_that_fails_leaves_nothing_behind() {
     assert_eq!(names_in(directory.path()), ["taken.ksn"]);
 }
 
-/// A process may write files of so many bytes only: a disk that is full, as far as the writer can tell.
+/// Simulates a full disk by limiting the size of the files that a child process may write.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_nothing_behind() {
+fn a_full_disk_leaves_no_file() {
     let directory = temporary();
     let path = directory.path().join("made-up.ksn");
     if let Some(path) = std::env::var_os("KSN_TEST_FULL_DISK") {
-        // In the child: the limit of its files is one block.
+        // In the child process, whose files are limited to 4 KiB.
         let error = build(&golden_rows()).write(path.as_ref()).unwrap_err();
         assert!(matches!(error, BuildError::Write { .. }), "{error}");
         return;
@@ -606,12 +597,12 @@ fn a_full_disk_leaves_nothing_behind() {
     build(&golden_rows()[..2]).write(&path).unwrap();
     let before = fs::read(&path).unwrap();
     let test = std::env::current_exe().unwrap();
-    // A signal would end the process, as it ends any other; ignored, the write fails.
-    let script = "trap '' XFSZ; ulimit -f 4 && exec \"$0\" --exact a_full_disk_leaves_nothing_behind";
+    // SIGXFSZ would end the process; if it is ignored, the write fails.
+    let script = "trap '' XFSZ; ulimit -f 4 && exec \"$0\" --exact a_full_disk_leaves_no_file";
     let output =
         std::process::Command::new("bash").args(["-c", script]).arg(&test).env("KSN_TEST_FULL_DISK", &path).output();
     let Ok(output) = output else {
-        println!("skipped: there is no bash to limit the size of files with");
+        println!("skipped: bash is needed to limit the size of files");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -630,7 +621,7 @@ fn a_snapshot_can_be_read_by_other_users() {
 }
 
 #[test]
-fn what_is_no_file_is_refused() {
+fn paths_without_a_snapshot_are_refused() {
     let directory = temporary();
     assert!(matches!(Snapshot::open(directory.path().join("none.ksn")), Err(OpenError::Io(_))));
     assert!(Snapshot::open(directory.path()).is_err());
@@ -639,10 +630,10 @@ fn what_is_no_file_is_refused() {
     assert!(matches!(Snapshot::open(&empty), Err(OpenError::Magic { found, .. }) if found.is_empty()));
 }
 
-// -- Building --------------------------------------------------------------------------------------------------------
+// -- Building ---------------------------------------------------------------------------------------------------------
 
 #[test]
-fn what_could_not_be_opened_is_not_built() {
+fn invalid_datasets_and_expressions_are_not_built() {
     let info = |dataset: &str| SnapshotInfo {
         dataset: dataset.into(),
         generation: 1,
@@ -652,16 +643,16 @@ fn what_could_not_be_opened_is_not_built() {
     for dataset in ["", "Upper", "with space", &"x".repeat(33)] {
         assert!(matches!(SnapshotBuilder::new().finish(&info(dataset)), Err(BuildError::Dataset { .. })), "{dataset}");
     }
-    // Expressions are ASCII: no address could match another.
+    // Expressions are ASCII: no address could match any other expression.
     for scope in Scope::ALL {
         let mut builder = SnapshotBuilder::new();
-        builder.add(0, row(web(scope, "größe.example"), 1, RecordType::Malware, "", "alpha").listing());
+        builder.add(0, row(web(scope, "größe.example"), 1, RecordType::Malware, "", "alpha").entry());
         assert!(builder.finish(&info("made-up")).is_err(), "{scope}");
     }
 }
 
 #[test]
-fn many_sources_are_told_apart() {
+fn many_sources_are_kept_apart() {
     let rows: Vec<Row> = (0..300u32)
         .map(|n| {
             let digest = Digest::new(DigestKind::Sha1, &[7; 20]).unwrap();
@@ -671,9 +662,9 @@ fn many_sources_are_told_apart() {
         .collect();
     let view = Index::new(open(&build(&rows).into_bytes()).unwrap()).view();
     let key = Key::Digest(Digest::new(DigestKind::Sha1, &[7; 20]).unwrap());
-    let laid_out = Keys::new(key.kind(), [&key]);
+    let keys = Keys::new(key.kind(), [&key]);
     let now = Timestamp::from_seconds(1).unwrap();
-    let answers = ask(&view, &laid_out.column(key.kind()), 0..1, Detail::All, now, &[]);
+    let answers = ask(&view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
     assert_eq!(answers.hits[0], Naive::new(&rows).answer(&key, now));
     assert_eq!(answers.hits[0].len(), 300);
 }

@@ -1,10 +1,10 @@
 //! Prevents a list from being evaded, or matched by mistake, because client and server disagree about an address.
 //!
-//! Lists that hold only digests (Safe Browsing's, `.gdb`) match when the canonical text is the publisher's to the
-//! byte, so the publishers' own examples are checked: those of Google's *URLs and Hashing* pages and of Chromium's
-//! unit test, typed in here; and, when `KSN_FEEDS` names a directory with a `conformance` folder, every vector of
-//! Google's Go client. The Go client differs from the pages here and there; we follow the pages, and each difference
-//! is named in [`DEVIATIONS`], which must neither miss one nor name one that is none.
+//! Lists that hold only digests (Safe Browsing's, `.gdb`) match only if the canonical text equals the publisher's byte for
+//! byte, so the publishers' own examples are checked: those of Google's *URLs and Hashing* pages and of Chromium's unit
+//! test, copied here; and, when `KSN_FEEDS` names a directory with a `conformance` folder, every vector of Google's Go
+//! client. The Go client differs from the pages in some cases. This crate follows the pages; [`DEVIATIONS`] must list
+//! exactly the differences.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn parse(text: &str) -> WebAddress {
     WebAddress::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-/// Whatever the text is, its canonical form is that of its canonical form.
+/// Checks that the canonical form of any text is its own canonical form.
 fn check_fixed_point(text: &str) {
     if let Ok(address) = WebAddress::parse(text) {
         assert_eq!(WebAddress::parse(address.as_str()).as_ref(), Ok(&address), "{text:?}");
@@ -41,7 +41,7 @@ fn check_fixed_point(text: &str) {
     }
 }
 
-// ---- typed in ----
+// ---- Copied vectors ----
 
 #[test]
 fn canonical_urls_of_the_page() {
@@ -67,24 +67,24 @@ fn canonical_parts_of_chromium() {
     }
 }
 
-/// As sets: the page and Chromium order them differently.
+/// Compares sets, because the page and Chromium order expressions differently.
 #[test]
 fn expressions_of_the_page_and_of_chromium() {
     for (url, expected) in vectors::EXPRESSIONS {
         let found = expressions(&parse(url));
         let set: BTreeSet<&str> = found.iter().map(String::as_str).collect();
-        assert_eq!(set.len(), found.len(), "an expression twice: {url}");
+        assert_eq!(set.len(), found.len(), "duplicate expression: {url}");
         assert_eq!(set, expected.iter().copied().collect(), "{url}");
     }
 }
 
-/// The digest of `foo.com/` is the one in Google's client's tests.
+/// Checks the digest of `foo.com/` against the one in the tests of Google's client.
 #[test]
 fn digests_of_expressions() {
     let digests: Vec<String> =
         expressions(&parse("https://user@FOO.com:443/%2e#x")).iter().map(|e| sha256(e)).collect();
     assert_eq!(digests, ["af30010e4c011fc77e1ab03ef898ab2f8dec17c0bd178a875ad0cd9b7a6e5973"]);
-    // SHA-256 itself, by FIPS 180-2's examples, which the v4 page repeats for prefixes of 32, 48 and 96 bits.
+    // SHA-256 itself, with the examples of FIPS 180-2, which the v4 page repeats for prefixes of 32, 48 and 96 bits.
     assert!(sha256("abc").starts_with("ba7816bf"));
     assert!(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq").starts_with("248d6a61d206"));
     assert!(sha256(&"a".repeat(1_000_000)).starts_with("cdc76e5c9914fb9281a1c7e2"));
@@ -92,7 +92,7 @@ fn digests_of_expressions() {
 
 // ---- Google's Go client ----
 
-/// Where the Go client's vectors differ from the written rules: function, input, why.
+/// Where the Go client's vectors differ from the documented rules: function, input, reason.
 const DEVIATIONS: &[(&str, &str, &str)] = &[
     ("GeneratePatterns", "http://a.b.c.d.e.f.g.h.i/", SEVEN_HOSTS),
     ("GeneratePatterns", "https://a.b.c.d.e.f.g.h.i/", SEVEN_HOSTS),
@@ -110,7 +110,7 @@ const DEVIATIONS: &[(&str, &str, &str)] = &[
     ("CanonicalURL", "http://evil.com/foo?bar;", WITHOUT_QUERY),
 ];
 
-const SEVEN_HOSTS: &str = "It tries seven hosts; the rules know the exact one and four of the last five labels.";
+const SEVEN_HOSTS: &str = "It tries seven hosts; the rules take the exact one and four of the last five labels.";
 const DOTTED_IPV6: &str = "It keeps the spelling; the v5 rules compress, so that `[::c009:505]` is the same key.";
 const WITHOUT_QUERY: &str = "It keeps queries apart from its canonical URL; the page's table has them in it.";
 
@@ -118,7 +118,7 @@ const WITHOUT_QUERY: &str = "It keeps queries apart from its canonical URL; the 
 fn vectors_of_the_go_client() {
     let Some(source) = go::read("google-safebrowsing/urls_test.go") else { return };
     let mut deviating = BTreeSet::new();
-    // How many there were when this was written: fewer means that the parser below has lost some.
+    // The counts at the time of writing: fewer mean that the parser in `go.rs` misses some.
     for (function, at_least) in [
         ("GeneratePatterns", 14),
         ("ParseIPAddress", 11),
@@ -152,10 +152,10 @@ fn vectors_of_the_go_client() {
     }
 }
 
-/// What the Go function of that name would answer, by our rules; `None` when it fails.
+/// Returns what the Go function of this name would return by the rules of this crate; `None` if it fails.
 fn answer(function: &str, input: &[u8]) -> Option<Vec<String>> {
     let url = canonical_url(input).ok();
-    // `WebAddress` takes text only; what is no UTF-8 comes to it in canonical form.
+    // `WebAddress` parses text only; input that is not UTF-8 is passed in canonical form.
     let parse_input = || WebAddress::parse(url.as_deref()?).ok();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let unique = |all: Vec<String>| all.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
@@ -180,7 +180,7 @@ fn answer(function: &str, input: &[u8]) -> Option<Vec<String>> {
     })
 }
 
-/// The other vectors of that file are about Google's wire format (Rice coding, sets of prefixes), which is not ours.
+/// The other vectors of that file test Google's wire format (Rice coding, sets of prefixes), which is not used here.
 #[test]
 fn digests_of_the_go_client() {
     let Some(source) = go::read("google-safebrowsing/hash_test.go.zst") else { return };
@@ -195,9 +195,9 @@ fn digests_of_the_go_client() {
     }
 }
 
-// ---- other parsers' inputs ----
+// ---- Inputs of other parsers ----
 
-/// UTS 46's own test file: where it says that a name has a Punycode form without error, ours is that form.
+/// Checks that names with an error-free Punycode form in the test file of UTS 46 are canonicalised to that form.
 #[test]
 fn names_of_uts46() {
     let Some(file) = go::read("rust-url/idna/tests/IdnaTestV2.txt.zst") else { return };
@@ -209,7 +209,7 @@ fn names_of_uts46() {
         check_fixed_point(&format!("http://{source}/"));
         check_fixed_point(&source);
         let status = if ascii_status.is_empty() { unicode_status } else { ascii_status };
-        // ASCII names are not shown to IDNA, and what the file marks as wrong is refused or not, as WHATWG has it.
+        // ASCII names are not passed to IDNA; names that the file marks as errors are refused or not, as in WHATWG.
         if source.is_ascii() || !matches!(status, "" | "[]") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The answer whose writing is timed and counted.
+//! The answer whose encoding is measured.
 
 use ksn::{
     batch::{Hit, Matched, Position, Sink},
@@ -9,7 +9,7 @@ use ksn::{
 const META: AnswerMeta<'static> =
     AnswerMeta { dataset: "benchmark", generation: 1, sequence: 0, positive_ttl_s: 300, negative_ttl_s: 60 };
 
-/// Writes the answer to so many digests, of which a tenth has a record: of one source, with these names in turn.
+/// Writes the answer to `keys` digests, of which a tenth has a record: of one source, with `names` in turn.
 pub(crate) fn write(writer: &mut AnswerWriter, keys: u32, names: &[String]) -> Vec<u8> {
     writer.begin(1);
     for row in (0..keys).step_by(10) {

@@ -1,16 +1,16 @@
-//! Which core runs what.
+//! Pinning of clients and servers to cores.
 //!
-//! Clients are on one core and servers on another, so that both sides of a comparison have the same: a thread that the
-//! kernel moves about loses its caches, and two that share a core measure the scheduler.
+//! Clients run on one core and servers on another, so that both sides of a comparison have equal conditions: a thread that
+//! the kernel migrates loses its caches, and two threads on one core measure the scheduler.
 
-/// Where servers run.
+/// The core of servers.
 pub(crate) const SERVER: usize = 0;
 
-/// Where clients run, and whatever has no server.
+/// The core of clients and of benchmarks without a server.
 pub(crate) const CLIENT: usize = 1;
 
-/// Keeps the calling thread on one core while it lives; threads and processes that it starts meanwhile inherit that.
-/// Does nothing where the system cannot, or where there is no such core.
+/// A guard that pins the calling thread to a core; threads and processes started meanwhile inherit the pinning. Does
+/// nothing if the system does not support it or the core does not exist.
 pub(crate) struct Pinned {
     #[cfg(target_os = "linux")]
     before: Option<rustix::thread::CpuSet>,
@@ -26,7 +26,7 @@ impl Pinned {
         match sched_setaffinity(None, &set) {
             Ok(()) => Self { before },
             Err(_) => {
-                eprintln!("  no core {core} to keep a thread on");
+                eprintln!("  cannot pin a thread to core {core}");
                 Self { before: None }
             }
         }

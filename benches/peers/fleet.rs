@@ -1,7 +1,7 @@
-//! Many clients on one socket: connections that say hello, and ask.
+//! Many clients on one socket: connections that complete the handshake and send requests.
 //!
-//! [`ksn::Client`] has a socket each, which ten thousand clients on one machine cannot have; so this speaks the
-//! protocol by itself, with the frames that [`ksn::wire`] has for everybody.
+//! Each [`ksn::Client`] has its own socket, which is not possible for ten thousand clients on one machine; so this module
+//! implements the protocol with the frames of [`ksn::wire`].
 
 use std::{
     net::SocketAddr,
@@ -27,14 +27,14 @@ use crate::{
     ours::{Batches, Packets, all_in_flight, one_thread},
 };
 
-/// A runtime with a thread of its own on the client's core, which keeps connections alive while others have their turn.
-pub(crate) struct Driven {
+/// A runtime on its own thread on the client core, which keeps connections alive while other sides are measured.
+pub(crate) struct BackgroundRuntime {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Driven {
+impl BackgroundRuntime {
     pub(crate) fn new() -> Self {
         let runtime = one_thread();
         let handle = runtime.handle().clone();
@@ -51,7 +51,7 @@ impl Driven {
     }
 }
 
-impl Drop for Driven {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -60,15 +60,15 @@ impl Drop for Driven {
     }
 }
 
-/// A connection whose hello was accepted.
+/// A connection that has completed the handshake.
 #[derive(Clone)]
 pub(crate) struct Member {
     connection: Connection,
-    /// Its end would say that the client leaves.
+    /// Closing it would signal that the client disconnects.
     _control: Arc<SendStream>,
 }
 
-/// Where members come from. To be made within a runtime.
+/// The endpoint that opens connections. Must be created within a runtime.
 pub(crate) struct Fleet {
     endpoint: Endpoint,
     server: SocketAddr,
@@ -76,13 +76,13 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(server: SocketAddr, pin: Pin) -> Result<Self, Skip> {
-        let endpoint = ksn::bare::client(pin, Packets::Default.bytes(), IDLE).map_err(|e| e.to_string())?;
+        let endpoint = ksn::raw_transport::client(pin, Packets::Default.bytes(), IDLE).map_err(|e| e.to_string())?;
         Ok(Self { endpoint, server })
     }
 
-    /// One member more: a full handshake, a hello, a welcome.
+    /// Opens a connection: a full handshake, a hello, a welcome.
     pub(crate) async fn join(&self) -> Result<Member, Skip> {
-        let fail = |e: &dyn std::error::Error| format!("a client of many: {e}");
+        let fail = |e: &dyn std::error::Error| format!("cannot connect a fleet client: {e}");
         let connecting = self.endpoint.connect(self.server, "localhost").map_err(|e| fail(&e))?;
         let connection = connecting.await.map_err(|e| fail(&e))?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| fail(&e))?;
@@ -97,7 +97,7 @@ impl Fleet {
         Ok(Member { connection, _control: Arc::new(send) })
     }
 
-    /// So many members, joining some at a time.
+    /// Opens `members` connections, [`JOINING`] at a time.
     pub(crate) async fn join_all(self: &Arc<Self>, members: usize) -> Result<Vec<Member>, Skip> {
         let next = Arc::new(AtomicUsize::new(0));
         let mut joining = JoinSet::new();
@@ -120,24 +120,24 @@ impl Member {
         self.connection.close(0u32.into(), b"");
     }
 
-    /// Sends a request; gives the number of hits.
-    async fn ask(&self, request: Bytes) -> usize {
+    /// Sends a request and returns the number of hits.
+    async fn send_request(&self, request: Bytes) -> usize {
         let (mut send, mut recv) = self.connection.open_bi().await.expect("a stream");
-        send.write_chunk(request).await.expect("it is taken");
-        send.finish().expect("it is open");
+        send.write_chunk(request).await.expect("the request is sent");
+        send.finish().expect("the stream is open");
         let frame = recv.read_to_end(1 << 24).await.expect("an answer");
         let (header, body) = Header::split(&frame).expect("a frame");
-        assert!(header.kind == FrameKind::Answer, "an answer and no error");
-        AnswerView::parse(&header, body).expect("a sound answer").hits().len()
+        assert!(header.kind == FrameKind::Answer, "an answer frame");
+        AnswerView::parse(&header, body).expect("a valid answer").hits().len()
     }
 }
 
-/// The request for a batch of a burst.
+/// Returns the request for a batch of a burst.
 pub(crate) fn request(burst: &Burst, number: usize) -> Option<Bytes> {
     Some(write_request(&Default::default(), &[burst.batch(number)?]).into())
 }
 
-/// Sends requests by their numbers, one after the other over one member after the other, so many at a time; gives the
+/// Sends all requests in the order of their numbers, round-robin over the members, with `in_flight` at a time. Returns the
 /// number of hits.
 pub(crate) async fn exchange(
     members: &[Member],
@@ -147,13 +147,13 @@ pub(crate) async fn exchange(
     let members: Arc<[Member]> = members.into();
     all_in_flight(in_flight, move |number| {
         let (member, request) = (members[number % members.len()].clone(), request(number));
-        async move { Some(member.ask(request?).await) }
+        async move { Some(member.send_request(request?).await) }
     })
     .await
 }
 
-/// Handshakes at a time.
+/// The number of concurrent handshakes.
 const JOINING: usize = 32;
 
-/// That of the project's clients.
+/// The idle timeout of ksn clients.
 const IDLE: Duration = Duration::from_millis(ksn::limits::IDLE_TIMEOUT_MS);

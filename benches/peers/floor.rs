@@ -1,16 +1,16 @@
-//! The floor under an index: a random cache line a key, asked for ahead of time, and touched.
+//! The lower bound for an index: one random, prefetched cache line per key.
 //!
-//! No table larger than the caches can answer with less than one line of memory a key. So this is what the machine
-//! itself takes, and what an index takes beyond it is the index.
+//! A table larger than the caches needs at least one cache line of memory per key. So this is the cost of the machine, and
+//! the rest of the time is the cost of the index.
 
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::Skip;
 
-/// Bytes of a line.
+/// The size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// Lines as an index has them: anonymous memory in huge pages, every page of it touched.
+/// Cache lines like those of an index: anonymous memory in huge pages, all of them touched.
 pub(crate) struct Lines(MmapMut);
 
 impl Lines {
@@ -23,16 +23,16 @@ impl Lines {
         Ok(Self(map))
     }
 
-    /// Touches the line of each key, and gives what lies there, so that it is not left out.
+    /// Reads the line of each key and returns the sum of the bytes read, so that the reads are not optimized out.
     pub(crate) fn touch<const W: usize>(&self, keys: &[[u8; W]]) -> u64 {
         let (lines, _) = self.0.as_chunks::<LINE>();
         let home = |key: &[u8; W]| home(key.first_chunk().copied().unwrap_or_default(), lines.len());
         let mut sum = 0;
-        for key in keys.iter().take(AHEAD) {
+        for key in keys.iter().take(PREFETCH_DISTANCE) {
             prefetch(lines, home(key));
         }
         for (row, key) in keys.iter().enumerate() {
-            if let Some(ahead) = keys.get(row + AHEAD) {
+            if let Some(ahead) = keys.get(row + PREFETCH_DISTANCE) {
                 prefetch(lines, home(ahead));
             }
             sum += u64::from(lines[home(key)][0]);
@@ -41,23 +41,23 @@ impl Lines {
     }
 }
 
-/// The line of a key, from its first four bytes, as the buckets of an index are chosen.
+/// Returns the line of a key, computed from its first four bytes like the home bucket in an index.
 #[inline(always)]
 fn home(prefix: [u8; 4], lines: usize) -> usize {
     ((u64::from(u32::from_be_bytes(prefix)) * lines as u64) >> 32) as usize
 }
 
-/// How many keys ahead a line is asked for: between 64 and 128 all are equally fast.
-const AHEAD: usize = 96;
+/// The prefetch distance in keys: all values from 64 to 128 are equally fast.
+const PREFETCH_DISTANCE: usize = 96;
 
-/// Starts loading a line.
+/// Prefetches a line.
 #[inline(always)]
 #[allow(unsafe_code)]
 fn prefetch(lines: &[[u8; LINE]], at: usize) {
     let Some(line) = lines.get(at) else { return };
     let address = line.as_ptr();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect that a program can see, and the address is that of a live line.
+    // SAFETY: prefetching has no observable effect, and the address is that of a live line.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());

@@ -1,14 +1,14 @@
-//! A million blocks of IPv4 addresses, and addresses to ask for.
+//! A million IPv4 blocks, and addresses to look up.
 //!
-//! The address space is cut into parts of 4,096 addresses; most hold one block at a place that looks random: eight in
-//! ten are single addresses, the others a /28 or a /24. So what must be answered is known without a search.
+//! The address space is split into parts of 4,096 addresses; the first million hold one block each at a pseudo-random
+//! position: eight in ten are single addresses, the others a /28 or a /24. So expected answers are known without a search.
 
 use std::net::Ipv4Addr;
 
 use ksn::{
     batch::Column,
     key::{Indicator, Ipv4Block},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
     snapshot::SnapshotBuilder,
 };
 
@@ -17,13 +17,13 @@ use crate::{
     ours::{BATCH_KEYS, Batches},
 };
 
-/// How many blocks.
+/// The number of blocks.
 pub(crate) const BLOCKS: u64 = 1_000_000;
 
-/// Addresses of a part, as a power of two.
+/// The number of addresses of a part, as a power of two.
 const PART_BITS: u32 = 12;
 
-/// The block in a part.
+/// Returns the block in a part.
 pub(crate) fn block(part: u64) -> Ipv4Block {
     let bits = random(part);
     let address = (part as u32) << PART_BITS | (bits as u32 & ((1 << PART_BITS) - 1));
@@ -40,7 +40,7 @@ pub(crate) fn fill(builder: &mut SnapshotBuilder) {
     for part in 0..BLOCKS {
         builder.add(
             0,
-            Listing {
+            Entry {
                 indicator: Indicator::Ipv4(block(part)),
                 id: part,
                 record_type: RecordType::Abuse,
@@ -54,9 +54,10 @@ pub(crate) fn fill(builder: &mut SnapshotBuilder) {
     }
 }
 
-/// Addresses to ask for, and which of them lie in a block: the row, and the part.
+/// Addresses to look up, with the expected answers.
 pub(crate) struct Addresses {
     pub(crate) bytes: Vec<[u8; 4]>,
+    /// The row and the part of each address that lies in a block.
     pub(crate) listed: Vec<(u32, u64)>,
 }
 
@@ -66,7 +67,7 @@ impl Batches for Addresses {
     }
 }
 
-/// Draws addresses: a tenth or none of them out of blocks, the others anywhere.
+/// A generator of addresses: a tenth or none of them from blocks, the others from the whole address space.
 pub(crate) struct DrawAddresses {
     with_hits: bool,
     drawn: u64,
@@ -88,7 +89,7 @@ impl DrawAddresses {
                 let block = block(number.wrapping_mul(STRIDE) % BLOCKS);
                 u32::from(block.first()) + (look >> 32) as u32 % block.addresses() as u32
             } else {
-                // An odd factor: no address comes twice before all have come.
+                // The factor is odd: no address repeats before all have occurred.
                 (number as u32).wrapping_mul(0x9e37_79b1)
             };
             let part = u64::from(address >> PART_BITS);
@@ -105,5 +106,5 @@ impl DrawAddresses {
     }
 }
 
-/// Steps through all parts: coprime to their number.
+/// The step through the parts, coprime to their number.
 const STRIDE: u64 = 618_033;

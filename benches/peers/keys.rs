@@ -1,17 +1,17 @@
-//! Records and keys, made from a counter: the same in every run, and as many as wanted without a list of them.
+//! Records and keys, generated from a counter: the same in every run, in any number, without storing them.
 
 use std::sync::Arc;
 
 use ksn::{
     key::{Digest, DigestKind, Indicator},
-    record::{Listing, RecordType},
+    record::{Entry, RecordType},
     timestamp::Timestamp,
 };
 
-/// Bytes of a SHA-256.
+/// The size of a SHA-256 in bytes.
 pub(crate) const WIDTH: usize = 32;
 
-/// SplitMix64: numbers that look random.
+/// Returns a pseudo-random number (SplitMix64).
 pub(crate) fn random(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,7 +19,7 @@ pub(crate) fn random(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The digest of a number: that of a record below the number of records, else one that is not listed.
+/// Returns the digest of a number, which is that of a record if the number is below the number of records.
 pub(crate) fn digest(number: u64) -> [u8; WIDTH] {
     let mut bytes = [0; WIDTH];
     for (word, n) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(0..) {
@@ -28,19 +28,19 @@ pub(crate) fn digest(number: u64) -> [u8; WIDTH] {
     bytes
 }
 
-/// The detection name of a record: fifty records share one, as the samples of a family do.
+/// Returns the detection name of a record: fifty records share one, like the samples of a family.
 pub(crate) fn name(number: u64) -> String {
     format!("Trojan.Win32.Family{}", number / 50)
 }
 
-/// When a record was made: some time in the last years.
+/// Returns the timestamp of a record, in seconds since 1970.
 pub(crate) fn seconds(number: u64) -> u32 {
     1_600_000_000 + (number % 100_000_000) as u32
 }
 
-/// The record of a number; `name` is its [`name`].
-pub(crate) fn listing(number: u64, name: &str) -> Listing<'_> {
-    Listing {
+/// Returns the record of a number; `name` must be its [`name`].
+pub(crate) fn entry(number: u64, name: &str) -> Entry<'_> {
+    Entry {
         indicator: Indicator::Digest(Digest::new(DigestKind::Sha256, &digest(number)).expect("32 bytes")),
         id: number,
         record_type: RecordType::Malware,
@@ -52,11 +52,11 @@ pub(crate) fn listing(number: u64, name: &str) -> Listing<'_> {
     }
 }
 
-/// Keys to ask for, with the answers that they must get.
+/// Keys to look up, with the expected answers.
 pub(crate) struct Burst {
-    /// Digests, one after the other.
+    /// The concatenated digests.
     pub(crate) bytes: Vec<u8>,
-    /// Which of them are listed: the position, and the number of the record. Ascending.
+    /// The listed digests: position and record number, in ascending order of positions.
     pub(crate) listed: Vec<(u32, u64)>,
 }
 
@@ -70,13 +70,13 @@ impl Burst {
     }
 }
 
-/// Draws keys: a share of them over all records, the others unlisted. No key comes twice before all have come, which
-/// is more than a round asks for.
+/// A generator of keys: a fraction of them from all records, the others unlisted. No key repeats before all have occurred,
+/// which is more than a round needs.
 pub(crate) struct Draw {
     records: u64,
-    /// One key in so many is listed, at random places; none if this is 0.
+    /// One key in `one_in` is listed, at random positions; none if this is 0.
     one_in: u64,
-    /// Steps through all records without meeting one twice.
+    /// The step through the records, coprime to their number.
     stride: u64,
     drawn: u64,
     hits: u64,
@@ -84,24 +84,24 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    /// A tenth of the keys is listed.
+    /// Creates a generator with a tenth of the keys listed.
     pub(crate) fn tenth(records: u64) -> Self {
         Self::one_in(records, 10)
     }
 
-    /// No key is listed.
+    /// Creates a generator with no key listed.
     pub(crate) fn misses(records: u64) -> Self {
         Self::one_in(records, 0)
     }
 
     fn one_in(records: u64, one_in: u64) -> Self {
         let coprime = |n: &u64| gcd(*n, records) == 1;
-        // The golden ratio, which spreads the numbers best.
-        let stride = ((records as f64 * 0.618) as u64..).find(|n| *n > 0 && coprime(n)).expect("primes are many");
+        // The golden ratio spreads the numbers best.
+        let stride = ((records as f64 * 0.618) as u64..).find(|n| *n > 0 && coprime(n)).expect("a coprime number exists");
         Self { records, one_in, stride, drawn: 0, hits: 0, last: None }
     }
 
-    /// The next keys. Memory of the last burst is used again if nobody else holds it.
+    /// Returns the next keys. The memory of the last burst is reused if there are no other references to it.
     pub(crate) fn burst(&mut self, keys: u64) -> Arc<Burst> {
         let mut burst = self
             .last
@@ -132,5 +132,5 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Numbers from here on are not listed.
+/// Numbers from here on are unlisted.
 const UNLISTED: u64 = 1 << 40;

@@ -1,21 +1,20 @@
-//! How fast `ksn` is against what a user would take instead, on this machine: one command, one table of ratios.
+//! Benchmarks of `ksn` against its alternatives on this machine: one command, one table of ratios.
 //!
 //! ```sh
-//! cargo bench --bench peers                # everything that this machine has room for
+//! cargo bench --bench peers                # everything that fits this machine
 //! cargo bench --bench peers -- --quick     # rows 1, 3, 4 and 5, in about two minutes
 //! cargo bench --bench peers -- --rows 1,4 --records 1000000 --rounds 9 --out peers.json
 //! ```
 //!
-//! It starts Redis, memcached and rbldnsd on loopback, loads the records that `ksn` has too, asks all of them for the
-//! same sort of keys, and checks answers before it times any. A figure is a **ratio within one run**: the sides take
-//! turns in rounds of some tenths of a second, and what counts is the median of the ratios, round by round, with the
-//! quartiles as its spread. Beside it stands the ratio of the first side to itself, from rounds that were interleaved
-//! in the same way: what differs from 1 there is noise. Clients run on core 1, servers on core 0. Every round asks for
-//! keys that were not asked before; they are made outside the timed part.
+//! It starts Redis, memcached and rbldnsd on loopback, loads the same records as `ksn`, looks up the same kind of keys in
+//! all of them, and verifies answers before timing. A figure is a **ratio within one run**: the sides are measured in
+//! interleaved rounds of some tenths of a second, and the result is the median of the ratios per round, with the quartiles
+//! as its spread. The A/A column is the ratio of the first side to itself, from rounds interleaved in the same way: its
+//! deviation from 1 is noise. Clients run on core 1, servers on core 0. Every round uses new keys, which are generated
+//! outside the timed part.
 //!
-//! One file a row, `row_*.rs`, says what it measures and why so.
+//! Each row has a file, `row_*.rs`, that documents what it measures and why.
 
-mod bare;
 mod child;
 mod cores;
 mod fleet;
@@ -26,6 +25,7 @@ mod memcached;
 mod options;
 mod ours;
 mod process;
+mod raw_transport;
 mod rbldnsd;
 mod redis;
 mod report;
@@ -48,34 +48,34 @@ mod world;
 
 use self::{options::Options, report::Report, world::World};
 
-/// As the program `ksn` has it.
+/// The allocator of the program `ksn`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A row cannot be measured here: the reason, for people.
+/// The reason why a row cannot be measured here.
 type Skip = String;
 
-/// What a row gives.
+/// The result of a row.
 type Outcome = Result<Vec<report::Figure>, Skip>;
 
 /// Measures one row.
 type Row = fn(&mut World) -> Outcome;
 
-/// The rows by number, in an order in which they share what they can.
+/// The rows with their numbers, in an order in which they share indexes and servers.
 const ROWS: [(u8, &str, Row); 13] = [
     (1, "end to end against Redis", row_exchange::run),
-    (3, "end to end against the bare exchange", row_transport::run),
-    (5, "callers of one key each against Redis", row_callers::run),
-    (6, "latency against a bare ping-pong", row_latency::run),
+    (3, "end to end against the raw transport", row_transport::run),
+    (5, "callers with one key each against Redis", row_callers::run),
+    (6, "latency against a raw QUIC ping-pong", row_latency::run),
     (7, "prefixes against whole digests", row_prefixes::run),
     (8, "web addresses against parsing them", row_web::run),
     (9, "IPv4 against SHA-256", row_ipv4::run),
     (13, "a fleet of clients", row_fleet::run),
     (2, "end to end, 100 million records, against Redis", row_exchange::run_large),
     (4, "index against a prefetched random line", row_index::run),
-    (10, "memory a record", row_memory::run),
+    (10, "memory per record", row_memory::run),
     (11, "building and opening", row_build::run),
-    (12, "growth", row_growth::run),
+    (12, "scaling", row_growth::run),
 ];
 
 /// The rows that `--quick` measures.
@@ -93,7 +93,7 @@ fn main() {
         return child::serve(snapshot);
     }
     if !options.bench {
-        println!("peers: nothing to test here; `cargo bench --bench peers` measures");
+        println!("peers: no tests; run the benchmarks with `cargo bench --bench peers`");
         return;
     }
     process::kill_all_on_interrupt();
@@ -108,7 +108,7 @@ fn main() {
             Ok(figures) => report.add(number, figures),
             Err(reason) => report.skip(number, title, &reason),
         }
-        // What was measured so far survives whatever comes next.
+        // Saved after every row, in case a later row fails.
         report.save();
     }
     report.print();

@@ -1,21 +1,21 @@
-//! The command line.
+//! Command-line options.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::QUICK;
 
 pub(crate) struct Options {
-    /// Whether cargo asked for benchmarks, and not for tests.
+    /// Whether cargo runs benchmarks, not tests.
     pub(crate) bench: bool,
     pub(crate) quick: bool,
     rows: Option<Vec<u8>>,
-    /// Records, where a row does not say how many.
+    /// The number of records of rows without their own number.
     pub(crate) records: u64,
     pub(crate) rounds: usize,
-    /// How long each side is timed in a round, at least.
+    /// The minimum time of each side in a round.
     pub(crate) round_time: Duration,
     pub(crate) out: PathBuf,
-    /// Not for people: serve this snapshot, for a benchmark that wants the server in a process of its own.
+    /// Internal: serve this snapshot, for benchmarks with the server in a child process.
     pub(crate) serve: Option<PathBuf>,
 }
 
@@ -35,7 +35,7 @@ impl Options {
             serve: None,
         };
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value\n{USAGE}"));
+            let mut value = || arguments.next().ok_or(format!("missing value for {argument}\n{USAGE}"));
             match argument.as_str() {
                 "--bench" => options.bench = true,
                 "--test" => options.bench = false,
@@ -45,7 +45,7 @@ impl Options {
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--serve" => options.serve = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
-                _ => return Err(format!("{argument:?} is no option\n{USAGE}")),
+                _ => return Err(format!("unknown option {argument}\n{USAGE}")),
             }
         }
         if options.rounds == 0 {
@@ -65,13 +65,13 @@ impl Options {
     }
 }
 
-/// The folder that cargo builds into: this program lies in `release/deps` of it.
+/// Returns cargo's target directory: this program is in its `release/deps`.
 pub(crate) fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     program.ancestors().nth(3).map_or("target".into(), PathBuf::from)
 }
 
-/// A number, with `_` between digits if wanted.
+/// Parses a number, which may have `_` between digits.
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
-    text.replace('_', "").parse().map_err(|_| format!("{text:?} is no number\n{USAGE}"))
+    text.replace('_', "").parse().map_err(|_| format!("expected a number, found {text:?}\n{USAGE}"))
 }

@@ -5,9 +5,9 @@
 
 use crate::{
     Outcome, Skip,
-    bare::Bare,
     keys::Draw,
     ours::{OurServer, Packets},
+    raw_transport::Bare,
     report::Figure,
     rounds::{interleave, quantity},
     row_index,

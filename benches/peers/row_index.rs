@@ -8,7 +8,7 @@ use std::{cell::RefCell, ops::ControlFlow};
 
 use ksn::{
     View,
-    batch::{Column, Detail, Exception, Hit, Position, Sink},
+    batch::{Column, Detail, Hit, Position, Sink, Unanswered},
     key::DigestKind,
     timestamp::Timestamp,
 };
@@ -70,7 +70,7 @@ pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String)
 fn bucket_bytes(view: &View) -> Result<usize, Skip> {
     view.snapshot()
         .sections()
-        .find(|s| s.kind.is_some_and(|kind| kind.prefix() == "sha256") && s.role == "Buckets")
+        .find(|s| s.kind.is_some_and(|kind| kind.prefix() == "sha256") && s.section == "Buckets")
         .map(|section| section.bytes as usize)
         .ok_or("the snapshot has no buckets of SHA-256".into())
 }
@@ -111,8 +111,8 @@ impl Sink for Count {
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, _: Position, exception: Exception) -> ControlFlow<()> {
-        panic!("{exception:?}")
+    fn unanswered(&mut self, _: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        panic!("{unanswered:?}")
     }
 }
 
@@ -124,7 +124,7 @@ impl Sink for Collect<'_> {
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, _: Position, exception: Exception) -> ControlFlow<()> {
-        panic!("{exception:?}")
+    fn unanswered(&mut self, _: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        panic!("{unanswered:?}")
     }
 }

@@ -11,10 +11,10 @@ use ksn::{Client, key::Key};
 
 use crate::{
     Outcome,
-    bare::{self, Bare},
     cores::{self, Pinned},
     keys::{Draw, WIDTH},
     ours::{OurServer, Packets, single_keys},
+    raw_transport::{self, Bare},
     report::Figure,
     rounds::take_turns,
     world::World,
@@ -47,7 +47,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
         percentiles(
             keys.map(|key| {
                 let started = Instant::now();
-                bare.runtime.block_on(bare::ask(&bare.connection, key));
+                bare.runtime.block_on(raw_transport::ask(&bare.connection, key));
                 microseconds(started)
             })
             .collect(),

@@ -19,7 +19,7 @@ use ksn::{
     Client, WebAddress,
     batch::{Column, Texts},
     key::{Indicator, Scope},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
 };
 use tokio::task::JoinSet;
 use zerocopy::little_endian::U32;
@@ -57,7 +57,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
         let mut add = |id, scope, expression: &str| {
             builder.add(
                 0,
-                Listing {
+                Entry {
                     indicator: Indicator::Web { scope, expression: expression.into() },
                     id,
                     record_type: RecordType::Phishing,

@@ -1,4 +1,4 @@
-//! Snapshots of so many records, built once and kept.
+//! Snapshots for benchmarks, built once and cached.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use ksn::{
 
 use crate::{Skip, keys, options::target, rounds::quantity};
 
-/// Part of the file names: raise it when the records that [`keys`] makes change.
+/// The version in file names. It MUST be raised when the records that [`keys`] generates change.
 const VERSION: u32 = 1;
 
-/// The file with the first `records` digests, built if it is not there.
+/// Returns the snapshot of the first `records` digests, building it if there is none.
 pub(crate) fn digests(records: u64) -> Result<PathBuf, Skip> {
     kept(&format!("sha256-{records}"), records, |builder| {
         let mut name = String::new();
@@ -28,12 +28,12 @@ pub(crate) fn digests(records: u64) -> Result<PathBuf, Skip> {
             if number.is_multiple_of(50) {
                 name = keys::name(number);
             }
-            builder.add(0, keys::listing(number, &name));
+            builder.add(0, keys::entry(number, &name));
         }
     })
 }
 
-/// A file that is built if it is not there, or if this version cannot read it.
+/// Returns a cached snapshot, building it with `fill` if there is none or this version cannot read it.
 pub(crate) fn kept(name: &str, records: u64, fill: impl FnOnce(&mut SnapshotBuilder)) -> Result<PathBuf, Skip> {
     let path = folder()?.join(format!("{name}-v{VERSION}.ksn"));
     if is_readable(&path) {
@@ -55,15 +55,15 @@ pub(crate) fn kept(name: &str, records: u64, fill: impl FnOnce(&mut SnapshotBuil
     Ok(path)
 }
 
-/// Whether it is there, in the format of this version. The rest is checked when it is opened.
+/// Returns whether a file exists in the format of this version. The rest is validated on opening.
 fn is_readable(path: &Path) -> bool {
     let mut head = [0; 12];
     let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    // Magic and version, as `snapshot::open` has them.
+    // The magic and the version, as in `snapshot::open`.
     read.is_ok() && head == *b"\x89KSN\r\n\x1a\n\x01\0\0\0"
 }
 
-/// Opens a snapshot as a server does, into huge pages.
+/// Opens a snapshot like a server, into huge pages.
 pub(crate) fn open(path: &Path) -> Result<Arc<Index>, Skip> {
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
     need_memory(bytes, "opening the snapshot")?;
@@ -71,19 +71,19 @@ pub(crate) fn open(path: &Path) -> Result<Arc<Index>, Skip> {
     Index::open(path).map(Arc::new).map_err(|e| format!("{}: {e}; delete it", path.display()))
 }
 
-/// Where files are kept from one run to the next.
+/// Returns the directory of cached files.
 pub(crate) fn folder() -> Result<PathBuf, Skip> {
     let folder = target().join("peers");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     Ok(folder)
 }
 
-/// Memory of a process, in bytes, where the system says so.
+/// Returns the resident memory of a process in bytes, if the system reports it.
 pub(crate) fn resident_memory(process: u32) -> Option<u64> {
     kibibytes(&format!("/proc/{process}/status"), "VmRSS:")
 }
 
-/// Memory that can be had without swapping, in bytes, where the system says so.
+/// Returns the memory available without swapping in bytes, if the system reports it.
 pub(crate) fn available_memory() -> Option<u64> {
     kibibytes("/proc/meminfo", "MemAvailable:")
 }
@@ -94,16 +94,16 @@ fn kibibytes(file: &str, field: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
 }
 
-/// Whether so much memory is there for that.
+/// Fails if less than `bytes` of memory is available.
 pub(crate) fn need_memory(bytes: u64, what: &str) -> Result<(), Skip> {
     match available_memory() {
         Some(available) if available < bytes => {
             let (wanted, available) = (quantity(bytes as f64), quantity(available as f64));
-            Err(format!("{what} takes about {wanted}B of memory, {available}B are available"))
+            Err(format!("{what} needs about {wanted}B of memory, {available}B are available"))
         }
         _ => Ok(()),
     }
 }
 
-/// What a record takes while it is built: 54 bytes were seen at the peak of 100 million.
+/// The memory per record during a build, in bytes: the peak with 100 million records was 54.
 const BUILD_BYTES: u64 = 60;

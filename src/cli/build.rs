@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ksn::{
     compile::{Compiler, FeedFile, feed_files},
-    feed::{Column, Format, Options},
+    feed::{CsvColumn, Format, Options},
     timestamp::Timestamp,
 };
 
-use super::{ask, build_report, exit::Exit};
+use super::{backend, build_report, exit::Exit, output::Plural};
 
 /// Compile indicator feeds into a snapshot.
 #[derive(Debug, clap::Args)]
@@ -25,23 +25,23 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Read every feed as this format instead of recognising it.
+    /// Read every feed as this format instead of detecting it.
     #[arg(long, value_name = "NAME", long_help = format_help())]
     format: Option<Format>,
 
-    /// What the columns of a CSV or TSV hold, in order, such as `time,hash,name,-`.
+    /// Columns of a CSV or TSV file in order, such as `time,hash,name,-`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true)]
-    columns: Option<Vec<Column>>,
+    columns: Option<Vec<CsvColumn>>,
 
-    /// Name the source of the records, instead of after the format.
+    /// Source name of the records; the default is the format name.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 
-    /// Take the feeds as lists of known good things.
+    /// Compile the feeds into trusted records (known good).
     #[arg(long)]
     trusted: bool,
 
-    /// Withhold bad records that this list of host names or blocks guards against; may be repeated.
+    /// Withhold bad records that match this guard list of host names or IPv4 blocks; may be repeated.
     #[arg(long, value_name = "FILE")]
     guard: Vec<PathBuf>,
 
@@ -49,7 +49,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     max_age: Option<u32>,
 
-    /// Withhold records in which the feed has less confidence, in percent.
+    /// Withhold records with a lower feed confidence, in percent.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     min_confidence: Option<u8>,
 
@@ -57,40 +57,41 @@ pub(super) struct Args {
     #[arg(long, value_name = "SCORE")]
     min_score: Option<u32>,
 
-    /// Stop at the first row that cannot be read.
+    /// Fail at the first row that cannot be parsed.
     #[arg(long)]
     strict: bool,
 
-    /// How to report: a table on standard error, or a JSON document on standard output.
-    #[arg(long, value_name = "HOW", default_value = "text")]
-    report: ReportForm,
+    /// Report format: a table on standard error, or a JSON document on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    report: ReportFormat,
 
-    /// Name the dataset, of which every build is a generation.
+    /// Dataset name; every build is a generation of its dataset.
     #[arg(long, value_name = "NAME", default_value = "local")]
     dataset: String,
 
-    /// Number this generation; the default is the time of its creation in seconds.
+    /// Generation number; the default is the creation time in seconds.
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
 
-    /// When the snapshot is made; the default is SOURCE_DATE_EPOCH, else now.
+    /// Creation time of the snapshot; the default is SOURCE_DATE_EPOCH, else now.
     #[arg(long, value_name = "TIME")]
     created: Option<Timestamp>,
 
-    /// Feeds: files, folders with everything in them, or `-` for standard input.
+    /// Feeds: files, directories (recursively), or `-` for standard input.
     #[arg(value_name = "FEED", required = true)]
     feeds: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ReportForm {
+enum ReportFormat {
     Text,
     Json,
 }
 
 const EXAMPLES: &str = "\
-A file that is no feed is an error, and nothing is written, if it was named; found in a folder it is
-passed over and reported. The same feeds with the same --created give the same bytes, in any order.
+A file named on the command line that is not a feed is an error, and nothing is written; one found in a
+directory is skipped and reported. The same feeds with the same --created produce the same bytes, in any
+order.
 
 Examples:
   ksn build -o records.ksn feeds/
@@ -101,8 +102,8 @@ Examples:
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         let to_stdout = self.output.as_os_str() == "-";
-        if to_stdout && self.report == ReportForm::Json {
-            bail!("standard output cannot take both the snapshot and the report: give one of them a file");
+        if to_stdout && self.report == ReportFormat::Json {
+            bail!("the snapshot and the JSON report cannot both go to standard output: give --output a file");
         }
         let created = self.created()?;
         let mut compiler = Compiler::new(self.options(created));
@@ -117,7 +118,7 @@ impl Args {
             build_report::refused(compiler.files());
             bail!(
                 "nothing was written: {}",
-                if is_refused { "a feed that was named is none" } else { "no feed was found" }
+                if is_refused { "a file named on the command line is not a feed" } else { "no feed was found" }
             );
         }
         let compiled = compiler.finish(&self.dataset, self.generation.unwrap_or(created.seconds().into()))?;
@@ -128,8 +129,8 @@ impl Args {
             compiled.snapshot.write(&self.output)?;
         }
         match self.report {
-            ReportForm::Json => build_report::json(&compiled, &self.output)?,
-            ReportForm::Text => build_report::text(&compiled, &self.output),
+            ReportFormat::Json => build_report::json(&compiled, &self.output)?,
+            ReportFormat::Text => build_report::text(&compiled, &self.output),
         }
         Ok(Exit::Success)
     }
@@ -153,33 +154,33 @@ impl Args {
         }
         match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(seconds) => seconds.parse().context("in SOURCE_DATE_EPOCH"),
-            Err(_) => Ok(ask::now()),
+            Err(_) => Ok(backend::now()),
         }
     }
 
-    /// Reads everything. Gives whether a feed that was named is none; one that is damaged is an error at once.
+    /// Reads all feeds. Returns whether a file named on the command line is not a feed. Fails when a feed is damaged.
     fn read_feeds(&self, compiler: &mut Compiler) -> Result<bool> {
         let (streams, paths): (Vec<_>, Vec<_>) = self.feeds.iter().cloned().partition(|path| path.as_os_str() == "-");
         let mut is_refused = false;
         if !streams.is_empty() {
             let report = compiler.read(io::stdin().lock(), "-").err();
-            is_refused |= judge(report, Path::new("-"), true)?;
+            is_refused |= check_failure(report, Path::new("-"), true)?;
         }
         let files = feed_files(&paths).context("cannot find the feeds")?;
         let progress = Progress::new(&files);
         for FeedFile { path, is_named } in &files {
             progress.bar.set_message(path.display().to_string());
             let report = compiler.read_file(path, |bytes| progress.advance(bytes)).err();
-            is_refused |= judge(report, path, *is_named)?;
+            is_refused |= check_failure(report, path, *is_named)?;
         }
         progress.bar.finish_and_clear();
         Ok(is_refused)
     }
 }
 
-/// Whether a failure refuses a feed that was named. One of another kind is an error wherever the file was found: half a
-/// feed would look like a whole one.
-fn judge(failure: Option<&ksn::compile::CompileError>, path: &Path, is_named: bool) -> Result<bool> {
+/// Returns whether the failure is that a file named on the command line is not a feed. Any other failure is an error,
+/// also for a file found in a directory: half a feed would look like a whole one.
+fn check_failure(failure: Option<&ksn::compile::CompileError>, path: &Path, is_named: bool) -> Result<bool> {
     match failure {
         None => Ok(false),
         Some(failure) if failure.is_refusal() => Ok(is_named),
@@ -191,20 +192,21 @@ fn read_guards(compiler: &mut Compiler, path: &Path) -> Result<()> {
     let name = path.display().to_string();
     let file = fs::File::open(path).with_context(|| format!("cannot read guards from {name}"))?;
     let report = compiler.guard(file, &name).with_context(|| format!("cannot read guards from {name}"))?;
-    let passed_over = report.unsupported + report.rejected;
-    if passed_over > 0 {
-        eprintln!("ksn: {name}: {} guards, {passed_over} entries that no guard can be made of", report.entries);
+    let skipped = report.unsupported + report.rejected;
+    if skipped > 0 {
+        let (guards, skipped) = (Plural(report.entries, "guard"), Plural(skipped, "row"));
+        eprintln!("ksn: {name}: {guards}, skipped {skipped} that cannot be used as guards");
     }
     Ok(())
 }
 
-/// A bar on standard error, when that is a terminal and the work is long.
+/// A progress bar on standard error, shown when that is a terminal and the build takes long.
 struct Progress {
     bar: ProgressBar,
     started: Instant,
 }
 
-/// Below this, a bar would only flicker.
+/// Before this, a bar would only flicker.
 const SHOW_AFTER: Duration = Duration::from_millis(500);
 
 impl Progress {
@@ -219,16 +221,16 @@ impl Progress {
 
     fn advance(&self, bytes: u64) {
         if self.bar.is_hidden() && self.started.elapsed() > SHOW_AFTER {
-            // It stays hidden when standard error is no terminal.
+            // It stays hidden when standard error is not a terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.inc(bytes);
     }
 }
 
-/// Reads `90d`, `12h`, `30m`, `45s`, `2w`.
+/// Parses `90d`, `12h`, `30m`, `45s`, `2w`.
 fn seconds(text: &str) -> Result<u32, String> {
-    let expected = || format!("expected a number with s, m, h, d or w, such as `90d`, found {text:?}");
+    let expected = || format!("expected a number with unit s, m, h, d or w, such as `90d`, found {text:?}");
     let unit = text.chars().last().ok_or_else(expected)?;
     let seconds = match unit {
         's' => 1,
@@ -239,12 +241,12 @@ fn seconds(text: &str) -> Result<u32, String> {
         _ => return Err(expected()),
     };
     let count: u32 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    count.checked_mul(seconds).ok_or_else(|| format!("{text} is longer than records have times for (136 years)"))
+    count.checked_mul(seconds).ok_or_else(|| format!("expected at most 136 years (32 bits of seconds), found {text}"))
 }
 
 fn format_help() -> String {
     let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-    format!("Read every feed as this format instead of recognising it: {}", names.join(", "))
+    format!("Read every feed as this format instead of detecting it: {}", names.join(", "))
 }
 
 #[cfg(test)]

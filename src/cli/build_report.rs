@@ -1,4 +1,4 @@
-//! What a build came to: for people as a table, for programs as JSON.
+//! The build report, as a table or as JSON.
 
 use std::{
     collections::BTreeMap,
@@ -12,9 +12,9 @@ use ksn::{
 };
 use serde::Serialize;
 
-use super::output::plain;
+use super::output::{Plural, plain};
 
-/// The JSON document. Fields are only ever added.
+/// The JSON document. Fields are added, never removed or changed.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     output: String,
@@ -28,17 +28,17 @@ struct Document<'a> {
 #[derive(Debug, Serialize)]
 struct File<'a> {
     file: &'a str,
-    /// `null` when it is no feed.
+    /// `null` when the file is not a feed.
     format: Option<&'static str>,
     #[serde(flatten)]
     counts: Counts,
-    /// How often each reason stood.
+    /// Number of rows per reason.
     reasons: BTreeMap<&'a str, u64>,
-    /// The first rows that gave no record.
+    /// The first rows that produced no record.
     refusals: Vec<Refusal<'a>>,
-    /// Members of an archive that are no feeds.
+    /// Archive members that are not feeds.
     skipped: Vec<Skipped<'a>>,
-    /// Why it is no feed.
+    /// Why the file is not a feed.
     error: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct Skipped<'a> {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Counts {
     rows: u64,
-    /// Records read, duplicates among them.
+    /// Records read, including duplicates.
     records: u64,
     duplicates: u64,
     withheld: u64,
@@ -96,7 +96,7 @@ impl Counts {
         })
     }
 
-    /// The columns of the table.
+    /// Returns the columns of the table.
     fn cells(&self) -> [u64; 6] {
         [self.rows, self.records, self.duplicates, self.withheld, self.unsupported, self.rejected]
     }
@@ -153,7 +153,7 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Writes a table to standard error: a line a feed, under it why rows gave no record, then the sum.
+/// Writes a table to standard error: one line per feed, followed by the reasons for rows without a record, and totals.
 pub(super) fn text(compiled: &Compiled, output: &Path) {
     let files = &compiled.files;
     let formats = files.iter().filter_map(|file| Some(file.report.as_ref().ok()?.format.name().len()));
@@ -176,7 +176,7 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
             eprintln!("{:width$} {count:>10} {}: {}", "", word(*outcome), plain(reason));
         }
         for (member, reason) in &report.skipped {
-            eprintln!("{:width$} passed over {}: {}", "", plain(member), plain(reason));
+            eprintln!("{:width$} skipped {}: {}", "", plain(member), plain(reason));
         }
     }
     if files.len() > 1 {
@@ -185,12 +185,12 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
     refused(files);
     let records = compiled.snapshot.summary().records;
     if records == 0 {
-        eprintln!("ksn: the snapshot holds no records");
+        eprintln!("ksn: the snapshot has no records");
     }
-    eprintln!("{records} records in {}, {} bytes", output.display(), compiled.snapshot.bytes());
+    eprintln!("{} in {}, {} bytes", Plural(records, "record"), output.display(), compiled.snapshot.bytes());
 }
 
-/// Names the files that are no feeds.
+/// Lists the files that are not feeds, with the reason.
 pub(super) fn refused(files: &[FileReport]) {
     for file in files {
         if let Err(e) = &file.report {

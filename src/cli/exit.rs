@@ -1,16 +1,16 @@
-//! What a command comes to, for whoever started it.
+//! Process exit codes.
 
 use std::{io, process::ExitCode};
 
 /// The exit codes of all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// Done, and nothing bad was found.
+    /// The command succeeded, and nothing bad was found.
     Success,
-    /// Something that was asked for is known as bad.
+    /// At least one key is known as bad.
     Bad,
-    /// Something could not be done or answered.
-    Trouble,
+    /// The command failed, or a key could not be answered.
+    Error,
 }
 
 impl From<Exit> for ExitCode {
@@ -18,30 +18,30 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Success => 0,
             Exit::Bad => 1,
-            Exit::Trouble => 2,
+            Exit::Error => 2,
         })
     }
 }
 
-/// What the keys of a lookup add up to. Bad counts more than trouble: whoever asks "is any of these bad?" has the
-/// answer, errors or not.
+/// Accumulated outcome of the keys of a lookup. Bad takes precedence over errors: "is any of these bad?" is answered
+/// either way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) has_bad: bool,
-    pub(super) has_trouble: bool,
+    pub(super) has_errors: bool,
 }
 
 impl Tally {
     pub(super) fn exit(self) -> Exit {
         match self {
             Self { has_bad: true, .. } => Exit::Bad,
-            Self { has_trouble: true, .. } => Exit::Trouble,
+            Self { has_errors: true, .. } => Exit::Error,
             _ => Exit::Success,
         }
     }
 }
 
-/// Whether the reader of standard output has gone, as `head` does when it has enough. That is no failure.
+/// Returns whether the reader of standard output closed the pipe, as `head` does. This is not a failure.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }

@@ -1,4 +1,4 @@
-//! `ksn explain`: shows how a key is understood, what it would match, and why one record wins.
+//! `ksn explain`: shows how a key is parsed, what it is matched against, and why one record wins.
 
 use std::{
     io::{self, Write},
@@ -13,56 +13,56 @@ use ksn::{
     record::Specificity,
 };
 
-use super::{ask, exit::Exit, keys::Asked, output};
+use super::{backend, exit::Exit, keys::ParsedKey, output};
 
-/// Show how a key is understood: its canonical form, everything that it can match, and which record wins and why.
+/// Show how a key is parsed: its canonical form, everything it is matched against, and which record wins and why.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ksn explain 'hxxp://a.evil[.]example:8080/x/../y?z'\n  ksn explain --db records.ksn 192.0.2.7"
 )]
 pub(super) struct Args {
-    /// Show what of this snapshot matches.
+    /// Show the matching records of this snapshot.
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
 
-    /// The key.
+    /// Key to explain.
     #[arg(value_name = "KEY")]
     key: String,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
-        let key = Asked::from_argument(&self.key).key.map_err(|misread| anyhow!(misread.reason))?;
+        let key = ParsedKey::from_argument(&self.key).key.map_err(|invalid| anyhow!(invalid.reason))?;
         let records = match &self.db {
-            Some(path) => Some(matches(&ask::open(path)?, &key)),
+            Some(path) => Some(matches(&backend::open(path)?, &key)),
             None => None,
         };
         let mut out = output::stdout();
         writeln!(out, "kind       {}", key.kind())?;
         writeln!(out, "canonical  {key}")?;
-        write_tried(&mut out, &key, records.as_deref())?;
+        write_lookups(&mut out, &key, records.as_deref())?;
         if let Some(records) = &records {
-            write_verdict(&mut out, &key, records)?;
+            write_winner(&mut out, &key, records)?;
         }
         out.flush()?;
         Ok(Exit::Success)
     }
 }
 
-/// Every record that matches, in order of precedence.
+/// Returns every matching record in order of precedence.
 fn matches(index: &Index, key: &Key) -> Vec<Record> {
-    let answers = index.lookup(std::slice::from_ref(key), Detail::All, ask::now());
+    let answers = index.lookup(std::slice::from_ref(key), Detail::All, backend::now());
     answers.into_iter().flat_map(|answer| answer.records).collect()
 }
 
-fn write_tried(out: &mut impl Write, key: &Key, records: Option<&[Record]>) -> io::Result<()> {
+fn write_lookups(out: &mut impl Write, key: &Key, records: Option<&[Record]>) -> io::Result<()> {
     match key {
         Key::Digest(_) => {
-            writeln!(out, "\ntries      the whole digest, and nothing else")?;
+            writeln!(out, "\nlookups    the whole digest only")?;
             write_records(out, records, |_| true)
         }
         Key::Ipv4(_) => {
-            writeln!(out, "\ntries      every block that contains it, the smallest first")?;
+            writeln!(out, "\nlookups    every block that contains it, smallest first")?;
             write_records(out, records, |_| true)
         }
         Key::Web(address) => {
@@ -72,17 +72,17 @@ fn write_tried(out: &mut impl Write, key: &Key, records: Option<&[Record]>) -> i
             if let Some(query) = parts.query() {
                 writeln!(out, "query      {}", String::from_utf8_lossy(query))?;
             }
-            writeln!(out, "\ntries")?;
-            let mut tried = Vec::new();
+            writeln!(out, "\nlookups")?;
+            let mut expressions = Vec::new();
             parts.for_each_expression(ScopeSet::ALL, |scope, text| {
-                tried.push((scope, String::from_utf8_lossy(text).into_owned()));
+                expressions.push((scope, String::from_utf8_lossy(text).into_owned()));
             });
-            for (scope, text) in &tried {
+            for (scope, text) in &expressions {
                 writeln!(out, "  {:<10} {text}", scope.name())?;
                 write_records(out, records, |r| r.scope == Some(*scope) && r.matched.as_deref() == Some(&**text))?;
             }
             if let Some(address) = parts.ipv4() {
-                writeln!(out, "  {:<10} every block that contains {address}, the smallest first", "ipv4")?;
+                writeln!(out, "  {:<10} every block that contains {address}, smallest first", "ipv4")?;
                 write_records(out, records, |r| r.scope.is_none())?;
             }
             Ok(())
@@ -101,21 +101,26 @@ fn write_records(
     Ok(())
 }
 
-fn write_verdict(out: &mut impl Write, key: &Key, records: &[Record]) -> io::Result<()> {
+fn write_winner(out: &mut impl Write, key: &Key, records: &[Record]) -> io::Result<()> {
     match records {
-        [] => writeln!(out, "\nunknown    no record matches; that is not the same as clean"),
+        [] => writeln!(out, "\nunknown    no record matches (not listed, which does not mean clean)"),
         [only] => {
-            writeln!(out, "\nwins       {} {}\nbecause    it is the only one", only.record_type, output::describe(only))
+            writeln!(
+                out,
+                "\nwinner     {} {}\nreason     it is the only match",
+                only.record_type,
+                output::describe(only)
+            )
         }
         [first, second, ..] => {
-            writeln!(out, "\nwins       {} {}", first.record_type, output::describe(first))?;
-            writeln!(out, "against    {} {}", second.record_type, output::describe(second))?;
-            writeln!(out, "because    {}", reason(key, records))
+            writeln!(out, "\nwinner     {} {}", first.record_type, output::describe(first))?;
+            writeln!(out, "over       {} {}", second.record_type, output::describe(second))?;
+            writeln!(out, "reason     {}", reason(key, records))
         }
     }
 }
 
-/// Which rule of precedence put the first record before the second.
+/// Returns the precedence rule that ranks the first record above the second.
 fn reason(key: &Key, records: &[Record]) -> String {
     let (first, second) = (&records[0], &records[1]);
     let trust = records.iter().filter(|r| r.record_type == ksn::record::RecordType::Trusted);
@@ -131,15 +136,15 @@ fn reason(key: &Key, records: &[Record]) -> String {
         return "it is more specific: the longer host, then path, then query; the smaller block".into();
     }
     if first.timestamp != second.timestamp {
-        return "it is newer; no time is oldest".into();
+        return "it is newer; a record without a time is oldest".into();
     }
     if first.source != second.source {
-        return "all else is equal, and its source comes first by name".into();
+        return "all else is equal, and its source name sorts first".into();
     }
     "all else is equal, and its ID is lower".into()
 }
 
-/// How narrowly a record matches, from what of it matched.
+/// Returns how specific the match of a record is.
 fn specificity(key: &Key, record: &Record) -> Specificity {
     match (&record.matched, record.scope) {
         (Some(matched), Some(scope)) => web_specificity(scope, matched),

@@ -1,4 +1,4 @@
-//! `ksn inspect`: shows what a snapshot holds.
+//! `ksn inspect`: shows the metadata and contents of a snapshot.
 
 use std::{io::Write, path::PathBuf};
 
@@ -12,11 +12,11 @@ use serde_json::json;
 
 use super::{exit::Exit, output, verify};
 
-/// Show what a snapshot holds. Opening it checks every byte.
+/// Show the metadata and contents of a snapshot. Opening it verifies the checksum of every byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ksn inspect records.ksn\n  ksn inspect --verify --json records.ksn")]
 pub(super) struct Args {
-    /// Also look up everything that it lists: each record must be found again by a key that it covers.
+    /// Also look up every entry: each record must be found by a key that it covers.
     #[arg(long)]
     verify: bool,
 
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// The snapshot.
+    /// Snapshot file.
     #[arg(value_name = "FILE")]
     snapshot: PathBuf,
 }
@@ -34,11 +34,11 @@ impl Args {
         let snapshot = Snapshot::open(&self.snapshot).with_context(|| self.snapshot.display().to_string())?;
         let index = Index::new(snapshot);
         let view = index.view();
-        let found = self.verify.then(|| verify::in_process(&index));
+        let verification = self.verify.then(|| verify::in_process(&index));
         if self.json {
             let mut document = document(view.snapshot());
-            if let Some(found) = &found {
-                document["verified"] = found.to_json();
+            if let Some(verification) = &verification {
+                document["verified"] = verification.to_json();
             }
             let mut out = output::stdout();
             serde_json::to_writer_pretty(&mut out, &document)?;
@@ -46,13 +46,13 @@ impl Args {
             out.flush()?;
         } else {
             write_text(view.snapshot())?;
-            if let Some(found) = &found {
+            if let Some(verification) = &verification {
                 let mut out = output::stdout();
-                writeln!(out, "verified       {found}")?;
+                writeln!(out, "verified       {verification}")?;
                 out.flush()?;
             }
         }
-        Ok(if found.is_some_and(|found| found.has_misses()) { Exit::Trouble } else { Exit::Success })
+        Ok(if verification.is_some_and(|verification| verification.has_misses()) { Exit::Error } else { Exit::Success })
     }
 }
 
@@ -70,7 +70,7 @@ fn document(snapshot: &Snapshot) -> serde_json::Value {
     let sections = snapshot.sections().map(|section| {
         json!({
             "kind": section.kind.map(KeyKind::prefix),
-            "role": section.role,
+            "role": section.section,
             "offset": section.offset,
             "bytes": section.bytes,
             "rows": section.rows,
@@ -113,7 +113,7 @@ fn write_text(snapshot: &Snapshot) -> Result<()> {
     }
     writeln!(out, "\n{:<31} {:>12} {:>12} {:>12}  blake3", "section", "offset", "bytes", "rows")?;
     for section in snapshot.sections() {
-        let name = format!("{} {}", section.kind.map_or("shared", KeyKind::prefix), section.role);
+        let name = format!("{} {}", section.kind.map_or("shared", KeyKind::prefix), section.section);
         let digest = &Hex(&section.blake3).to_string()[..16];
         writeln!(out, "{name:<31} {:>12} {:>12} {:>12}  {digest}…", section.offset, section.bytes, section.rows)?;
     }

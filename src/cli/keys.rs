@@ -10,77 +10,81 @@ use std::{
 
 use ksn::{Key, key::KeyError, limits::WEB_ADDRESS_BYTES_MAX};
 
-/// Lines that are asked in one go: enough to make the way to a server cheap, few enough to hold.
+/// Keys per lookup: large enough to amortize the round trip to a server, small enough to buffer.
 pub(super) const CHUNK_LINES: usize = 16_384;
 
-/// Length of a line in bytes. The longest key is a web address; defanging and spaces may double it.
+/// Maximum length of a line in bytes. The longest key is a web address; defanging and spaces may double it.
 const LINE_BYTES_MAX: usize = 2 * WEB_ADDRESS_BYTES_MAX;
 
-/// Bytes that are read at once: what a pipe holds.
+/// Bytes per read: the capacity of a pipe.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// How long keys wait for company. A person who types sees no delay, and a slow program's lines still come in batches.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long a partial chunk waits for more lines: too short to notice when typing, long enough to batch the lines of a
+/// slow program.
+const FILL_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// One key as it was given, and what it was understood as.
+/// One key as given, and the result of parsing it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ParsedKey {
     pub(super) text: String,
-    pub(super) key: Result<Key, Misread>,
+    pub(super) key: Result<Key, InvalidKey>,
 }
 
-/// Why a text is no key that can be asked.
+/// Why a text is not a key that can be looked up.
 #[derive(Debug)]
-pub(super) struct Misread {
+pub(super) struct InvalidKey {
     pub(super) is_unsupported: bool,
     pub(super) reason: String,
 }
 
-impl Asked {
-    /// From an argument: one that is the name of a file is taken for a mistake.
+impl ParsedKey {
+    /// Parses an argument. The name of an existing file is an error: it is probably meant for `ksn scan`.
     pub(super) fn from_argument(text: &str) -> Self {
-        let mut asked = Self::from_text(text);
+        let mut parsed = Self::from_text(text);
         if !has_scheme_or_prefix(text) && Path::new(text).is_file() {
             let reason = format!(
-                "{text} is a file here: to ask about its content run `ksn scan {text}`; to ask about a web address \
+                "{text} is the name of a file: to look up its content run `ksn scan {text}`; to look up a web address \
                  write `url:{text}`"
             );
-            asked.key = Err(Misread { is_unsupported: false, reason });
+            parsed.key = Err(InvalidKey { is_unsupported: false, reason });
         }
-        asked
+        parsed
     }
 
-    /// From a line or argument.
+    /// Parses a line or argument.
     pub(super) fn from_text(text: &str) -> Self {
-        Self { text: text.into(), key: text.parse().map_err(Misread::from) }
+        Self { text: text.into(), key: text.parse().map_err(InvalidKey::from) }
     }
 
     fn from_line(line: &[u8]) -> Self {
         if line.len() > LINE_BYTES_MAX {
             let start = String::from_utf8_lossy(&line[..EXCERPT_BYTES]).into_owned() + "…";
-            return Self::misread(start, format!("the line is longer than {LINE_BYTES_MAX} bytes"));
+            return Self::invalid(
+                start,
+                format!("expected a line of at most {LINE_BYTES_MAX} bytes, found {} or more", line.len()),
+            );
         }
         match std::str::from_utf8(line) {
             Ok(text) => Self::from_text(text.trim()),
             Err(e) => {
-                let reason = format!("expected UTF-8, found another byte at {}", e.valid_up_to() + 1);
-                Self::misread(String::from_utf8_lossy(line).trim().into(), reason)
+                let reason = format!("expected UTF-8, found an invalid byte at position {}", e.valid_up_to() + 1);
+                Self::invalid(String::from_utf8_lossy(line).trim().into(), reason)
             }
         }
     }
 
-    fn misread(text: String, reason: String) -> Self {
-        Self { text, key: Err(Misread { is_unsupported: false, reason }) }
+    fn invalid(text: String, reason: String) -> Self {
+        Self { text, key: Err(InvalidKey { is_unsupported: false, reason }) }
     }
 }
 
-impl From<KeyError> for Misread {
+impl From<KeyError> for InvalidKey {
     fn from(error: KeyError) -> Self {
         Self { is_unsupported: error.is_unsupported(), reason: error.to_string() }
     }
 }
 
-/// Bytes of an overlong line that are shown.
+/// Bytes of an overlong line that are printed.
 const EXCERPT_BYTES: usize = 80;
 
 fn has_scheme_or_prefix(text: &str) -> bool {
@@ -89,22 +93,23 @@ fn has_scheme_or_prefix(text: &str) -> bool {
         || prefix.is_some_and(|prefix| ksn::key::KeyKind::ALL.iter().any(|kind| kind.prefix() == prefix))
 }
 
-/// Keys from a stream of lines, a chunk at a time.
+/// Reads keys from a stream of lines, a chunk at a time.
 ///
-/// A thread reads; what it has read and nobody has taken is bounded, so a stream of any length is held a few blocks at
-/// a time. A chunk is what there is, up to [`CHUNK_LINES`]: keys that are typed are answered at once. Blank lines are
-/// skipped; there are no comments, since `#` may stand in a key.
+/// A thread reads ahead a bounded number of blocks, so memory does not grow with the stream. A chunk has the lines that
+/// are available, up to [`CHUNK_LINES`]: keys that are typed are answered at once. Blank lines are skipped; there is no
+/// comment syntax, because `#` may occur in a key.
 pub(super) struct KeyLines {
     blocks: Receiver<io::Result<Vec<u8>>>,
-    /// Whole lines that were read and not yet taken, and how far they were taken.
+    /// Whole lines that were read.
     block: Vec<u8>,
-    taken: usize,
+    /// Bytes of `block` that were consumed.
+    consumed: usize,
     at_end: bool,
 }
 
 impl KeyLines {
     pub(super) fn new(input: impl Read + Send + 'static) -> Self {
-        // Four blocks ahead hide the time that a chunk takes.
+        // Four blocks of read-ahead hide the latency of looking up a chunk.
         let (sender, blocks) = mpsc::sync_channel(4);
         thread::spawn(move || {
             for block in Blocks::new(input) {
@@ -113,11 +118,11 @@ impl KeyLines {
                 }
             }
         });
-        Self { blocks, block: Vec::new(), taken: 0, at_end: false }
+        Self { blocks, block: Vec::new(), consumed: 0, at_end: false }
     }
 
-    /// The next keys; `None` at the end.
-    pub(super) fn next_chunk(&mut self) -> io::Result<Option<Vec<Asked>>> {
+    /// Returns the next keys; `None` at the end of the stream.
+    pub(super) fn next_chunk(&mut self) -> io::Result<Option<Vec<ParsedKey>>> {
         let mut chunk = Vec::new();
         loop {
             self.take_lines(&mut chunk);
@@ -126,33 +131,33 @@ impl KeyLines {
             }
             let block = match chunk.is_empty() {
                 true => self.blocks.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => self.blocks.recv_timeout(GATHER),
+                false => self.blocks.recv_timeout(FILL_TIMEOUT),
             };
             match block {
-                Ok(block) => (self.block, self.taken) = (block?, 0),
+                Ok(block) => (self.block, self.consumed) = (block?, 0),
                 Err(RecvTimeoutError::Timeout) => return Ok(Some(chunk)),
                 Err(RecvTimeoutError::Disconnected) => self.at_end = true,
             }
         }
     }
 
-    fn take_lines(&mut self, chunk: &mut Vec<Asked>) {
-        while chunk.len() < CHUNK_LINES && self.taken < self.block.len() {
-            let rest = &self.block[self.taken..];
+    fn take_lines(&mut self, chunk: &mut Vec<ParsedKey>) {
+        while chunk.len() < CHUNK_LINES && self.consumed < self.block.len() {
+            let rest = &self.block[self.consumed..];
             let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
             let line = rest[..end].trim_ascii();
             if !line.is_empty() {
-                chunk.push(Asked::from_line(line));
+                chunk.push(ParsedKey::from_line(line));
             }
-            self.taken += end + 1;
+            self.consumed += end + 1;
         }
     }
 }
 
-/// Blocks of whole lines. Of a line that is too long one byte more than allowed is kept, and the rest passed over.
+/// Iterator over blocks of whole lines. An overlong line is truncated to one byte more than the maximum.
 struct Blocks<R> {
     input: R,
-    /// The beginning of a line whose end was not read yet.
+    /// The start of a line whose end was not read yet.
     partial: Vec<u8>,
     at_end: bool,
 }
@@ -180,7 +185,7 @@ impl<R: Read> Blocks<R> {
             let mut block = Vec::new();
             if !lines.is_empty() {
                 block = std::mem::take(&mut self.partial);
-                // Blocks end with a line's end, so that an overlong line is cut at the front of the next block.
+                // Blocks end at a line end, so an overlong line is truncated at the start of the next block.
                 block.extend_from_slice(lines);
             }
             let room = (LINE_BYTES_MAX + 1).saturating_sub(self.partial.len());
@@ -210,7 +215,7 @@ mod tests {
         let mut lines = KeyLines::new(io::Cursor::new(input.to_vec()));
         let mut texts = Vec::new();
         while let Some(chunk) = lines.next_chunk().unwrap() {
-            texts.extend(chunk.into_iter().map(|asked| asked.text));
+            texts.extend(chunk.into_iter().map(|parsed| parsed.text));
         }
         texts
     }
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_one_error_and_is_not_held() {
+    fn an_overlong_line_is_one_error_and_is_not_buffered() {
         let mut input = vec![b'a'; 1 << 20];
         input.extend_from_slice(b"\nb.example\n\xff\xfe.example\n");
         let mut lines = KeyLines::new(io::Cursor::new(input));
@@ -234,7 +239,7 @@ mod tests {
             all.extend(chunk);
         }
         assert_eq!(all.len(), 3);
-        assert!(all[0].key.as_ref().unwrap_err().reason.contains("longer than"));
+        assert!(all[0].key.as_ref().unwrap_err().reason.contains("a line of at most"));
         assert!(all[0].text.len() < 100);
         assert!(all[1].key.is_ok());
         assert!(all[2].key.as_ref().unwrap_err().reason.contains("UTF-8"));

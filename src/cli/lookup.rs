@@ -1,4 +1,4 @@
-//! `ksn lookup`: asks, and tells what is known.
+//! `ksn lookup`: looks up keys.
 
 use std::{
     fs::File,
@@ -10,40 +10,40 @@ use anyhow::{Context, Result, bail};
 use ksn::{Key, batch::Detail, key::KeyKind, record::RecordType};
 
 use super::{
-    ask::{Asker, Where},
+    backend::{Backend, BackendArgs},
     exit::{Exit, Tally},
-    keys::{Asked, CHUNK_LINES, KeyLines},
+    keys::{CHUNK_LINES, KeyLines, ParsedKey},
     output::{self, Paint, Row},
 };
 
-/// Ask what is known of keys: hashes, certificate fingerprints, public keys, web addresses, IPv4 addresses.
+/// Look up keys: hashes, certificate fingerprints, public keys, web addresses, IPv4 addresses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    whom: Where,
+    backend: BackendArgs,
 
-    /// Write one JSON object a key, in the order asked.
+    /// Write one JSON object per key, in input order.
     #[arg(long)]
     json: bool,
 
-    /// Show every record that matches, in order of precedence, instead of the one that wins.
+    /// Show every matching record in order of precedence, instead of the winner only.
     #[arg(long)]
     all: bool,
 
     #[command(flatten)]
     fail_on: FailOn,
 
-    /// Read keys from this file, one a line.
+    /// Read keys from this file, one per line.
     #[arg(long, value_name = "FILE", conflicts_with = "keys")]
     from: Option<PathBuf>,
 
-    /// Keys to ask, or `-` for standard input, one a line.
+    /// Keys to look up, or `-` to read them from standard input, one per line.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
 }
 
-/// Which answers are bad news.
+/// Record types that count as bad.
 #[derive(Debug, clap::Args)]
 pub(super) struct FailOn {
     /// Exit with 1 for these record types, instead of malware, botnet-cc, phishing, bad-certificate, malicious-address.
@@ -62,12 +62,14 @@ impl FailOn {
 
 const EXAMPLES: &str = "\
 Keys:
-  sha256: sha1: md5: blake3:            digest of a file; bare, its length tells
+  sha256: sha1: md5: blake3:            digest of a file; without prefix, detected by length
   cert-sha256: cert-sha1: cert-md5:     fingerprint of a certificate
   spki-sha256: spki-sha1:               digest of a public key
-  url: or a bare address, ipv4: or a bare IPv4 address; defanged forms are understood
+  url: ipv4:                            web address, IPv4 address; the prefix is optional
 
-Exit codes: 1 when a key is known as bad, else 2 when one could not be answered, else 0.
+Defanged forms are accepted.
+
+Exit codes: 1 when a key is known as bad, else 2 when a key could not be answered, else 0.
 
 Examples:
   ksn lookup --db records.ksn evil.example 192.0.2.7
@@ -83,20 +85,20 @@ impl Args {
             Some(_) => Some(Box::new(io::stdin())),
             None if self.keys == ["-"] => Some(Box::new(io::stdin())),
             None if self.keys.iter().any(|key| key == "-") => {
-                bail!("`-` stands alone: it reads all keys from standard input")
+                bail!("`-` reads all keys from standard input and cannot be combined with other keys")
             }
             None if self.keys.is_empty() => {
-                bail!("there is nothing to look up: give keys, `--from FILE`, or `-` for standard input")
+                bail!("no keys to look up: give keys, `--from FILE`, or `-` for standard input")
             }
             None => None,
         };
         let mut lookup = Lookup {
-            asker: self.whom.open()?,
-            is_gone: false,
+            backend: self.backend.open()?,
+            has_failed: false,
             kinds: Vec::new(),
             detail: if self.all { Detail::All } else { Detail::Winner },
             is_json: self.json,
-            has_candidates: self.whom.prefix.is_some(),
+            has_candidates: self.backend.prefix.is_some(),
             fail_on: self.fail_on.types(),
             tally: Tally::default(),
             paint: Paint::for_stdout(),
@@ -105,7 +107,7 @@ impl Args {
         match input {
             None => {
                 for keys in self.keys.chunks(CHUNK_LINES) {
-                    lookup.chunk(keys.iter().map(|text| Asked::from_argument(text)).collect())?;
+                    lookup.chunk(keys.iter().map(|text| ParsedKey::from_argument(text)).collect())?;
                 }
             }
             Some(input) => {
@@ -119,16 +121,16 @@ impl Args {
     }
 }
 
-/// A lookup under way.
+/// State of a running lookup.
 struct Lookup {
-    asker: Asker,
-    /// Whether it was told that nobody answers.
-    is_gone: bool,
-    /// The kinds of key that were asked so far.
+    backend: Backend,
+    /// Whether a backend failure was printed.
+    has_failed: bool,
+    /// Key kinds that were looked up so far.
     kinds: Vec<KeyKind>,
     detail: Detail,
     is_json: bool,
-    /// Whether keys are asked by prefixes.
+    /// Whether keys are looked up by prefix.
     has_candidates: bool,
     fail_on: Vec<RecordType>,
     tally: Tally,
@@ -137,8 +139,8 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// Asks some keys and writes their answers, so that they are seen before the next are read.
-    fn chunk(&mut self, chunk: Vec<Asked>) -> Result<()> {
+    /// Looks up a chunk of keys and flushes the answers before the next chunk is read.
+    fn chunk(&mut self, chunk: Vec<ParsedKey>) -> Result<()> {
         let rows = self.rows(chunk);
         let with_all = self.detail == Detail::All;
         rows.iter().for_each(|row| row.count(&mut self.tally, &self.fail_on));
@@ -151,38 +153,38 @@ impl Lookup {
         Ok(())
     }
 
-    /// Says once for each kind that nothing can be known of it: "unknown" would sound as if something might.
+    /// Warns once per key kind without any records, for which every key is unknown.
     fn warn_of_kinds_without_records(&mut self, keys: &[Key]) {
         for kind in keys.iter().map(Key::kind) {
             if !self.kinds.contains(&kind) {
                 self.kinds.push(kind);
-                if self.asker.records(kind) == Some(0) {
-                    eprintln!("ksn: there are no records of the kind {kind}: every such key is unknown");
+                if self.backend.records(kind) == Some(0) {
+                    eprintln!("ksn: there are no {kind} records: every {kind} key is unknown");
                 }
             }
         }
     }
 
-    fn rows(&mut self, chunk: Vec<Asked>) -> Vec<Row> {
-        let keys: Vec<Key> = chunk.iter().filter_map(|asked| asked.key.as_ref().ok()).cloned().collect();
+    fn rows(&mut self, chunk: Vec<ParsedKey>) -> Vec<Row> {
+        let keys: Vec<Key> = chunk.iter().filter_map(|parsed| parsed.key.as_ref().ok()).cloned().collect();
         self.warn_of_kinds_without_records(&keys);
-        let answers = if keys.is_empty() { Ok(Vec::new()) } else { self.asker.ask(&keys, self.detail) };
+        let answers = if keys.is_empty() { Ok(Vec::new()) } else { self.backend.lookup(&keys, self.detail) };
         if let Err(reason) = &answers
-            && !self.is_gone
+            && !self.has_failed
         {
             eprintln!("ksn: {reason}");
-            self.is_gone = true;
-            // Whoever did not answer once is not waited for again, key after key.
-            self.asker = Asker::Gone(reason.clone());
+            self.has_failed = true;
+            // Later chunks do not wait for another timeout.
+            self.backend = Backend::Disconnected(reason.clone());
         }
         let mut answers = answers.map(Vec::into_iter);
-        let row = |asked: Asked| match &asked.key {
-            Err(_) => Row::misread(asked),
+        let row = |parsed: ParsedKey| match &parsed.key {
+            Err(_) => Row::invalid(parsed),
             Ok(key) => match &mut answers {
-                Err(reason) => Row::not_asked(asked.text, key, reason),
+                Err(reason) => Row::not_asked(parsed.text, key, reason),
                 Ok(answers) => match answers.next() {
-                    Some(answer) => Row::answered(asked.text, key, answer),
-                    None => Row::not_asked(asked.text, key, "the answer was cut short"),
+                    Some(answer) => Row::answered(parsed.text, key, answer),
+                    None => Row::not_asked(parsed.text, key, "the backend returned fewer answers than keys"),
                 },
             },
         };

@@ -1,17 +1,17 @@
-//! The command line: one file a command, each with its arguments and what it does. It uses what the library exports
-//! and nothing else. Data goes to standard output, everything else to standard error.
+//! The command line: one module per command, with its arguments and its implementation. It uses only the library's
+//! public API. Data goes to standard output, diagnostics to standard error.
 
-mod ask;
+mod backend;
 mod bench;
 mod build;
 mod build_report;
-mod combine;
 mod demo;
 mod exit;
 mod explain;
 mod inspect;
 mod keys;
 mod lookup;
+mod merge;
 mod output;
 mod scan;
 mod serve;
@@ -24,9 +24,9 @@ use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
 
-/// Tells whether hashes, certificates, web addresses and IPv4 addresses are known, and as what.
+/// Look up the reputation of file hashes, certificates, web addresses and IPv4 addresses.
 ///
-/// Indicator feeds are compiled into one snapshot file; it is asked in this process or through a server over QUIC.
+/// Indicator feeds are compiled into one snapshot file, which is queried in process or through a server over QUIC.
 #[derive(Debug, Parser)]
 #[command(name = "ksn", version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
@@ -49,14 +49,14 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  ksn demo                                    see it work, without files and network
-  ksn build -o records.ksn feeds/             compile all feeds of a folder
-  ksn serve --db records.ksn                  answer on 127.0.0.1:4433
-  ksn lookup evil.example 192.0.2.7           ask that server
-  ksn lookup --db records.ksn - < keys.txt    ask the file itself, a key per line
-  ksn scan --db records.ksn setup.exe         hash a file and ask";
+  ksn demo                                    self-contained demonstration, no files or network needed
+  ksn build -o records.ksn feeds/             compile all feeds of a directory
+  ksn serve --db records.ksn                  serve on 127.0.0.1:4433
+  ksn lookup evil.example 192.0.2.7           query that server
+  ksn lookup --db records.ksn - < keys.txt    query the file in process, one key per line
+  ksn scan --db records.ksn setup.exe         hash a file and look it up";
 
-/// Runs the command that was given. Its result becomes the exit code here and nowhere else.
+/// Runs the given command and maps its result to the exit code.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => args.run(),
@@ -73,23 +73,23 @@ pub(crate) fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_closed_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            eprintln!("ksn: {}", told(&error));
-            Exit::Trouble.into()
+            eprintln!("ksn: {}", error_chain(&error));
+            Exit::Error.into()
         }
     }
 }
 
-/// An error and its causes, but for those that the one before has told already.
-fn told(error: &anyhow::Error) -> String {
-    let mut told = String::new();
+/// Formats an error and its causes, without causes that the preceding message already ends with.
+fn error_chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if told.is_empty() {
-            told = cause;
-        } else if !told.ends_with(&cause) {
-            told = format!("{told}: {cause}");
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    told
+    text
 }
 
 #[cfg(test)]
@@ -99,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_repeated_cause_is_printed_once() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let twice = anyhow::Error::from(ksn::snapshot::OpenError::from(missing())).context("records.ksn");
-        assert_eq!(told(&twice), format!("records.ksn: cannot read it: {}", missing()));
-        assert_eq!(told(&anyhow::Error::from(missing()).context("key.pem")), format!("key.pem: {}", missing()));
+        assert_eq!(error_chain(&twice), format!("records.ksn: cannot read it: {}", missing()));
+        assert_eq!(error_chain(&anyhow::Error::from(missing()).context("key.pem")), format!("key.pem: {}", missing()));
     }
 }

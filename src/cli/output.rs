@@ -1,54 +1,59 @@
-//! Answers as people and programs read them.
+//! Formats answers as a table or as JSON.
 
-use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::{
+    fmt,
+    io::{self, IsTerminal, StdoutLock, Write},
+};
 
 use ksn::{
     Answer, Origin, Record, Status,
-    batch::Exception,
+    batch::Unanswered,
     key::{Key, KeyKind},
     record::RecordType,
 };
 use serde::Serialize;
 
-use super::{exit::Tally, keys::Asked};
+use super::{exit::Tally, keys::ParsedKey};
 
-/// One key with what came of it.
+/// One key and its answer.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// As it was given.
+    /// The key as given.
     pub(super) text: String,
-    /// `None` when it is no key.
+    /// `None` when the text is not a key.
     kind: Option<KeyKind>,
     answer: Answer,
-    /// Why there is no answer, when there is none.
+    /// Why the key was not answered.
     reason: Option<String>,
 }
 
 impl Row {
-    /// A key that was asked.
+    /// Creates the row of a key that was looked up.
     pub(super) fn answered(text: String, key: &Key, answer: Answer) -> Self {
-        let reason = answer.reason.map(|exception| match exception {
-            Exception::Unsupported => format!("keys of the kind {} cannot be answered here", key.kind()),
-            Exception::Malformed => "the key is malformed".into(),
+        let reason = answer.reason.map(|unanswered| match unanswered {
+            Unanswered::Unsupported => format!("{} keys are not supported by this backend", key.kind()),
+            Unanswered::Malformed => "the key is malformed".into(),
         });
-        let is_crowded = answer.status == Status::Error && answer.is_cut;
-        let reason = reason.or_else(|| is_crowded.then(|| "too many records begin so: ask without `--prefix`".into()));
+        let has_too_many = answer.status == Status::Error && answer.is_cut;
+        let reason = reason.or_else(|| {
+            has_too_many.then(|| "too many records match the prefix: look it up without `--prefix`".into())
+        });
         Self { text, kind: Some(key.kind()), answer, reason }
     }
 
-    /// A key that was not asked.
+    /// Creates the row of a key that was not looked up.
     pub(super) fn not_asked(text: String, key: &Key, reason: &str) -> Self {
         Self::without_answer(text, Some(key.kind()), Status::NotAsked, reason)
     }
 
-    /// What is no key; nobody needed to be asked.
-    pub(super) fn misread(asked: Asked) -> Self {
-        let (status, reason) = match &asked.key {
-            Err(misread) if misread.is_unsupported => (Status::Unsupported, &*misread.reason),
-            Err(misread) => (Status::Error, &*misread.reason),
+    /// Creates the row of a text that is not a key.
+    pub(super) fn invalid(parsed: ParsedKey) -> Self {
+        let (status, reason) = match &parsed.key {
+            Err(invalid) if invalid.is_unsupported => (Status::Unsupported, &*invalid.reason),
+            Err(invalid) => (Status::Error, &*invalid.reason),
             Ok(_) => (Status::Error, ""),
         };
-        Self::without_answer(asked.text, None, status, reason)
+        Self::without_answer(parsed.text, None, status, reason)
     }
 
     fn without_answer(text: String, kind: Option<KeyKind>, status: Status, reason: &str) -> Self {
@@ -60,14 +65,14 @@ impl Row {
         self.answer.winner()
     }
 
-    /// Adds the row to what decides the exit code.
+    /// Adds the row to the tally, which determines the exit code.
     pub(super) fn count(&self, tally: &mut Tally, fail_on: &[RecordType]) {
         tally.has_bad |= self.winner().is_some_and(|record| fail_on.contains(&record.record_type));
-        tally.has_trouble |= matches!(self.answer.status, Status::Error | Status::NotAsked);
+        tally.has_errors |= matches!(self.answer.status, Status::Error | Status::NotAsked);
     }
 }
 
-/// A row in JSON. Fields are only ever added.
+/// A row in JSON. Fields are added, never removed or changed.
 #[derive(Debug, Serialize)]
 struct JsonRow<'a> {
     key: &'a str,
@@ -77,14 +82,14 @@ struct JsonRow<'a> {
     generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    /// How many records a prefix brought, when keys are asked by prefixes.
+    /// Number of records that matched the prefix, when keys are looked up by prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     candidates: Option<u32>,
     #[serde(flatten)]
     winner: Option<JsonRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<Vec<JsonRecord<'a>>>,
-    /// Only there when records were left out.
+    /// Present only when records were omitted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
 }
@@ -93,7 +98,7 @@ struct JsonRow<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct JsonRecord<'a> {
     name: &'a str,
-    /// Text, because many languages corrupt integers above 2^53.
+    /// A string, because many languages lose precision above 2^53.
     record_id: String,
     record_type: &'static str,
     timestamp: Option<String>,
@@ -123,7 +128,7 @@ impl<'a> From<&'a Record> for JsonRecord<'a> {
     }
 }
 
-/// Writes one JSON object a line.
+/// Writes the row as one line of JSON.
 pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool, with_candidates: bool) -> io::Result<()> {
     let answer = &row.answer;
     let is_known = answer.status == Status::Known;
@@ -143,9 +148,9 @@ pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool, with_c
     out.write_all(b"\n")
 }
 
-/// Writes rows in columns: what it is, the key, then what is known of it.
+/// Writes rows in columns: the record type or status, the key, then the record or reason.
 pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, paint: Paint) -> io::Result<()> {
-    // Long addresses push only their own line aside.
+    // Longer addresses shift only their own line.
     let width = rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(KEY_WIDTH_MAX);
     for row in rows {
         let Some(winner) = row.winner() else {
@@ -167,13 +172,13 @@ pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, pa
             writeln!(out, "  {text:<width$}  {}", describe(record))?;
         }
         if row.answer.is_cut {
-            writeln!(out, "{:TYPE_WIDTH$}  {:<width$}", "", "  and more than fit an answer")?;
+            writeln!(out, "{:TYPE_WIDTH$}  {:<width$}", "", "  truncated: more records match")?;
         }
     }
     Ok(())
 }
 
-/// `Name (source ID, time), matched domain evil.example, port 443`.
+/// Formats a record: `Name (source ID, time), matched domain evil.example, port 443`.
 pub(super) fn describe(record: &Record) -> String {
     let mut text = if record.name.is_empty() { "-".into() } else { plain(&record.name) };
     text += &format!(" ({} {}", plain(&record.source), record.id);
@@ -190,12 +195,12 @@ pub(super) fn describe(record: &Record) -> String {
         text += &format!(", port {port}");
     }
     if let Some(expiry) = record.expiry {
-        text += &format!(", until {expiry}");
+        text += &format!(", expires {expiry}");
     }
     text
 }
 
-/// Text that came from elsewhere, without what would command a terminal.
+/// Replaces control characters in untrusted text, which could control a terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
@@ -208,7 +213,7 @@ fn write_cell(out: &mut impl Write, word: &str, colour: Colour, paint: Paint) ->
 /// The width of `malicious-address`.
 const TYPE_WIDTH: usize = 17;
 
-/// `cert-sha256:` and 64 digits.
+/// The width of `cert-sha256:` and 64 digits.
 const KEY_WIDTH_MAX: usize = 76;
 
 fn colour_of(record_type: RecordType) -> Colour {
@@ -219,7 +224,7 @@ fn colour_of(record_type: RecordType) -> Colour {
     }
 }
 
-/// The colours that are used, each for one meaning: bad, good, take notice, nothing known.
+/// Colours by meaning: bad, good, attention, unknown.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Colour {
     Red,
@@ -233,7 +238,7 @@ pub(super) enum Colour {
 pub(super) struct Paint(bool);
 
 impl Paint {
-    /// Colours where standard output has them.
+    /// Enables colours when standard output supports them.
     pub(super) fn for_stdout() -> Self {
         Self(has_colours(&io::stdout()))
     }
@@ -249,14 +254,39 @@ impl Paint {
     }
 }
 
-/// Whether it is a terminal with colours, and `NO_COLOR` is not set (<https://no-color.org>).
+/// Returns whether the stream is a terminal with colours, and `NO_COLOR` is not set (<https://no-color.org>).
 pub(super) fn has_colours(stream: &impl IsTerminal) -> bool {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     stream.is_terminal() && !is_refused
 }
 
-/// Standard output, written a buffer at a time even on a terminal.
+/// Returns standard output, block-buffered even on a terminal.
 pub(super) fn stdout() -> io::BufWriter<StdoutLock<'static>> {
     io::BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
+
+/// Formats a count with its unit: `1 thread`, `2 threads`.
+pub(super) struct Plural(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Plural {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = match (self.0, self.1) {
+            (1, _) => "",
+            (_, word) if word.ends_with("ch") || word.ends_with("ss") => "es",
+            _ => "s",
+        };
+        write!(f, "{} {}{ending}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_their_plural() {
+        let texts = [Plural(1, "batch"), Plural(2, "batch"), Plural(2, "miss"), Plural(0, "thread")];
+        assert_eq!(texts.map(|count| count.to_string()), ["1 batch", "2 batches", "2 misses", "0 threads"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! `ksn scan`: hashes files and asks.
+//! `ksn scan`: hashes files and looks them up.
 
 use std::{
     fs::File,
@@ -18,21 +18,21 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ask::{Asker, Where},
-    combine::{Combined, combine},
+    backend::{Backend, BackendArgs},
     exit::{Exit, Tally},
     lookup::FailOn,
+    merge::{Merged, merge},
     output,
 };
 
-/// Hash files and ask what is known of them.
+/// Hash files and look up their digests.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    whom: Where,
+    backend: BackendArgs,
 
-    /// Write one JSON object a file.
+    /// Write one JSON object per file.
     #[arg(long)]
     json: bool,
 
@@ -45,29 +45,29 @@ pub(super) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Each file is asked by MD5, SHA-1, SHA-256 and BLAKE3; what is bad under any of them is bad. Trust that rests
-on MD5 or SHA-1 alone is marked weak, because another file with the same digest can be made.
+Each file is looked up by MD5, SHA-1, SHA-256 and BLAKE3; a file that is bad by any of them is bad. A file
+that is trusted by MD5 or SHA-1 only is marked weak, because another file with the same digest can be made.
 
-Exit codes: 1 when a file is known as bad, else 2 when one could not be read or asked, else 0.
+Exit codes: 1 when a file is known as bad, else 2 when a file could not be read or looked up, else 0.
 
 Examples:
   ksn scan --db records.ksn setup.exe
   find /srv -type f -print0 | xargs -0 ksn scan --json";
 
-/// Files that are asked in one go.
+/// Files per lookup.
 const FILES_AT_ONCE: usize = 64;
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
-        let asker = self.whom.open()?;
+        let backend = self.backend.open()?;
         let fail_on = self.fail_on.types();
         let mut tally = Tally::default();
         let mut out = output::stdout();
         for files in self.files.chunks(FILES_AT_ONCE) {
-            for scanned in scan(files, &asker) {
-                let combined = scanned.combined();
-                tally.has_bad |= combined.is_some_and(|c| fail_on.contains(&c.record.record_type));
-                tally.has_trouble |= scanned.answers.is_err();
+            for scanned in scan(files, &backend) {
+                let merged = scanned.merged();
+                tally.has_bad |= merged.is_some_and(|c| fail_on.contains(&c.record.record_type));
+                tally.has_errors |= scanned.answers.is_err();
                 match self.json {
                     true => writeln!(out, "{}", scanned.to_json())?,
                     false => writeln!(out, "{}", scanned.to_line())?,
@@ -79,22 +79,22 @@ impl Args {
     }
 }
 
-/// One file with what came of it.
+/// One file and its answers.
 struct Scanned<'f> {
     file: &'f Path,
-    /// None when it could not be read.
+    /// Empty when the file could not be read.
     digests: Vec<Digest>,
-    /// One a digest; else the status and reason.
+    /// One answer per digest, or the status and reason.
     answers: Result<Vec<Answer>, (Status, String)>,
 }
 
-fn scan<'f>(files: &'f [PathBuf], asker: &Asker) -> Vec<Scanned<'f>> {
+fn scan<'f>(files: &'f [PathBuf], backend: &Backend) -> Vec<Scanned<'f>> {
     let hashed: Vec<_> = files.iter().map(|file| (file, File::open(file).and_then(hash))).collect();
     let keys: Vec<Key> =
         hashed.iter().filter_map(|(_, digests)| digests.as_ref().ok()).flatten().copied().map(Key::from).collect();
     let mut answers = match keys.is_empty() {
         true => Ok(Vec::new().into_iter()),
-        false => asker.ask(&keys, Detail::Winner).map(Vec::into_iter),
+        false => backend.lookup(&keys, Detail::Winner).map(Vec::into_iter),
     };
     let scanned = |(file, digests): (&'f PathBuf, io::Result<[Digest; 4]>)| match digests {
         Err(e) => Scanned { file, digests: Vec::new(), answers: Err((Status::Error, format!("cannot read it: {e}"))) },
@@ -109,7 +109,7 @@ fn scan<'f>(files: &'f [PathBuf], asker: &Asker) -> Vec<Scanned<'f>> {
     hashed.into_iter().map(scanned).collect()
 }
 
-/// All digests of an object, in one read.
+/// Computes all digests in one pass.
 fn hash(mut input: impl Read) -> io::Result<[Digest; 4]> {
     let (mut md5, mut sha1, mut sha256, mut blake3) = (Md5::new(), Sha1::new(), Sha256::new(), blake3::Hasher::new());
     let mut buffer = vec![0; 256 << 10];
@@ -135,16 +135,16 @@ fn hash(mut input: impl Read) -> io::Result<[Digest; 4]> {
 }
 
 impl Scanned<'_> {
-    fn combined(&self) -> Option<Combined<'_>> {
+    fn merged(&self) -> Option<Merged<'_>> {
         let answers = self.answers.as_ref().ok()?;
         let kinds = self.digests.iter().map(|digest| ksn::key::KeyKind::Digest(digest.kind()));
-        combine(kinds.zip(answers))
+        merge(kinds.zip(answers))
     }
 
     fn status(&self) -> &'static str {
         match &self.answers {
             Err((status, _)) => status.name(),
-            Ok(_) if self.combined().is_some() => Status::Known.name(),
+            Ok(_) if self.merged().is_some() => Status::Known.name(),
             Ok(_) => Status::Unknown.name(),
         }
     }
@@ -157,7 +157,7 @@ impl Scanned<'_> {
         if let Err((_, reason)) = &self.answers {
             object["reason"] = reason.as_str().into();
         }
-        if let Some(Combined { record, kind, is_weak }) = self.combined() {
+        if let Some(Merged { record, kind, is_weak }) = self.merged() {
             object["found_by"] = kind.prefix().into();
             object["weak"] = is_weak.into();
             object["record"] = json!(output::JsonRecord::from(record));
@@ -167,11 +167,11 @@ impl Scanned<'_> {
 
     fn to_line(&self) -> String {
         let file = output::plain(&self.file.display().to_string());
-        match (&self.answers, self.combined()) {
+        match (&self.answers, self.merged()) {
             (Err((status, reason)), _) => format!("{:<17}  {file}  {reason}", status.name()),
             (_, None) => format!("{:<17}  {file}", "unknown"),
-            (_, Some(Combined { record, kind, is_weak })) => {
-                let weak = if is_weak { ", weak: by a digest that can be forged" } else { "" };
+            (_, Some(Merged { record, kind, is_weak })) => {
+                let weak = if is_weak { ", weak: another file with this digest can be made" } else { "" };
                 let about = output::describe(record);
                 format!("{:<17}  {file}  {about}, by {kind}{weak}", record.record_type.name())
             }

@@ -7,44 +7,44 @@ use ksn::{Certificate, Server, ServerConfig};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{
-    ask,
+    backend,
     exit::Exit,
     output,
     state::{self, Serving},
 };
 
-/// Answer lookups over QUIC from a snapshot, until it is told to stop (SIGTERM or Ctrl-C).
+/// Serve lookups over QUIC from a snapshot until SIGTERM or Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The snapshot to answer from.
+    /// Snapshot to serve.
     #[arg(long, value_name = "FILE")]
     db: PathBuf,
 
-    /// Listen there; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
 
-    /// Prove who it is with this certificate chain, instead of one that is made and kept.
+    /// Certificate chain of the server; the default is a generated self-signed certificate.
     #[arg(long, value_name = "PEM", requires = "key")]
     cert: Option<PathBuf>,
 
-    /// The private key of the certificate.
+    /// Private key of the certificate.
     #[arg(long, value_name = "PEM", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Serve on so many cores; 0 for all.
+    /// Number of cores to serve on; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     cores: usize,
 
-    /// How much to log on standard error: off, error, warn, info, debug, trace.
+    /// Log level on standard error: off, error, warn, info, debug, trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: LevelFilter,
 }
 
 const EXAMPLES: &str = "\
-Without --cert a certificate is made once and kept in the state directory; clients elsewhere recognise the
-server by the pin that is printed, `ksn lookup` on this machine knows it already.
+Without --cert a self-signed certificate is generated once and stored in the state directory. Remote clients
+authenticate the server by the printed pin; `ksn lookup` on this machine finds the pin itself.
 
 Examples:
   ksn serve --db records.ksn
@@ -58,15 +58,17 @@ impl Args {
             .with_ansi(output::has_colours(&std::io::stderr()))
             .with_target(false)
             .init();
-        let index = Arc::new(ask::open(&self.db)?);
-        // With several cores the server has a thread on each, and this one only waits.
+        let index = Arc::new(backend::open(&self.db)?);
+        // With several cores the server runs one thread per core, and this thread only waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let shutdown = shutdown()?;
             let (certificate, state) = match (self.cert, self.key) {
                 (Some(chain), Some(key)) => (Certificate::Files { chain, key }, state::directory().ok()),
                 _ => {
-                    let state = state::directory().context("give --cert and --key, or a place for a certificate")?;
+                    let state = state::directory().context(
+                        "cannot store a self-signed certificate (set KSN_STATE_DIR, or give --cert and --key)",
+                    )?;
                     (Certificate::SelfSigned { state: state.clone() }, Some(state))
                 }
             };
@@ -75,11 +77,14 @@ impl Args {
             drop(view);
             let config = ServerConfig { cores: self.cores, ..ServerConfig::new(self.listen, certificate) };
             let server = Server::bind(config, index)?;
-            // With a certificate of its own it serves all the same where there is no place for state.
+            // With --cert, a missing state directory does not prevent serving.
             if let Some(state) = state
                 && let Err(e) = Serving::new(server.local_addr(), server.pin()).save(&state)
             {
-                eprintln!("ksn: `ksn lookup` will need --server and --pin: {}", super::told(&e));
+                eprintln!(
+                    "ksn: cannot save the server address, `ksn lookup` will need --server and --pin: {}",
+                    super::error_chain(&e)
+                );
             }
             let mut out = output::stdout();
             writeln!(out, "listening on {} ({about})\npin {}", server.local_addr(), server.pin())?;
@@ -91,7 +96,7 @@ impl Args {
     }
 }
 
-/// Ready when the process is asked to end.
+/// Returns a future that completes on SIGTERM or Ctrl-C.
 fn shutdown() -> Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
@@ -107,7 +112,7 @@ fn shutdown() -> Result<impl Future<Output = ()>> {
     }
     #[cfg(not(unix))]
     Ok(async {
-        // Without a handler there is nothing to wait for: it then runs until it is killed.
+        // Without a signal handler the server runs until it is killed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

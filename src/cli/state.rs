@@ -1,4 +1,4 @@
-//! What `serve` keeps for itself and for `lookup` on the same machine: its certificate, and where it listens.
+//! State that `serve` stores for itself and for `lookup` on the same machine: its certificate and its address.
 
 use std::{
     env, fs,
@@ -11,18 +11,18 @@ use anyhow::{Context, Result, bail};
 use ksn::Pin;
 use serde::{Deserialize, Serialize};
 
-/// Where the server that was last started on this machine is, and how to know it.
+/// Address and pin of the server that was last started on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Serving {
-    /// An address on which this machine reaches it.
+    /// An address at which this machine reaches the server.
     pub(super) address: SocketAddr,
-    /// The pin of its certificate.
+    /// The pin of the server certificate.
     pin: String,
 }
 
 impl Serving {
     pub(super) fn new(listening: SocketAddr, pin: Pin) -> Self {
-        // One listens on all addresses, but connects to one.
+        // An unspecified address accepts connections, but cannot be connected to.
         let address = match listening.ip() {
             ip if !ip.is_unspecified() => ip,
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -35,7 +35,7 @@ impl Serving {
         self.pin.parse().with_context(|| format!("in {FILE} of the state directory"))
     }
 
-    /// Keeps it, replacing what an earlier server kept.
+    /// Stores it, replacing that of an earlier server.
     pub(super) fn save(&self, directory: &Path) -> Result<()> {
         let path = directory.join(FILE);
         let save = || {
@@ -48,13 +48,13 @@ impl Serving {
         save().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The one that was kept last; `None` when no server was ever started.
+    /// Loads it; `None` when no server was ever started.
     pub(super) fn load(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
-                .with_context(|| format!("cannot read {}; `ksn serve` writes it anew", path.display())),
+                .with_context(|| format!("cannot parse {} (`ksn serve` rewrites it)", path.display())),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
         }
@@ -63,7 +63,7 @@ impl Serving {
 
 const FILE: &str = "serving.json";
 
-/// The directory for what is kept between runs: `KSN_STATE_DIR`, else the place that the system has for such things.
+/// Returns the state directory: `KSN_STATE_DIR`, else `ksn` in the state directory of the platform.
 pub(super) fn directory() -> Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(path) = env::var_os("KSN_STATE_DIR").filter(|path| !path.is_empty()) {
@@ -72,15 +72,15 @@ pub(super) fn directory() -> Result<PathBuf> {
     let found = if cfg!(windows) {
         absolute("LOCALAPPDATA").map(|path| path.join("ksn"))
     } else {
-        // A relative path there is to be ignored (XDG Base Directory Specification).
+        // A relative path MUST be ignored (XDG Base Directory Specification).
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         state.map(|path| path.join("ksn"))
     };
     match found {
         Some(path) => Ok(path),
         None => bail!(
-            "there is no directory to keep state in: neither KSN_STATE_DIR nor {} is set",
-            if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME nor HOME" }
+            "no state directory: expected KSN_STATE_DIR, or an absolute path in {}, found none",
+            if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME or HOME" }
         ),
     }
 }

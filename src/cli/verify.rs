@@ -1,4 +1,4 @@
-//! `ksn verify`: proves that everything a snapshot lists is found again.
+//! `ksn verify`: checks that every entry of a snapshot is found by lookup.
 
 use std::{
     fmt,
@@ -11,139 +11,139 @@ use ksn::{
     Answer, Index, Key, LookupOptions, WebAddress,
     batch::Detail,
     key::{Indicator, Scope},
-    record::Listing,
+    record::Entry,
     snapshot::Snapshot,
 };
 
 use super::{
-    ask::{self, Asker, WhichServer},
+    backend::{self, Backend, ServerArgs},
     exit::Exit,
-    output,
+    output::{self, Plural},
 };
 
-/// Look up everything that a snapshot lists, here or at a server.
+/// Look up every entry of a snapshot, in process or at a server.
 #[derive(Debug, clap::Args)]
 #[command(hide = true)]
 pub(super) struct Args {
-    /// The snapshot.
+    /// Snapshot file.
     #[arg(long, value_name = "FILE")]
     db: PathBuf,
 
     #[command(flatten)]
-    server: WhichServer,
+    server: ServerArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         let Self { db, server } = self;
-        let found = if server.server.is_none() {
-            in_process(&ask::open(&db)?)
+        let verification = if server.server.is_none() {
+            in_process(&backend::open(&db)?)
         } else {
-            let asker = server.connect(LookupOptions::default())?;
+            let backend = server.connect(LookupOptions::default())?;
             let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
-            at_server(&snapshot, &asker)?
+            at_server(&snapshot, &backend)?
         };
-        println!("{found}");
-        Ok(if found.has_misses() { Exit::Trouble } else { Exit::Success })
+        println!("{verification}");
+        Ok(if verification.has_misses() { Exit::Error } else { Exit::Success })
     }
 }
 
-/// What was found again, and what was not.
+/// The result of a verification.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Verification {
     records: u64,
     lookups: u64,
     expired: u64,
-    /// Records of expressions of which only the SHA-256 is known: nobody can say what address they answer.
+    /// Records listed by the SHA-256 of their expression only: the addresses that they match are unknown.
     unnameable: u64,
     misses: Vec<String>,
-    misses_in_all: u64,
+    misses_total: u64,
     took: Duration,
 }
 
-/// Misses that are told one by one.
+/// Misses that are printed individually.
 const MISSES_MAX: usize = 1_000;
 
-/// Records whose keys are asked in one go.
-const RECORDS_AT_ONCE: usize = 4_096;
+/// Keys per lookup, at least.
+const BATCH_KEYS_MIN: usize = 4_096;
 
-/// Looks up in this process what the index's own snapshot lists.
-pub(super) fn in_process(index: &Index) -> Found {
+/// Looks up every entry of the index in process.
+pub(super) fn in_process(index: &Index) -> Verification {
     let view = index.view();
-    let now = ask::now();
-    let ask = |keys: &[Key]| Ok::<_, std::convert::Infallible>(index.lookup(keys, Detail::All, now));
-    match look_up_all(view.snapshot(), ask) {
-        Ok(found) => found,
+    let now = backend::now();
+    let lookup = |keys: &[Key]| Ok::<_, std::convert::Infallible>(index.lookup(keys, Detail::All, now));
+    match look_up_all(view.snapshot(), lookup) {
+        Ok(verification) => verification,
         Err(never) => match never {},
     }
 }
 
-fn at_server(snapshot: &Snapshot, asker: &Asker) -> Result<Found> {
-    look_up_all(snapshot, |keys| asker.ask(keys, Detail::All).map_err(anyhow::Error::msg))
+fn at_server(snapshot: &Snapshot, backend: &Backend) -> Result<Verification> {
+    look_up_all(snapshot, |keys| backend.lookup(keys, Detail::All).map_err(anyhow::Error::msg))
 }
 
-fn look_up_all<E>(snapshot: &Snapshot, ask: impl Fn(&[Key]) -> Result<Vec<Answer>, E>) -> Result<Found, E> {
+fn look_up_all<E>(snapshot: &Snapshot, lookup: impl Fn(&[Key]) -> Result<Vec<Answer>, E>) -> Result<Verification, E> {
     let started = Instant::now();
-    let now = ask::now();
-    let mut found = Found::default();
-    let mut batch: Vec<(Key, Listing<'_>)> = Vec::new();
-    for listing in snapshot.listings() {
-        if listing.expiry.is_some_and(|expiry| expiry <= now) {
-            found.expired += 1;
+    let now = backend::now();
+    let mut verification = Verification::default();
+    let mut batch: Vec<(Key, Entry<'_>)> = Vec::new();
+    for entry in snapshot.listings() {
+        if entry.expiry.is_some_and(|expiry| expiry <= now) {
+            verification.expired += 1;
             continue;
         }
-        let keys = covered(&listing.indicator);
+        let keys = covered(&entry.indicator);
         if keys.is_empty() {
-            found.unnameable += 1;
+            verification.unnameable += 1;
             continue;
         }
-        found.records += 1;
-        batch.extend(keys.into_iter().map(|key| (key, listing.clone())));
-        if batch.len() >= RECORDS_AT_ONCE {
-            look_up(&mut batch, &ask, &mut found)?;
+        verification.records += 1;
+        batch.extend(keys.into_iter().map(|key| (key, entry.clone())));
+        if batch.len() >= BATCH_KEYS_MIN {
+            look_up(&mut batch, &lookup, &mut verification)?;
         }
     }
-    look_up(&mut batch, &ask, &mut found)?;
-    found.took = started.elapsed();
-    Ok(found)
+    look_up(&mut batch, &lookup, &mut verification)?;
+    verification.took = started.elapsed();
+    Ok(verification)
 }
 
 fn look_up<E>(
-    batch: &mut Vec<(Key, Listing<'_>)>,
-    ask: impl Fn(&[Key]) -> Result<Vec<Answer>, E>,
-    found: &mut Found,
+    batch: &mut Vec<(Key, Entry<'_>)>,
+    lookup: impl Fn(&[Key]) -> Result<Vec<Answer>, E>,
+    verification: &mut Verification,
 ) -> Result<(), E> {
     let keys: Vec<Key> = batch.iter().map(|(key, _)| key.clone()).collect();
-    let answers = ask(&keys)?;
-    found.lookups += keys.len() as u64;
-    for (at, (key, listing)) in batch.drain(..).enumerate() {
-        let is_found = answers.get(at).is_some_and(|answer| holds(answer, &listing));
-        if !is_found {
-            found.misses_in_all += 1;
-            if found.misses.len() < MISSES_MAX {
-                let of = format!("{} of {} record {}", listing.indicator, listing.source, listing.id);
-                found.misses.push(format!("{key} does not find {of}"));
+    let answers = lookup(&keys)?;
+    verification.lookups += keys.len() as u64;
+    for (at, (key, entry)) in batch.drain(..).enumerate() {
+        let has_record = answers.get(at).is_some_and(|answer| contains(answer, &entry));
+        if !has_record {
+            verification.misses_total += 1;
+            if verification.misses.len() < MISSES_MAX {
+                let of = format!("{} ({} record {})", entry.indicator, entry.source, entry.id);
+                verification.misses.push(format!("{key} does not match {of}"));
             }
         }
     }
     Ok(())
 }
 
-/// Whether an answer has the record. One that was cut may have lost it.
-fn holds(answer: &Answer, listing: &Listing<'_>) -> bool {
+/// Returns whether an answer has the record of this entry. Always true for a truncated answer.
+fn contains(answer: &Answer, entry: &Entry<'_>) -> bool {
     let is_it = |record: &ksn::Record| {
-        record.id == listing.id
-            && *record.source == *listing.source
-            && *record.name == *listing.name
-            && record.record_type == listing.record_type
-            && record.timestamp == listing.timestamp
-            && record.expiry == listing.expiry
-            && record.port == listing.port
+        record.id == entry.id
+            && *record.source == *entry.source
+            && *record.name == *entry.name
+            && record.record_type == entry.record_type
+            && record.timestamp == entry.timestamp
+            && record.expiry == entry.expiry
+            && record.port == entry.port
     };
     answer.is_cut || answer.records.iter().any(is_it)
 }
 
-/// Keys that a record under this indicator must answer, at its edges.
+/// Returns keys that must match a record with this indicator, at its boundaries.
 pub(super) fn covered(indicator: &Indicator) -> Vec<Key> {
     match indicator {
         Indicator::Digest(digest) => vec![Key::Digest(*digest)],
@@ -172,20 +172,20 @@ fn covered_addresses(scope: Scope, expression: &str) -> Vec<Key> {
         texts.retain(|text| text.starts_with(expression));
     }
     let address = |text: &String| WebAddress::parse(text).ok().map(Key::Web);
-    // A name or path at its longest has no room for what is put before or behind it; the record itself stays.
+    // A name or path of maximum length has no room for a prefix or suffix; the key for the record itself remains.
     texts.iter().filter_map(address).collect()
 }
 
-impl Found {
+impl Verification {
     pub(super) fn has_misses(&self) -> bool {
-        self.misses_in_all > 0
+        self.misses_total > 0
     }
 
     pub(super) fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "records": self.records,
             "lookups": self.lookups,
-            "misses": self.misses_in_all,
+            "misses": self.misses_total,
             "missed": self.misses,
             "expired": self.expired,
             "unnameable": self.unnameable,
@@ -193,15 +193,17 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for miss in &self.misses {
             writeln!(f, "missed: {}", output::plain(miss))?;
         }
-        let Self { records, lookups, misses_in_all, expired, took, .. } = self;
-        write!(f, "{records} records, {lookups} lookups, {misses_in_all} misses in {took:.1?}; {expired} expired")?;
+        let Self { records, lookups, misses_total, expired, took, .. } = self;
+        let (records, lookups) = (Plural(*records, "record"), Plural(*lookups, "lookup"));
+        let misses = Plural(*misses_total, "miss");
+        write!(f, "{records}, {lookups}, {misses} in {took:.1?}; {expired} expired")?;
         if self.unnameable > 0 {
-            write!(f, ", {} listed by the digest of their expression only", self.unnameable)?;
+            write!(f, ", {} listed by the SHA-256 of their expression only", self.unnameable)?;
         }
         Ok(())
     }

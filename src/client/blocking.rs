@@ -1,31 +1,32 @@
-//! The client for programs without a Tokio runtime.
+//! A blocking client for programs without a Tokio runtime.
 
 use std::{fmt, sync::Arc, thread};
 
 use tokio::{runtime, sync::oneshot};
 
 use super::{
-    Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, share::SharedLookup,
+    Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, coalescer::SharedLookup,
 };
 
-/// A [`Client`] on a thread of its own. Lookups block the threads that call them, of which there may be many.
+/// A [`Client`] on a dedicated thread. Lookups block the calling thread; many threads may call at the same time.
 pub struct BlockingClient {
     client: Option<Client>,
     runtime: runtime::Handle,
-    /// Gives the thread the client to close, upon which it ends.
+    /// Sends the client to the thread, which closes it and ends.
     stop: Option<oneshot::Sender<Client>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl BlockingClient {
-    /// Starts the thread and connects.
+    /// Starts the thread and connects. Fails like [`Client::connect`], or with [`ConnectError::Socket`] when the
+    /// runtime or the thread cannot be started.
     pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<Client>();
         let work = move || {
             runtime.block_on(async {
-                // Without a client there never was a connection.
+                // The sender is dropped without a client if connecting failed.
                 if let Ok(client) = stopped.await {
                     client.close().await;
                 }
@@ -37,28 +38,32 @@ impl BlockingClient {
         Ok(this)
     }
 
-    /// The records that win for each key, in the order of the keys.
+    /// Returns the answer to each key, with the winning record, in the order of the keys. See [`Client::lookup`].
+    ///
+    /// # Panics
+    ///
+    /// Panics when called from within a Tokio runtime, which would be blocked: use [`Client`] there.
     pub fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, LookupError> {
         self.lookup_with(keys, &LookupOptions::default())
     }
 
-    /// What is known of each key, in the order of the keys.
+    /// Returns the answer to each key, in the order of the keys. See [`Client::lookup_with`].
     ///
     /// # Panics
     ///
-    /// When called from within a Tokio runtime, which would be blocked: use [`Client`] there.
+    /// Panics when called from within a Tokio runtime, which would be blocked: use [`Client`] there.
     pub fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
         let client = self.client.as_ref().ok_or(LookupError::Stopped)?;
-        self.runtime.block_on(client.lookup_led(keys, options, SharedLookup::lead_elsewhere))
+        self.runtime.block_on(client.lookup_with_leader(keys, options, SharedLookup::spawn_leader))
     }
 
-    /// What the server said of itself. See [`Client::welcome`].
+    /// Returns the welcome of the server. See [`Client::welcome`].
     pub fn welcome(&self) -> Arc<Welcome> {
         self.client.as_ref().map(Client::welcome).expect("`spawn` returns only after it has connected")
     }
 }
 
-/// Closes the connection, and waits for its thread.
+/// Closes the connections and waits for the thread to end.
 impl Drop for BlockingClient {
     fn drop(&mut self) {
         if let (Some(stop), Some(client)) = (self.stop.take(), self.client.take()) {

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The settings of a client and of a lookup.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,46 +9,46 @@ use crate::{
     net::Pin,
 };
 
-/// Which server is the right one.
+/// How a client authenticates the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The one with this certificate, whatever names and dates it has.
+    /// By the pin of its certificate, regardless of the certificate's names and dates.
     Pin(Pin),
-    /// One whose certificate comes from an authority.
+    /// By a certificate signed by a certification authority (CA).
     Authorities {
-        /// The certificates of the authorities, in PEM.
+        /// The CA certificates, in PEM.
         file: PathBuf,
-        /// The name in the server's certificate, where it is not that of [`ClientConfig::server`].
+        /// The name in the server's certificate; `None` for the host of [`ClientConfig::server`].
         server_name: Option<String>,
     },
 }
 
-/// Settings of a [`Client`](super::Client). [`ClientConfig::new`] gives those that suit most.
+/// Settings of a [`Client`](super::Client). [`ClientConfig::new`] returns the defaults.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Where the server is: `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+    /// The address of the server: `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
     pub server: String,
-    /// How it is recognised.
+    /// How the server is authenticated.
     pub trust: Trust,
-    /// Connections to the server; lookups take turns. One fills a core of the server: more are for runtimes with several
-    /// threads and servers with several cores.
+    /// Number of pooled connections; lookups use them round-robin. One connection saturates a core of the server: use
+    /// more with a multi-threaded runtime and a server on several cores.
     pub connections: usize,
-    /// How long it may take to connect, all addresses of the name together.
+    /// Timeout of connecting, over all addresses of the name together.
     pub connect_timeout: Duration,
-    /// How long a lookup may take, connecting included, unless its options say otherwise.
+    /// Default timeout of a lookup, connecting included. [`LookupOptions::timeout`] overrides it.
     pub lookup_timeout: Duration,
-    /// The longest packets, in bytes of UDP payload: path MTU discovery stays below. [`PACKET_BYTES_MAX`] leaves it to
-    /// the path; lower it for paths whose discovery is broken.
+    /// The largest packet, in bytes of UDP payload: the upper bound of path MTU discovery. Lower it from
+    /// [`PACKET_BYTES_MAX`] for paths where discovery is broken.
     pub packet_bytes_max: u16,
-    /// The name of the software that asks, for the hello.
+    /// The name of the client software, for the hello.
     pub software: String,
-    /// Its full version.
+    /// The full version of the client software.
     pub software_version: String,
 }
 
 impl ClientConfig {
-    /// The settings that suit most.
+    /// Returns the default settings for a server.
     pub fn new(server: impl Into<String>, trust: Trust) -> Self {
         Self {
             server: server.into(),
@@ -63,23 +63,23 @@ impl ClientConfig {
     }
 }
 
-/// How one lookup is to be answered.
+/// Options of one lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookupOptions {
-    /// The record that wins, or all that match.
+    /// Whether to return the winning record or all that match.
     pub detail: Detail,
-    /// How long it may take; `None` for [`ClientConfig::lookup_timeout`].
+    /// Timeout of the lookup; `None` for [`ClientConfig::lookup_timeout`].
     pub timeout: Option<Duration>,
-    /// Asks digests by their first bytes and compares what comes back: answers are the same, and
-    /// [`Answer::candidates`](crate::Answer::candidates) tells how many records were proposed. [`PrefixWidth`] says what
-    /// each width is for and what it hides.
+    /// Sends only the first bytes of digests and compares the returned candidates locally: the answers are the same,
+    /// and [`Answer::candidates`](crate::Answer::candidates) counts the candidates. [`PrefixWidth`] describes what each
+    /// width is for and what it hides.
     ///
-    /// Web addresses are asked by the first bytes of the SHA-256 of everything that they may be matched by, mostly 5 to 20
-    /// keys each, which the server's limits count; their text is not sent. Only an address whose host is an IPv4 address
-    /// reveals that host, for it is asked whole, as IPv4 addresses are. An address of which more is known than a frame
-    /// holds ends as [`Status::Error`](crate::Status::Error) and has to be asked whole. The first of these lookups waits
-    /// while the server hashes what it has listed.
+    /// Of a web address, the first bytes of the SHA-256 of every expression that may match it are sent, mostly 5 to 20
+    /// rows per address, which the server's limits count; its text is not sent. Only a host that is an IPv4 address is
+    /// revealed, because IPv4 addresses are sent whole. An address with more candidates than a frame holds is answered
+    /// with [`Status::Error`](crate::Status::Error) and has to be looked up whole. The first lookup of this kind waits
+    /// while the server hashes its expressions.
     ///
-    /// [`Client::exchange`](super::Client::exchange) takes its columns as they are.
+    /// [`Client::exchange`](super::Client::exchange) ignores this option.
     pub prefix: Option<PrefixWidth>,
 }

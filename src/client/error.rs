@@ -1,4 +1,4 @@
-//! Why a client has no connection, or a lookup no answers.
+//! The errors of connecting and of lookups.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,115 +13,115 @@ use crate::{
     wire::{ErrorCode, ErrorFrame, WireError},
 };
 
-/// Why there is no connection.
+/// Why a connection could not be established.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server's address has no port, or its name no address.
-    #[error("cannot find the server {server}: {source}")]
+    /// The server's address has no port, or its name does not resolve.
+    #[error("cannot resolve the server address {server:?}: {source}")]
     Resolve {
-        /// As it was given.
+        /// [`ClientConfig::server`](super::ClientConfig::server).
         server: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file of authorities, or the name of the server.
+    /// The file of CA certificates or the server name is invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No socket.
+    /// A socket could not be opened.
     #[error("cannot open a socket: {0}")]
     Socket(io::Error),
-    /// The server shows another certificate.
+    /// The server's certificate does not match the pin.
     #[error("wrong server: expected the certificate with pin {expected}, found {found}")]
     WrongPin {
-        /// What is trusted.
+        /// The trusted pin.
         expected: Pin,
-        /// What it has.
+        /// The pin of the server's certificate.
         found: Pin,
     },
-    /// The server's certificate does not come from the authorities, or is for another name, or has expired.
+    /// The server's certificate is not signed by a trusted CA, is for another name, or has expired.
     #[error("wrong server: {reason}")]
     WrongCertificate {
-        /// In the words of the TLS library.
+        /// The error message of the TLS library.
         reason: String,
     },
-    /// Something else listens there.
-    #[error("the server does not speak ksn/1 (no ALPN protocol in common)")]
+    /// The server does not support the protocol.
+    #[error("the server does not support the protocol ksn/1 (no common ALPN protocol)")]
     WrongProtocol,
-    /// Nobody answers there.
-    #[error("no answer from {server} within {after:?}")]
+    /// The server did not respond in time.
+    #[error("no response from {server} within {after:?}")]
     Timeout {
-        /// As it was given.
+        /// [`ClientConfig::server`](super::ClientConfig::server).
         server: String,
-        /// How long was waited.
+        /// The timeout that expired.
         after: Duration,
     },
-    /// The server does not take connections: it has too many, or is shutting down.
-    #[error("the server refuses connections")]
+    /// The server refuses connections: it has too many, or is shutting down.
+    #[error("the server refused the connection")]
     Refused,
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
+    /// The connection was lost.
+    #[error("the connection was lost: {0}")]
     Lost(String),
-    /// The server refused the hello.
-    #[error("the server refused the hello (code {code}): {message}")]
+    /// The server rejected the hello.
+    #[error("the server rejected the hello (code {code}): {message}")]
     Server {
         /// The number of an [`ErrorCode`].
         code: u16,
-        /// In its words.
+        /// The server's error message.
         message: String,
     },
-    /// The server's frames are not those of the protocol.
-    #[error("the server breaks the protocol: {0}")]
+    /// The server violated the protocol.
+    #[error("the server violated the protocol: {0}")]
     Protocol(String),
 }
 
-/// Why a lookup has no answers.
+/// Why a lookup failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// There is no connection.
+    /// A connection could not be established.
     #[error(transparent)]
     Connect(#[from] Arc<ConnectError>),
-    /// Not in time.
+    /// The lookup was not answered in time.
     #[error("no answer within {after:?}")]
     Timeout {
-        /// How long was waited.
+        /// The timeout that expired.
         after: Duration,
     },
-    /// The connection broke, twice in a row.
-    #[error("the connection broke: {0}")]
+    /// The connection was lost, twice in a row.
+    #[error("the connection was lost: {0}")]
     Lost(String),
-    /// The server shuts down, and no other has taken its place.
+    /// The server is shutting down, and reconnecting found it shutting down again.
     #[error("the server is going away")]
     GoingAway,
-    /// The server asked not to be asked for a while that is longer than this lookup may take.
-    #[error("the server asks for a pause of {pause:?}")]
+    /// The server requested a pause that ends after the deadline of this lookup.
+    #[error("the server requested a pause of {pause:?}, longer than this lookup may take")]
     Paused {
-        /// From now.
+        /// The remaining time of the pause.
         pause: Duration,
     },
-    /// The server refused the batch.
-    #[error("the server refused the batch (code {code}): {message}")]
+    /// The server rejected the batch.
+    #[error("the server rejected the batch (code {code}): {message}")]
     Server {
         /// The number of an [`ErrorCode`].
         code: u16,
         /// The limit, when the code is about one.
         detail: u64,
-        /// When it is worth trying again.
+        /// The time after which the client MAY retry.
         retry_after: Option<Duration>,
-        /// In its words.
+        /// The server's error message.
         message: String,
     },
-    /// The server's frames are not those of the protocol, or do not fit the request.
-    #[error("the server breaks the protocol: {0}")]
+    /// The server violated the protocol, or its answer does not fit the request.
+    #[error("the server violated the protocol: {0}")]
     Protocol(String),
     /// The runtime on which the client was connected has ended.
-    #[error("the client was stopped")]
+    #[error("the client was stopped: its runtime has ended")]
     Stopped,
 }
 
 impl ConnectError {
-    /// From how a connection failed, and what the verifier remembers of it.
+    /// Converts a connection error, using the reason that the verifier recorded if it refused the certificate.
     pub(super) fn from_connection(error: ConnectionError, verifier: &Verifier) -> Self {
         match verifier.take_refusal() {
             Some(Refusal::Pin { expected, found }) => return Self::WrongPin { expected, found },
@@ -156,7 +156,7 @@ impl From<ErrorFrame<'_>> for ConnectError {
 }
 
 impl LookupError {
-    /// Whether the same may succeed over another connection.
+    /// Returns whether a retry over another connection may succeed.
     pub(super) fn is_loss(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::GoingAway)
     }
@@ -191,18 +191,18 @@ impl From<ExchangeError> for LookupError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::Connection(e) => e.into(),
-            ExchangeError::GivenUp(code) => Self::Server {
+            ExchangeError::Aborted(code) => Self::Server {
                 code: u16::try_from(code).unwrap_or(u16::MAX),
                 detail: 0,
                 retry_after: None,
-                message: "it gave up the stream".into(),
+                message: "the server aborted the stream".into(),
             },
             e => Self::Protocol(e.to_string()),
         }
     }
 }
 
-/// The code with which a server closed a connection.
+/// Returns the code with which the server closed a connection.
 fn closed_with(error: &ConnectionError) -> Option<ErrorCode> {
     match error {
         ConnectionError::ApplicationClosed(close) => {
@@ -212,5 +212,5 @@ fn closed_with(error: &ConnectionError) -> Option<ErrorCode> {
     }
 }
 
-/// The TLS alert.
+/// The TLS alert `no_application_protocol` (RFC 7301, section 3.2).
 const NO_APPLICATION_PROTOCOL: u8 = 120;

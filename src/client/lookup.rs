@@ -1,4 +1,4 @@
-//! Lookups: batches in flight over one connection, in the task of the caller.
+//! Runs the batches of a lookup over one connection, in the task of the caller.
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
@@ -7,9 +7,9 @@ use tokio::time::{self, Instant};
 
 use super::{
     LookupError, LookupOptions,
-    driver::Session,
-    place::place,
-    plan::{Batch, Planner},
+    batcher::{Batcher, KeyBatch},
+    manager::ClientSession,
+    match_answers::match_answers,
 };
 use crate::{
     answer::Answer,
@@ -19,7 +19,7 @@ use crate::{
     wire::{AnswerView, ErrorFrame, FrameKind, Header, RequestOptions, WireError, write_request},
 };
 
-/// One answer frame as it came.
+/// One answer frame as received.
 #[derive(Clone, Debug)]
 pub struct RawAnswer {
     header: Header,
@@ -27,58 +27,59 @@ pub struct RawAnswer {
 }
 
 impl RawAnswer {
-    /// Checks the frame and gives it as borrowed rows.
+    /// Validates the frame and returns a view of its rows.
     pub fn view(&self) -> Result<AnswerView<'_>, WireError> {
         AnswerView::parse(&self.header, &self.body)
     }
 }
 
-/// Asks all keys over one connection. `kinds` hears of each batch before it is sent.
+/// Looks up all keys over one connection. Calls `on_batch` with each batch before it is sent.
 pub(super) async fn ask_all(
-    session: &Session,
+    session: &ClientSession,
     keys: &[Key],
     options: &LookupOptions,
     deadline: Instant,
-    mut before: impl FnMut(&Batch),
+    mut on_batch: impl FnMut(&KeyBatch),
 ) -> Result<Vec<Answer>, LookupError> {
     let mut answers = vec![Answer::not_asked(); keys.len()];
-    let mut planner = Planner::new(keys, session.limits, options.detail, options.prefix);
-    let at_once = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
-    let mut again: Vec<Batch> = Vec::new();
+    let mut batcher = Batcher::new(keys, session.limits, options.detail, options.prefix);
+    let in_flight_max = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
+    let mut retries: Vec<KeyBatch> = Vec::new();
     let mut in_flight = InFlight(Vec::with_capacity(1));
     loop {
-        while in_flight.0.len() < at_once {
-            let Some(batch) = again.pop().or_else(|| planner.next()) else { break };
-            before(&batch);
+        while in_flight.0.len() < in_flight_max {
+            let Some(batch) = retries.pop().or_else(|| batcher.next()) else { break };
+            on_batch(&batch);
             in_flight.0.push(Box::pin(async move {
-                let answer = ask(session, &batch.columns(), batch.asked_detail(), deadline).await;
+                let answer = ask(session, &batch.columns(), batch.request_detail(), deadline).await;
                 (batch, answer)
             }));
         }
         let Some((batch, answer)) = in_flight.next().await else { return Ok(answers) };
         let answer = answer?;
-        let rest = place(&answer.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
-        again.extend(planner.again(&batch, &rest));
+        let remaining =
+            match_answers(&answer.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
+        retries.extend(batcher.retry(&batch, &remaining));
     }
 }
 
-/// Asks one batch. Dropping the future gives up the stream.
+/// Sends one batch and returns its answer frame. Dropping the future resets the stream.
 pub(super) async fn ask(
-    session: &Session,
+    session: &ClientSession,
     columns: &[Column<'_>],
     detail: Detail,
     deadline: Instant,
 ) -> Result<RawAnswer, LookupError> {
-    wait_out_pause(session, deadline).await?;
+    wait_for_pause(session, deadline).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
     let frame = write_request(&RequestOptions { detail, deadline_ms, ..RequestOptions::default() }, columns);
     let (mut send, mut recv) = session.connection.open_bi().await?;
     match exchange::write_frame(&mut send, Bytes::from(frame)).await {
-        // Fails only if the server no longer wants it.
+        // Fails only if the server has stopped the stream.
         Ok(()) => drop(send.finish()),
-        // It says why instead of taking the rest.
-        Err(exchange::ExchangeError::GivenUp(_)) => {}
+        // The server sends an error frame instead of reading the rest.
+        Err(exchange::ExchangeError::Aborted(_)) => {}
         Err(error) => return Err(error.into()),
     }
     let header = exchange::read_header(&mut recv).await?;
@@ -93,7 +94,7 @@ pub(super) async fn ask(
     Ok(RawAnswer { header, body })
 }
 
-async fn wait_out_pause(session: &Session, deadline: Instant) -> Result<(), LookupError> {
+async fn wait_for_pause(session: &ClientSession, deadline: Instant) -> Result<(), LookupError> {
     let until = session.paused_until.lock().map_or(None, |until| *until);
     let Some(until) = until else { return Ok(()) };
     if until > deadline {
@@ -104,11 +105,12 @@ async fn wait_out_pause(session: &Session, deadline: Instant) -> Result<(), Look
     Ok(())
 }
 
-/// A few futures polled together. All are polled whenever one wakes, which for so few costs less than a list of wakers.
+/// A few futures polled together. All are polled whenever one wakes, which for at most [`IN_FLIGHT_MAX`] futures costs
+/// less than a list of wakers.
 struct InFlight<F>(Vec<Pin<Box<F>>>);
 
 impl<F: Future> InFlight<F> {
-    /// The output of whichever is ready first; `None` when there are none.
+    /// Returns the output of the first future that is ready; `None` when there are no futures.
     async fn next(&mut self) -> Option<F::Output> {
         poll_fn(|context| {
             if self.0.is_empty() {
@@ -126,6 +128,6 @@ impl<F: Future> InFlight<F> {
     }
 }
 
-/// Batches of one lookup on their way: enough to keep a connection busy, few enough that the longest answers fit its
-/// windows all at once.
+/// The maximum number of batches in flight: enough to keep a connection busy, few enough that the longest answers fit
+/// its windows all at once.
 pub(super) const IN_FLIGHT_MAX: usize = 8;

@@ -1,18 +1,18 @@
-//! The client: keys in, answers out, over connections that look after themselves.
+//! The client: looks up keys on a server, over pooled connections that reconnect by themselves.
 //!
-//! One task owns an endpoint and its connection: it connects, listens for notices, and reconnects when keys are asked
-//! for after a loss. Handles are cheap to clone and see its state through a watch channel. A lookup itself runs in the
-//! task of its caller: there is no hop through the driver, and dropping a lookup cancels it. Small lookups share batches
-//! and streams (see [`share`]), large ones have their own.
+//! Each connection has a connection manager, a task that owns its endpoint: it connects, reads notices, and reconnects
+//! on demand after a loss. Handles are cheap to clone and observe the connection state through a watch channel. A
+//! lookup itself runs in the task of its caller: there is no hop through the manager, and dropping a lookup cancels it.
+//! Small lookups share batches and streams (see [`coalescer`]), large ones use their own.
 
+mod batcher;
 mod blocking;
+mod coalescer;
 mod config;
-mod driver;
 mod error;
 mod lookup;
-mod place;
-mod plan;
-mod share;
+mod manager;
+mod match_answers;
 
 use std::{
     fmt,
@@ -30,16 +30,16 @@ use tokio::{
     time::{self, Instant},
 };
 
+use self::{
+    batcher::KeyBatch,
+    coalescer::SharedLookup,
+    manager::{ClientSession, ConnectionState, Connector},
+};
 pub use self::{
     blocking::BlockingClient,
     config::{ClientConfig, LookupOptions, Trust},
     error::{ConnectError, LookupError},
     lookup::RawAnswer,
-};
-use self::{
-    driver::{Connector, Session, Status},
-    plan::Batch,
-    share::SharedLookup,
 };
 use crate::{
     answer::{self, Answer},
@@ -48,38 +48,42 @@ use crate::{
     wire::Welcome,
 };
 
-/// A handle to the connections with a server. Clones share them; they close with the last of them.
+/// A handle to the pooled connections to a server. Clones share the connections, which close when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    shared: Arc<ClientState>,
 }
 
-struct Shared {
+struct ClientState {
     config: ClientConfig,
-    lanes: Vec<Lane>,
-    /// Closed when the tasks that look after the connections have ended.
+    pool: Vec<PooledConnection>,
+    /// Closed when all connection managers have ended.
     ended: watch::Receiver<()>,
-    /// Whose turn it is.
-    next_lane: AtomicUsize,
-    /// The kinds of which it was said that the server has none, a bit each.
+    /// Round-robin counter of the pool.
+    next_connection: AtomicUsize,
+    /// The kinds of keys for which the missing records were already reported, one bit each.
     warned: AtomicU32,
 }
 
-/// What handles have of one connection and the task that looks after it.
-struct Lane {
-    status: watch::Receiver<Status>,
+/// One connection of the pool, as seen by the handles.
+struct PooledConnection {
+    status: watch::Receiver<ConnectionState>,
+    /// Asks the connection manager to reconnect.
     demand: Arc<Notify>,
 }
 
 impl Client {
-    /// Connects on the Tokio runtime of the caller, which also runs the tasks that look after the connections.
+    /// Connects to a server. The Tokio runtime of the caller also runs the connection managers.
+    ///
+    /// Fails with [`ConnectError`] when any of the connections cannot be established.
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        let mut lanes = Vec::new();
+        let mut pool = Vec::new();
         let (running, ended) = watch::channel(());
         for _ in 0..config.connections.max(1) {
             let mut connector = Connector::new(config.clone())?;
             let (session, welcome, control) = connector.connect().await?;
-            let (sender, status) = watch::channel(Status {
+            let (sender, status) = watch::channel(ConnectionState {
                 session: Some(Arc::new(session)),
                 welcome: Arc::new(welcome),
                 attempts: 1,
@@ -87,152 +91,155 @@ impl Client {
                 retry_at: Instant::now(),
             });
             let demand = Arc::new(Notify::new());
-            let (driving, running) = (driver::drive(connector, control, sender, demand.clone()), running.clone());
+            let (managing, running) = (manager::run(connector, control, sender, demand.clone()), running.clone());
             tokio::spawn(async move {
-                driving.await;
+                managing.await;
                 drop(running);
             });
-            lanes.push(Lane { status, demand });
+            pool.push(PooledConnection { status, demand });
         }
-        let (next_lane, warned) = (AtomicUsize::new(0), AtomicU32::new(0));
-        let shared = Shared { config, lanes, ended, next_lane, warned };
+        let (next_connection, warned) = (AtomicUsize::new(0), AtomicU32::new(0));
+        let shared = ClientState { config, pool, ended, next_connection, warned };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Waits until the connections are closed, which happens behind the last handle, and the server knows of it.
+    /// Drops the handle and waits until the connections are closed and the server was notified. They close after the
+    /// last handle is dropped.
     ///
-    /// Dropping the last handle closes them too, but in the background: the server does not hear of it if the runtime
-    /// ends at once.
+    /// Dropping the last handle closes them too, but in the background: the server is not notified if the runtime ends
+    /// at once.
     pub async fn close(self) {
         let mut ended = self.shared.ended.clone();
         drop(self);
-        // Nothing is ever sent.
+        // Nothing is ever sent: this returns when the channel closes.
         let _ = ended.changed().await;
     }
 
-    /// Connects on a thread of its own, for programs without a runtime.
+    /// Connects on a dedicated thread, for programs without a Tokio runtime.
     pub fn spawn(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
         BlockingClient::spawn(config)
     }
 
-    /// What the server said of itself when the connection was made, with the generation of its last notice.
+    /// Returns the welcome of the server from the handshake, updated with the generation of the last notice.
     pub fn welcome(&self) -> Arc<Welcome> {
-        self.shared.lanes[0].status.borrow().welcome.clone()
+        self.shared.pool[0].status.borrow().welcome.clone()
     }
 
-    /// The records that win for each key, in the order of the keys.
+    /// Returns the answer to each key, with the winning record, in the order of the keys.
     pub async fn lookup(&self, keys: &[Key]) -> Result<Vec<Answer>, LookupError> {
         self.lookup_with(keys, &LookupOptions::default()).await
     }
 
-    /// What is known of each key, in the order of the keys.
+    /// Returns the answer to each key, in the order of the keys.
     ///
-    /// Keys go to the server in as many batches as its limits demand; a few keys share a batch with whatever else is
-    /// being asked at the moment. Should the connection break meanwhile, all of them are asked once more over a new one.
-    /// Dropping the future cancels the lookup.
+    /// Keys are sent in as many batches as the limits of the server require; small lookups share a batch with
+    /// concurrent ones. If the connection is lost meanwhile, all keys are retried once over a new one. Dropping the
+    /// future cancels the lookup.
     pub async fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
-        self.lookup_led(keys, options, |_| {}).await
+        self.lookup_with_leader(keys, options, |_| {}).await
     }
 
-    /// The same, with a say in who leads a shared batch.
-    async fn lookup_led(
+    /// Runs a lookup. Calls `on_join` with the shared lookup after it joined a batch, to choose where its leader runs.
+    async fn lookup_with_leader(
         &self,
         keys: &[Key],
         options: &LookupOptions,
-        lead: impl FnOnce(&mut SharedLookup),
+        on_join: impl FnOnce(&mut SharedLookup),
     ) -> Result<Vec<Answer>, LookupError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
-        let (lane, mut broken, mut deadline) = (self.lane(), None, None);
-        let joined = poll_fn(|context| Poll::Ready(self.join(lane, keys, options, after, context.waker()))).await;
+        let (pooled, mut broken, mut deadline) = (self.pooled(), None, None);
+        let joined = poll_fn(|context| Poll::Ready(self.join(pooled, keys, options, after, context.waker()))).await;
         if let Some(mut lookup) = joined {
-            lead(&mut lookup);
+            on_join(&mut lookup);
             match lookup.answers().await {
                 Err(error) if error.is_loss() => broken = Some(lookup.session()),
-                // The rest of a truncated answer is asked again, in batches of its own.
+                // The keys that a truncated answer left out are retried in separate batches.
                 Ok(answers) if answers.iter().any(|answer| answer.status == answer::Status::NotAsked) => {}
                 result => return result,
             }
             deadline = Some(lookup.deadline());
         }
         let deadline = deadline.unwrap_or_else(|| Instant::now() + after);
-        // In a box, so that the many small lookups do not carry the state of the few large ones.
-        Box::pin(self.lookup_alone(lane, keys, options, broken, (after, deadline))).await
+        // Boxed, so that the futures of the many small lookups do not contain the state of the few large ones.
+        Box::pin(self.lookup_unshared(pooled, keys, options, broken, (after, deadline))).await
     }
 
-    /// Adds keys to a batch that others share, if there is a connection and the keys suit.
+    /// Adds keys to a shared batch; `None` if there is no connection or the coalescer does not accept the keys.
     fn join(
         &self,
-        lane: &Lane,
+        pooled: &PooledConnection,
         keys: &[Key],
         options: &LookupOptions,
         after: Duration,
         waker: &Waker,
     ) -> Option<SharedLookup> {
-        let status = lane.status.borrow();
-        let session = status.session.as_ref().filter(|session| session.sharing.suits(keys, options.prefix))?;
-        keys.iter().for_each(|key| self.warn_of(key.kind(), &status));
+        let status = pooled.status.borrow();
+        let session = status.session.as_ref().filter(|session| session.coalescer.accepts(keys, options.prefix))?;
+        keys.iter().for_each(|key| self.warn_if_unsupported(key.kind(), &status));
         Some(SharedLookup::join(session, keys, options, after, waker))
     }
 
-    /// Asks keys in batches of their own. `broken` is the connection that they have been asked over in vain.
-    async fn lookup_alone(
+    /// Looks up keys in separate batches. `broken` is the connection that failed, if this is a retry.
+    async fn lookup_unshared(
         &self,
-        lane: &Lane,
+        pooled: &PooledConnection,
         keys: &[Key],
         options: &LookupOptions,
-        mut broken: Option<Arc<Session>>,
+        mut broken: Option<Arc<ClientSession>>,
         (after, deadline): (Duration, Instant),
     ) -> Result<Vec<Answer>, LookupError> {
-        let asking = async {
+        let lookup_all = async {
             loop {
-                let session = lane.session(broken.as_ref(), deadline).await?;
-                let warn = |batch: &Batch| batch.kinds().for_each(|kind| self.warn_of(kind, &lane.status.borrow()));
+                let session = pooled.session(broken.as_ref(), deadline).await?;
+                let warn = |batch: &KeyBatch| {
+                    batch.kinds().for_each(|kind| self.warn_if_unsupported(kind, &pooled.status.borrow()));
+                };
                 match lookup::ask_all(&session, keys, options, deadline, warn).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
                 }
             }
         };
-        time::timeout_at(deadline, asking).await.unwrap_or(Err(LookupError::Timeout { after }))
+        time::timeout_at(deadline, lookup_all).await.unwrap_or(Err(LookupError::Timeout { after }))
     }
 
-    /// Asks one batch, given as columns, and hands over the frame: for callers that have keys in columns and want no
-    /// answer taken apart. The batch must keep to the limits of the [welcome](Self::welcome), and what a truncated
-    /// answer left out is for the caller to ask again.
+    /// Sends one batch of columns and returns the answer frame, for callers that have keys in columns and read the
+    /// frame themselves. The batch MUST be within the limits of the [welcome](Self::welcome), and the caller MUST retry
+    /// the rows that a truncated answer left out.
     pub async fn exchange(&self, columns: &[Column<'_>], options: &LookupOptions) -> Result<RawAnswer, LookupError> {
         let (after, deadline) = self.deadline(options);
-        let lane = self.lane();
-        let asking = async {
+        let pooled = self.pooled();
+        let exchange = async {
             let mut broken = None;
             loop {
-                let session = lane.session(broken.as_ref(), deadline).await?;
+                let session = pooled.session(broken.as_ref(), deadline).await?;
                 match lookup::ask(&session, columns, options.detail, deadline).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
                 }
             }
         };
-        time::timeout_at(deadline, asking).await.unwrap_or(Err(LookupError::Timeout { after }))
+        time::timeout_at(deadline, exchange).await.unwrap_or(Err(LookupError::Timeout { after }))
     }
 
-    /// How long a lookup may take, and until when.
+    /// Returns the timeout of a lookup and its deadline.
     fn deadline(&self, options: &LookupOptions) -> (Duration, Instant) {
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
         (after, Instant::now() + after)
     }
 
-    /// The connection whose turn it is.
-    fn lane(&self) -> &Lane {
-        let lanes = &self.shared.lanes;
-        let turn = if lanes.len() > 1 { self.shared.next_lane.fetch_add(1, Relaxed) } else { 0 };
-        &lanes[turn % lanes.len()]
+    /// Returns the next connection of the pool, round-robin.
+    fn pooled(&self) -> &PooledConnection {
+        let pool = &self.shared.pool;
+        let turn = if pool.len() > 1 { self.shared.next_connection.fetch_add(1, Relaxed) } else { 0 };
+        &pool[turn % pool.len()]
     }
 
-    /// Says once for every kind that the server has no record of it: all its keys will be unknown.
-    fn warn_of(&self, kind: KeyKind, status: &Status) {
+    /// Warns, once per kind of key, if the server has no records of that kind: all its keys will be unknown.
+    fn warn_if_unsupported(&self, kind: KeyKind, status: &ConnectionState) {
         let bit = 1 << kind.number();
         if self.shared.warned.load(Relaxed) & bit != 0 || status.welcome.records(kind) > 0 {
             return;
@@ -243,16 +250,22 @@ impl Client {
     }
 }
 
-impl Lane {
-    /// The connection, made anew if need be; not the one that was found broken.
-    async fn session(&self, broken: Option<&Arc<Session>>, deadline: Instant) -> Result<Arc<Session>, LookupError> {
+impl PooledConnection {
+    /// Returns the established session, other than `broken`, and reconnects if there is none.
+    ///
+    /// Fails with [`LookupError::Connect`] when the next attempt is due only after the deadline, or when it fails.
+    async fn session(
+        &self,
+        broken: Option<&Arc<ClientSession>>,
+        deadline: Instant,
+    ) -> Result<Arc<ClientSession>, LookupError> {
         let mut status = self.status.clone();
         let attempts = {
             let now = status.borrow_and_update();
             if let Some(session) = usable(&now, broken) {
                 return Ok(session);
             }
-            // While the server stays away, lookups fail at once rather than wait in line.
+            // While the server is unreachable, lookups fail at once instead of queueing.
             if let Some(failure) = now.failure.clone().filter(|_| now.retry_at > deadline) {
                 return Err(failure.into());
             }
@@ -278,7 +291,8 @@ impl fmt::Debug for Client {
     }
 }
 
-fn usable(status: &Status, broken: Option<&Arc<Session>>) -> Option<Arc<Session>> {
+/// Returns the session unless it is the broken one or closed.
+fn usable(status: &ConnectionState, broken: Option<&Arc<ClientSession>>) -> Option<Arc<ClientSession>> {
     let session = status.session.as_ref()?;
     let is_broken = broken.is_some_and(|broken| Arc::ptr_eq(broken, session));
     (!is_broken && session.connection.close_reason().is_none()).then(|| session.clone())

@@ -1,38 +1,39 @@
-//! AdBlock filter lists, as far as they block whole domains: `||domain^`, and bare names as hosts-like lists have them.
+//! AdBlock filter lists that block whole domains: `||domain^`, and plain names as in hosts-like lists.
 //!
 //! The syntax is that of [Adblock Plus](https://help.adblockplus.org/hc/en-us/articles/360062733293) and
-//! [AdGuard](https://adguard.com/kb/general/ad-filtering/create-own-filters/). `||domain^` means the domain with
-//! everything below it. A rule with options (`$third-party`, `$all`) does not block everywhere, or not only that, and an
-//! exception (`@@`) says that the thing is wanted: both are withheld. What matches a part of an address or of a page
-//! (paths, patterns, element hiding, regular expressions) is unsupported.
+//! [AdGuard](https://adguard.com/kb/general/ad-filtering/create-own-filters/). `||domain^` matches the domain with its
+//! subdomains. A rule with options (`$third-party`, `$all`) does not block everywhere or has other effects, and an
+//! exception (`@@`) allows its subject: both are withheld. Rules that match a part of a URL or of a page (paths,
+//! patterns, element hiding, regular expressions) are unsupported.
 
 use super::{
-    FeedError, cell,
-    heading::Heading,
+    FeedError,
+    detect::{Confidence, Sample},
+    header_comment::HeaderComment,
     input::Input,
-    intake::{Draft, Intake},
-    recognise::{Likeness, Sample},
+    row_sink::{Draft, RowSink},
+    value,
 };
 use crate::key::Scope;
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let lines = || sample.lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
     if lines().next()?.to_ascii_lowercase().starts_with("[adblock") {
-        return Some(Likeness::Certain);
+        return Some(Confidence::Certain);
     }
-    let (mut rows, mut rules, mut marked) = (0u32, 0u32, false);
+    let (mut rows, mut rules, mut has_mark) = (0u32, 0u32, false);
     for line in lines() {
         match rule(line) {
-            Rule::Comment => marked |= line.starts_with("! ") || line == "!",
+            Rule::Comment => has_mark |= line.starts_with("! ") || line == "!",
             Rule::Blocked(_) => {
                 rows += 1;
                 rules += 1;
-                marked |= line.starts_with("||");
+                has_mark |= line.starts_with("||");
             }
             Rule::Exception | Rule::Optional | Rule::Cosmetic => {
                 rows += 1;
                 rules += u32::from(line.starts_with("||") || line.starts_with("@@") || line.contains("##"));
-                marked |= line.starts_with("||") || line.starts_with("@@||");
+                has_mark |= line.starts_with("||") || line.starts_with("@@||");
             }
             Rule::Expression | Rule::Pattern => {
                 rows += 1;
@@ -40,11 +41,11 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
             }
         }
     }
-    (marked && rules > 0 && rules * 10 >= rows * SHARE_TENTHS_MIN).then_some(Likeness::Likely)
+    (has_mark && rules > 0 && rules * 10 >= rows * SHARE_TENTHS_MIN).then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
-    let mut heading = Heading::default();
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
+    let mut header = HeaderComment::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() {
@@ -52,24 +53,24 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
         }
         let rule = rule(text);
         if rule == Rule::Comment {
-            heading.comment(text);
+            header.comment(text);
             continue;
         }
-        heading.end();
-        intake.row_of(&line);
+        header.end();
+        sink.row_of(&line);
         match rule {
             Rule::Comment => {}
-            Rule::Blocked(name) => match cell::domain(name, Scope::Domain) {
+            Rule::Blocked(name) => match value::domain(name, Scope::Domain) {
                 Ok(indicator) => {
-                    intake.list(Draft::new(indicator, heading.record_type(), ""));
+                    sink.list(Draft::new(indicator, header.record_type(), ""));
                 }
-                Err(why) => intake.say(why),
+                Err(e) => sink.value_error(e),
             },
-            Rule::Exception => intake.withhold("an exception"),
-            Rule::Optional => intake.withhold("a rule with options, which does not block everywhere"),
-            Rule::Cosmetic => intake.unsupported("a rule that hides or changes parts of pages"),
-            Rule::Expression => intake.unsupported("a regular expression"),
-            Rule::Pattern => intake.unsupported("a pattern of an address"),
+            Rule::Exception => sink.withhold("an exception"),
+            Rule::Optional => sink.withhold("a rule with options, which does not block everywhere"),
+            Rule::Cosmetic => sink.unsupported("a rule that hides or changes parts of pages"),
+            Rule::Expression => sink.unsupported("a regular expression"),
+            Rule::Pattern => sink.unsupported("a URL pattern"),
         }
     }
     Ok(())
@@ -79,7 +80,7 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule<'a> {
     Comment,
-    /// The domain or address is blocked everywhere.
+    /// A domain or address that is blocked everywhere.
     Blocked(&'a str),
     Exception,
     Optional,
@@ -98,7 +99,7 @@ fn rule(line: &str) -> Rule<'_> {
     if let Some(at) = line.find('#') {
         let mark = &line[at + 1..];
         if ["#", "@#", "?#", "$#", "%#", "@?#", "@$#", "$?#"].iter().any(|rest| mark.starts_with(rest)) {
-            // `####` is a ruler between comments.
+            // `####` is a separator between comments.
             return if line.bytes().all(|b| b == b'#') || line.starts_with("###") && line.ends_with("###") {
                 Rule::Comment
             } else {
@@ -118,16 +119,16 @@ fn rule(line: &str) -> Rule<'_> {
     let anchored = line.strip_prefix("||");
     let name = anchored.map_or(line, |name| name.strip_suffix("^|").or_else(|| name.strip_suffix('^')).unwrap_or(name));
     let name_only = |name: &str| {
-        let bare = name.strip_prefix("*.").unwrap_or(name);
-        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || !c.is_ascii();
-        !bare.is_empty() && bare.chars().all(|c| sound(c) && !c.is_whitespace())
+        let host = name.strip_prefix("*.").unwrap_or(name);
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || !c.is_ascii();
+        !host.is_empty() && host.chars().all(|c| is_valid(c) && !c.is_whitespace())
     };
-    // Without the anchor a word is looked for everywhere in an address; a name with a dot is what hosts-like lists have.
+    // Without the anchor a word matches anywhere in a URL; names with a dot occur in hosts-like lists.
     if name_only(name) && (anchored.is_some() || name.contains('.')) { Rule::Blocked(name) } else { Rule::Pattern }
 }
 
-/// Rules that have to be of blocked domains, exceptions or with options, of ten; lists against advertisements, which are
-/// mostly patterns and element hiding, carry a header.
+/// Minimum number of rules out of ten that block domains, are exceptions or have options; advertisement blocklists,
+/// which are mostly patterns and element hiding, have a header.
 const SHARE_TENTHS_MIN: u32 = 6;
 
 #[cfg(test)]
@@ -139,7 +140,7 @@ mod tests {
         let text = "[Adblock Plus 2.0]\n! Title: x\n# comment\n||evil.com^\n||sub.evil.com^|\nbare.com\n||93.184.216.34^\n\
                     ||*.wild.com^\n||ab.com^$third-party\n||cd.com$all\n@@||good.com^\nsite.com##.ad\n/ads[0-9]+/\n\
                     ||evil.com/path\n&ad_box=\n||co.uk^\n";
-        let (listings, report) = collect(text.as_bytes(), "x", None);
+        let (entries, report) = collect(text.as_bytes(), "x", None);
         assert_eq!(report.format, Format::Adblock);
         let expected = [
             "domain:evil.com malicious-address",
@@ -148,12 +149,12 @@ mod tests {
             "ipv4:93.184.216.34 malicious-address",
             "domain:wild.com malicious-address",
         ];
-        assert_eq!(listings, expected);
+        assert_eq!(entries, expected);
         assert_eq!((report.rows, report.withheld, report.unsupported, report.rejected), (13, 4, 4, 0), "{report:?}");
     }
 
     #[test]
-    fn recognised_by_its_rows() {
+    fn detected_by_its_rows() {
         for text in ["# Title\n||evil.com^\n", "! Title\nevil.com\n93.184.216.34\n", "||evil.com$all\n||evil.net$all\n"]
         {
             assert_eq!(collect(text.as_bytes(), "x", None).1.format, Format::Adblock, "{text}");

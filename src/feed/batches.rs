@@ -1,5 +1,5 @@
-//! Rows of a CSV feed, read by all processors: one cuts the input into batches of rows and takes what became of them, in
-//! order, while the others split and read them. What comes of it is what reading row by row would give.
+//! Parallel reading of CSV rows: one thread splits the input into batches of rows and takes the resulting chunks in
+//! order, while the others split and read the rows. The result is the same as reading row by row.
 
 use std::{
     collections::VecDeque,
@@ -8,23 +8,23 @@ use std::{
 
 use super::{
     FeedError,
-    intake::{Aside, Intake, Taken},
-    rows::{Cells, Found, Rows},
+    row_sink::{Chunk, RowSink, Worker},
+    rows::{Cells, RowKind, Rows},
 };
 
-/// Reads what a row holds.
-pub(super) trait ReadRow: Fn(&Cells, &mut Intake<'_>) + Sync {}
+/// Reads one row.
+pub(super) trait ReadRow: Fn(&Cells, &mut RowSink<'_>) + Sync {}
 
-impl<F: Fn(&Cells, &mut Intake<'_>) + Sync> ReadRow for F {}
+impl<F: Fn(&Cells, &mut RowSink<'_>) + Sync> ReadRow for F {}
 
-/// Rows that are read together.
+/// Rows that one worker reads.
 #[derive(Default)]
-struct Batch {
+struct RowBatch {
     text: String,
     rows: Vec<RowEnd>,
 }
 
-/// Where a row begins in the feed, and where its first line and all of it end in its batch.
+/// A row's line number in the feed, and the end offsets of its first line and of the row in its batch.
 struct RowEnd {
     line: u64,
     line_end: usize,
@@ -32,58 +32,58 @@ struct RowEnd {
     is_unclosed: bool,
 }
 
-/// Bytes of rows in a batch: a few milliseconds of work, which handing it over costs nothing against.
+/// Bytes of rows in a batch: a few milliseconds of work, against which the cost of a hand-over is negligible.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Reads the rows that are left. Those without any text in their cells are none.
-pub(super) fn read(rows: &mut Rows<'_, '_>, intake: &mut Intake<'_>, read_row: impl ReadRow) -> Result<(), FeedError> {
-    let (separator, aside, read_row) = (rows.separator(), intake.aside(), &read_row);
+/// Reads the remaining rows. Rows with only empty values are not counted.
+pub(super) fn read(rows: &mut Rows<'_, '_>, sink: &mut RowSink<'_>, read_row: impl ReadRow) -> Result<(), FeedError> {
+    let (separator, worker, read_row) = (rows.separator(), sink.worker(), &read_row);
     let first = next_batch(rows)?;
     if first.text.len() < BATCH_BYTES {
-        // A small feed is read sooner than a thread wakes.
-        intake.take(first.read(separator, aside, read_row));
+        // Reading a small feed takes less time than waking a thread.
+        sink.take(first.read(separator, worker, read_row));
         return Ok(());
     }
     let mut next = Ok(first);
     rayon::in_place_scope(|scope| {
-        let mut waiting: VecDeque<Receiver<Taken>> = VecDeque::new();
+        let mut waiting: VecDeque<Receiver<Chunk>> = VecDeque::new();
         let waiting_max = 2 * rayon::current_num_threads();
         while let Ok(batch) = &mut next
             && !batch.rows.is_empty()
         {
-            let (batch, (done, taken)) = (std::mem::take(batch), sync_channel(1));
-            // Nobody waits for it after a failure.
-            scope.spawn(move |_| drop(done.send(batch.read(separator, aside, read_row))));
-            waiting.push_back(taken);
+            let (batch, (done, chunk)) = (std::mem::take(batch), sync_channel(1));
+            // The receiver is dropped after a failure.
+            scope.spawn(move |_| drop(done.send(batch.read(separator, worker, read_row))));
+            waiting.push_back(chunk);
             if waiting.len() > waiting_max {
-                take_first(&mut waiting, intake);
+                take_first(&mut waiting, sink);
             }
             next = next_batch(rows);
         }
         while !waiting.is_empty() {
-            take_first(&mut waiting, intake);
+            take_first(&mut waiting, sink);
         }
     });
-    // What was read ahead of a failure counts for nothing, nor does what is wrong with it.
-    if intake.has_failed() { Ok(()) } else { next.map(drop) }
+    // Rows read ahead of a failure are discarded, as are their errors.
+    if sink.has_failed() { Ok(()) } else { next.map(drop) }
 }
 
-fn take_first(waiting: &mut VecDeque<Receiver<Taken>>, intake: &mut Intake<'_>) {
-    // A batch whose reading panicked sends nothing; the scope passes the panic on.
-    if let Some(Ok(taken)) = waiting.pop_front().map(|taken| taken.recv()) {
-        intake.take(taken);
+fn take_first(waiting: &mut VecDeque<Receiver<Chunk>>, sink: &mut RowSink<'_>) {
+    // A batch whose reader panicked sends nothing; the scope propagates the panic.
+    if let Some(Ok(chunk)) = waiting.pop_front().map(|chunk| chunk.recv()) {
+        sink.take(chunk);
     }
 }
 
-fn next_batch(rows: &mut Rows<'_, '_>) -> Result<Batch, FeedError> {
-    let mut batch = Batch::default();
+fn next_batch(rows: &mut Rows<'_, '_>) -> Result<RowBatch, FeedError> {
+    let mut batch = RowBatch::default();
     while batch.text.len() < BATCH_BYTES
         && let Some(found) = rows.next_text()?
     {
-        if found == Found::Comment {
+        if found == RowKind::Comment {
             continue;
         }
-        let is_unclosed = found == Found::Unclosed;
+        let is_unclosed = found == RowKind::Unclosed;
         let [line, further] = rows.row_text();
         batch.text.push_str(line);
         let line_end = batch.text.len();
@@ -95,23 +95,23 @@ fn next_batch(rows: &mut Rows<'_, '_>) -> Result<Batch, FeedError> {
     Ok(batch)
 }
 
-impl Batch {
-    fn read(self, separator: u8, aside: Aside<'_>, read_row: &impl ReadRow) -> Taken {
-        aside.read(|intake| {
+impl RowBatch {
+    fn read(self, separator: u8, worker: Worker<'_>, read_row: &impl ReadRow) -> Chunk {
+        worker.read(|sink| {
             let (mut cells, mut start) = (Cells::default(), 0);
             for RowEnd { line, line_end, end, is_unclosed } in self.rows {
                 let (text, first_line) = (&self.text[start..end], &self.text[start..line_end]);
                 start = end;
                 if is_unclosed {
-                    intake.row_with(line, first_line);
-                    intake.reject("a quote that is never closed");
+                    sink.row_with(line, first_line);
+                    sink.reject("the row has an unclosed quote");
                     continue;
                 }
                 cells.set(text, separator);
-                // Spreadsheets write their empty rows too, as separators only.
+                // Spreadsheets export empty rows as separators only.
                 if !cells.iter().all(str::is_empty) {
-                    intake.row_with(line, first_line);
-                    read_row(&cells, intake);
+                    sink.row_with(line, first_line);
+                    read_row(&cells, sink);
                 }
             }
         })

@@ -1,8 +1,8 @@
-//! ClamAV databases, as `sigtool --unpack` writes them and third parties publish them.
+//! ClamAV databases, as written by `sigtool --unpack` and published by third parties.
 //!
-//! Of their many syntaxes three have keys: hashes of whole files ([`hash`]), certificate rules ([`certificate`]) and
-//! hashed addresses ([`url`]). The others match parts of files or displayed links; what looks like a key in some of them
-//! (the hash of a PE section) is none, so they are refused by name ([`other`]).
+//! Three of their syntaxes hold lookup keys: hashes of whole files ([`hash`]), certificate rules ([`certificate`]) and
+//! hashed URLs ([`url`]). The others match parts of files or displayed links; some hold values that look like a key but
+//! are not (the hash of a PE section), so they are refused by name ([`other`]).
 //!
 //! <https://docs.clamav.net/manual/Signatures.html>
 
@@ -13,8 +13,8 @@ mod spki;
 mod url;
 
 pub(super) use self::{
-    certificate::{read as read_certificates, recognise as recognise_certificates},
-    hash::{read_hashes, read_trusted, recognise_hashes, recognise_trusted},
+    certificate::{detect as detect_certificates, read as read_certificates},
+    hash::{detect_hashes, detect_trusted, read_hashes, read_trusted},
     other::refuse,
-    url::{read as read_urls, recognise as recognise_urls},
+    url::{detect as detect_urls, read as read_urls},
 };

@@ -1,16 +1,16 @@
 //! MalwareBazaar's code-signing certificate blocklist (<https://bazaar.abuse.ch/export/#cscb>).
 //!
-//! The key is `thumbprint` by `thumbprint_algorithm`; serial numbers are unique within one issuer only and are no key.
-//! Named by `cscb_reason`. The end of the validity is no expiry: signatures with a time stamp outlive it. Names of
-//! subjects may hold commas, quoted or not; what is used stands before them, or last.
+//! The key is `thumbprint` by `thumbprint_algorithm`; serial numbers are unique within one issuer only and are not
+//! keys. The name is `cscb_reason`. The end of the validity is not the expiry: timestamped signatures stay valid after
+//! it. Subject names may contain commas, quoted or not; the columns that are used precede them, except the last one.
 
 use super::{
     FeedError,
-    cell::{self, Why},
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value::{self, ValueError},
 };
 use crate::{
     key::{Digest, DigestKind, Indicator},
@@ -24,38 +24,39 @@ const COLUMNS: [Wanted; 4] = [
     (&["cscb_reason", "reason"], Some(8)),
 ];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if table::has_header(sample, &["thumbprint", "thumbprint_algorithm"]) {
-        return Some(Likeness::Certain);
+        return Some(Confidence::Certain);
     }
     let rows = table::rows_are(sample, |cells| {
         cells.len() >= 9 && thumbprint(cells.get(2), Some(cells.get(3))).is_ok() && algorithm(cells.get(3)).is_some()
     });
-    rows.then_some(Likeness::Likely)
+    rows.then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         match thumbprint(row.get(1).unwrap_or_default(), row.get(2)) {
             Ok(indicator) => {
-                let shifted = row.excess() > 0;
-                let reason = if shifted { cell::null(row.at(row.len() - 1)) } else { row.get(3) };
-                let mut draft = intake.draft(indicator, RecordType::BadCertificate, reason.unwrap_or_default());
-                draft.timestamp = row.get(0).and_then(cell::time);
-                intake.list(draft);
+                let is_shifted = row.excess() > 0;
+                let reason = if is_shifted { value::null(row.at(row.len() - 1)) } else { row.get(3) };
+                let mut draft = sink.draft(indicator, RecordType::BadCertificate, reason.unwrap_or_default());
+                draft.timestamp = row.get(0).and_then(value::time);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-/// A fingerprint by the algorithm named; without one its length tells.
-fn thumbprint(text: &str, named: Option<&str>) -> Result<Indicator, Why> {
-    let Some(named) = named else { return cell::certificate(text) };
-    let kind = algorithm(named).ok_or(Why::Unsupported("a certificate fingerprint by another algorithm"))?;
-    Digest::from_hex(kind, text).map(Indicator::Digest).map_err(|e| Why::Rejected(e.to_string()))
+/// Parses a fingerprint by the named algorithm, or else by its length.
+fn thumbprint(text: &str, named: Option<&str>) -> Result<Indicator, ValueError> {
+    let Some(named) = named else { return value::certificate(text) };
+    let kind =
+        algorithm(named).ok_or(ValueError::Unsupported("a certificate fingerprint by an unsupported algorithm"))?;
+    Digest::from_hex(kind, text).map(Indicator::Digest).map_err(|e| ValueError::Rejected(e.to_string()))
 }
 
 fn algorithm(name: &str) -> Option<DigestKind> {
@@ -72,7 +73,7 @@ mod tests {
     use crate::feed::{Format, testing::collect};
 
     #[test]
-    fn the_algorithm_names_the_kind() {
+    fn the_algorithm_determines_the_kind() {
         let (long, short) = ("0b".repeat(32), "0C".repeat(20));
         let feed = format!(
             "# \"time_stamp_utc\",\"serial_number\",\"thumbprint\",\"thumbprint_algorithm\",\"subject_cn\",\
@@ -83,11 +84,11 @@ mod tests {
              2021-07-03 00:00:00, 00e1, {short}, SHA256, Some, Issuer, 2021-01-01, 2022-01-01, Other\r\n\
              2021-07-03 00:00:00, 00e1, {short}, SHA384, Some, Issuer, 2021-01-01, 2022-01-01, Other\r\n"
         );
-        let (listings, report) = collect(feed.as_bytes(), "", None);
+        let (entries, report) = collect(feed.as_bytes(), "", None);
         assert_eq!(report.format, Format::Cscb);
         let at = "at 2021-07-03T00:00:00Z";
         assert_eq!(
-            listings,
+            entries,
             [
                 format!("cert-sha256:{long} bad-certificate \"Family\" {at}"),
                 format!("cert-sha1:{} bad-certificate \"Other\" {at}", short.to_lowercase()),

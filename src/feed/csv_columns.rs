@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 use super::{
     FeedError, batches,
-    cell::{self, Why, WithPort, null},
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
-    rows::{Cells, Found, Rows},
+    row_sink::RowSink,
+    rows::{Cells, RowKind, Rows},
+    value::{self, ValueError, WithPort, null},
 };
 use crate::{
     key::{Indicator, Scope},
@@ -25,10 +25,10 @@ macro_rules! columns {
         /// What a column of a generic CSV holds.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum Column { $($(#[$doc])* $variant,)* }
+        pub enum CsvColumn { $($(#[$doc])* $variant,)* }
 
         /// Each column: its name on the command line, and its words in headers.
-        const COLUMNS: &[(Column, &str, &[&str])] = &[$((Column::$variant, $name, &[$($header),*]),)*];
+        const COLUMNS: &[(CsvColumn, &str, &[&str])] = &[$((CsvColumn::$variant, $name, &[$($header),*]),)*];
     };
 }
 
@@ -87,7 +87,7 @@ pub struct ColumnError {
 }
 
 /// Reads the name of a column, or a word for it in headers (`sha256`); nothing and `-` for one that is not used.
-impl FromStr for Column {
+impl FromStr for CsvColumn {
     type Err = ColumnError;
 
     fn from_str(text: &str) -> Result<Self, ColumnError> {
@@ -101,7 +101,7 @@ impl FromStr for Column {
     }
 }
 
-impl Column {
+impl CsvColumn {
     /// The column of a word in a header.
     fn of_header(word: &str) -> Self {
         let known = COLUMNS.iter().find(|(_, _, words)| words.iter().any(|known| word.eq_ignore_ascii_case(known)));
@@ -114,15 +114,15 @@ impl Column {
     }
 }
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let first = sample.data_lines().next()?;
     let cells = Cells::of(first, separator(first));
     // A single word above a list is a heading, which need not hold for all of it.
-    (cells.len() > 1 && header(&cells).is_some()).then_some(Likeness::Likely)
+    (cells.len() > 1 && header(&cells).is_some()).then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
-    let given = intake.options().columns.as_deref();
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
+    let given = sink.options().columns.as_deref();
     if let Some(columns) = given
         && !columns.iter().any(|column| column.is_key())
     {
@@ -131,25 +131,25 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
     }
     let first = first_row(input);
     let mut rows = Rows::new(input, separator(&first));
-    let Some(columns) = columns(&mut rows, intake, given)? else { return Ok(()) };
+    let Some(columns) = columns(&mut rows, sink, given)? else { return Ok(()) };
     let places = Places::of(&columns);
-    batches::read(&mut rows, intake, |cells, intake| read_row(cells, &places, intake))
+    batches::read(&mut rows, sink, |cells, sink| read_row(cells, &places, sink))
 }
 
 /// Reads as far as the columns are known: the first row, if it is a header. `None` when there is no row.
 fn columns(
     rows: &mut Rows<'_, '_>,
-    intake: &mut Intake<'_>,
-    given: Option<&[Column]>,
-) -> Result<Option<Vec<Column>>, FeedError> {
+    sink: &mut RowSink<'_>,
+    given: Option<&[CsvColumn]>,
+) -> Result<Option<Vec<CsvColumn>>, FeedError> {
     while let Some(found) = rows.next()? {
         match found {
-            Found::Comment => {}
-            Found::Unclosed => {
-                intake.row_with(rows.number(), rows.line_text());
-                intake.reject("a quote that is never closed");
+            RowKind::Comment => {}
+            RowKind::Unclosed => {
+                sink.row_with(rows.number(), rows.line_text());
+                sink.reject("a quote that is never closed");
             }
-            Found::Row => {
+            RowKind::Row => {
                 let named = header(rows.cells());
                 if named.is_none() {
                     rows.put_back();
@@ -166,19 +166,19 @@ fn columns(
 }
 
 /// The columns that a header names; `None` when the cells are none, or name nothing that is listed.
-fn header(cells: &Cells) -> Option<Vec<Column>> {
-    let columns: Vec<_> = cells.iter().map(Column::of_header).collect();
+fn header(cells: &Cells) -> Option<Vec<CsvColumn>> {
+    let columns: Vec<_> = cells.iter().map(CsvColumn::of_header).collect();
     if !columns.iter().any(|column| column.is_key()) {
         return None;
     }
     // `url` and `domain` stand in columns of types too: then an indicator stands beside them.
-    let is_data = |cell: &str| cell.contains("://") || cell.parse::<f64>().is_err() && cell::any(cell).is_ok();
+    let is_data = |cell: &str| cell.contains("://") || cell.parse::<f64>().is_err() && value::any(cell).is_ok();
     (!cells.iter().any(is_data)).then_some(columns)
 }
 
 /// Where the columns of each kind stand, found once for all rows.
 struct Places {
-    keys: Vec<(usize, Column)>,
+    keys: Vec<(usize, CsvColumn)>,
     kind: Vec<usize>,
     record_type: Vec<usize>,
     name: Vec<usize>,
@@ -191,25 +191,25 @@ struct Places {
 }
 
 impl Places {
-    fn of(columns: &[Column]) -> Self {
+    fn of(columns: &[CsvColumn]) -> Self {
         let placed = || columns.iter().copied().enumerate();
         let of = |wanted| placed().filter(|&(_, column)| column == wanted).map(|(at, _)| at).collect();
         Self {
             keys: placed().filter(|(_, column)| column.is_key()).collect(),
-            kind: of(Column::Type),
-            record_type: of(Column::RecordType),
-            name: of(Column::Name),
-            id: of(Column::Id),
-            time: of(Column::Time),
-            expiry: of(Column::Expiry),
-            port: of(Column::Port),
-            confidence: of(Column::Confidence),
-            score: of(Column::Score),
+            kind: of(CsvColumn::Type),
+            record_type: of(CsvColumn::RecordType),
+            name: of(CsvColumn::Name),
+            id: of(CsvColumn::Id),
+            time: of(CsvColumn::Time),
+            expiry: of(CsvColumn::Expiry),
+            port: of(CsvColumn::Port),
+            confidence: of(CsvColumn::Confidence),
+            score: of(CsvColumn::Score),
         }
     }
 }
 
-fn read_row(cells: &Cells, places: &Places, intake: &mut Intake<'_>) {
+fn read_row(cells: &Cells, places: &Places, sink: &mut RowSink<'_>) {
     let first = |places: &[usize]| places.iter().find_map(|&at| null(cells.get(at)));
     let number = |places| first(places).and_then(|text| text.parse().ok());
     let kind = first(&places.kind);
@@ -219,57 +219,59 @@ fn read_row(cells: &Cells, places: &Places, intake: &mut Intake<'_>) {
         match indicator(column, kind, value) {
             Ok((indicator, port)) => {
                 let record_type = record_type.unwrap_or_else(|| default_type(&indicator));
-                let mut draft = intake.draft(indicator, record_type, first(&places.name).unwrap_or_default());
+                let mut draft = sink.draft(indicator, record_type, first(&places.name).unwrap_or_default());
                 draft.id = number(&places.id);
-                draft.timestamp = first(&places.time).and_then(cell::time);
-                draft.expiry = first(&places.expiry).and_then(cell::time);
+                draft.timestamp = first(&places.time).and_then(value::time);
+                draft.expiry = first(&places.expiry).and_then(value::time);
                 draft.port = first(&places.port).and_then(|text| text.parse().ok()).filter(|&port| port != 0).or(port);
                 draft.confidence = number(&places.confidence).and_then(|confidence| u8::try_from(confidence).ok());
                 draft.score = number(&places.score).and_then(|score| u32::try_from(score).ok());
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(why) => sink.value_error(why),
         }
     }
 }
 
-fn indicator(column: Column, kind: Option<&str>, value: &str) -> Result<WithPort, Why> {
+fn indicator(column: CsvColumn, kind: Option<&str>, value: &str) -> Result<WithPort, ValueError> {
     let plain = |indicator| (indicator, None);
     match column {
-        Column::Hash => cell::object_hash(value).map(plain),
-        Column::Certificate => cell::certificate(value).map(plain),
-        Column::Url => cell::web_exact(value),
-        Column::Domain => cell::domain(value, Scope::Domain).map(plain),
-        Column::Host => cell::domain(value, Scope::Host).map(plain),
-        Column::Ip => cell::ipv4_port(value),
+        CsvColumn::Hash => value::object_hash(value).map(plain),
+        CsvColumn::Certificate => value::certificate(value).map(plain),
+        CsvColumn::Url => value::web_exact(value),
+        CsvColumn::Domain => value::domain(value, Scope::Domain).map(plain),
+        CsvColumn::Host => value::domain(value, Scope::Host).map(plain),
+        CsvColumn::Ip => value::ipv4_port(value),
         _ => match kind {
             Some(kind) => typed(&kind.to_ascii_lowercase(), value),
-            None => cell::any(value),
+            None => value::any(value),
         },
     }
 }
 
 /// The indicator of a value whose type is named, in lower case, in the words of feeds.
-fn typed(kind: &str, value: &str) -> Result<WithPort, Why> {
+fn typed(kind: &str, value: &str) -> Result<WithPort, ValueError> {
     let column = match kind {
         "hash" | "file" | "filehash" | "file hash" | "md5" | "sha1" | "sha-1" | "sha256" | "sha-256" | "md5_hash"
-        | "sha1_hash" | "sha256_hash" | "filehash-md5" | "filehash-sha1" | "filehash-sha256" => Column::Hash,
+        | "sha1_hash" | "sha256_hash" | "filehash-md5" | "filehash-sha1" | "filehash-sha256" => CsvColumn::Hash,
         "certificate"
         | "cert"
         | "cert-sha1"
         | "cert-sha256"
         | "x509-fingerprint-sha1"
         | "x509-fingerprint-sha256"
-        | "x509-fingerprint-md5" => Column::Certificate,
-        "url" | "uri" => Column::Url,
-        "domain" | "domains" | "domain-name" | "fqdn" => Column::Domain,
-        "host" | "hostname" => Column::Host,
-        "ip" | "ips" | "ipv4" | "ipv4-addr" | "ip address" | "ip-dst" | "ip-src" | "ip:port" | "cidr" => Column::Ip,
-        "ipv6" | "ipv6-addr" => return Err(Why::Unsupported("an IPv6 address")),
-        "filename" | "file name" | "filepath" | "file path" => return Err(Why::Unsupported("a file name")),
-        "email" | "mail" | "email-src" | "email address" => return Err(Why::Unsupported("a mail address")),
-        "imphash" | "ssdeep" | "tlsh" | "sha512" | "ja3" => return Err(Why::Unsupported("a hash of another kind")),
-        _ => return Err(Why::Unsupported("an indicator of another type")),
+        | "x509-fingerprint-md5" => CsvColumn::Certificate,
+        "url" | "uri" => CsvColumn::Url,
+        "domain" | "domains" | "domain-name" | "fqdn" => CsvColumn::Domain,
+        "host" | "hostname" => CsvColumn::Host,
+        "ip" | "ips" | "ipv4" | "ipv4-addr" | "ip address" | "ip-dst" | "ip-src" | "ip:port" | "cidr" => CsvColumn::Ip,
+        "ipv6" | "ipv6-addr" => return Err(ValueError::Unsupported("an IPv6 address")),
+        "filename" | "file name" | "filepath" | "file path" => return Err(ValueError::Unsupported("a file name")),
+        "email" | "mail" | "email-src" | "email address" => return Err(ValueError::Unsupported("a mail address")),
+        "imphash" | "ssdeep" | "tlsh" | "sha512" | "ja3" => {
+            return Err(ValueError::Unsupported("a hash of another kind"));
+        }
+        _ => return Err(ValueError::Unsupported("an indicator of another type")),
     };
     indicator(column, None, value)
 }
@@ -362,8 +364,8 @@ mod tests {
             ]
         );
         assert!(matches!(with_columns(feed, "time,-,type"), Err(FeedError::Options { .. })));
-        assert!("keys".parse::<Column>().is_err());
-        assert_eq!("sha256".parse(), Ok(Column::Hash));
+        assert!("keys".parse::<CsvColumn>().is_err());
+        assert_eq!("sha256".parse(), Ok(CsvColumn::Hash));
         // A header is passed over when the columns are named.
         let (listings, report) = with_columns("when\tdomain\n2026-01-02\ta.example.com\n", "time,host").unwrap();
         assert_eq!(listings, ["host:a.example.com malicious-address at 2026-01-02T00:00:00Z"]);

@@ -1,77 +1,78 @@
-//! A domain per line, as DNS filters take them (Pi-hole, dnscrypt-proxy, urlhaus-filter).
+//! One domain per line, as used by DNS filters (Pi-hole, dnscrypt-proxy, urlhaus-filter).
 //!
-//! A name means the domain with everything below it. What else such a list holds is read as the generic list does:
-//! addresses, `name/path`, inline comments. dnscrypt-proxy's `=name` is that host alone; its wildcards in the middle of
-//! a name are unsupported.
+//! A name matches the domain with its subdomains. Other content is read like a generic list: addresses, `name/path`,
+//! inline comments. dnscrypt-proxy's `=name` matches that host only; its wildcards in the middle of a name are
+//! unsupported.
 
 use super::{
-    FeedError, cell,
-    heading::Heading,
+    FeedError,
+    detect::{Confidence, Sample},
+    header_comment::HeaderComment,
     input::Input,
-    intake::{Draft, Intake},
     ioc_list::{Census, List},
     ipv4_list::has_letters,
-    recognise::{Likeness, Sample},
+    row_sink::{Draft, RowSink},
+    value,
 };
 use crate::key::{Indicator, Scope};
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
-    // An AdBlock list marks its comments with `!`.
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
+    // `!` and `|` start lines of AdBlock lists only.
     if sample.lines.iter().any(|line| line.starts_with(['!', '|'])) {
         return None;
     }
     let census = Census::of(sample);
     let names = sample.share(|line| is_name(line.strip_prefix('=').unwrap_or(line)) && !is_address(line));
     let addresses = sample.share(is_address);
-    (names > 0.0 && names + addresses >= SHARE_MIN && census.is_list()).then_some(Likeness::Likely)
+    (names > 0.0 && names + addresses >= SHARE_MIN && census.is_list()).then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut list = List::default();
-    let mut heading = Heading::default();
+    let mut header = HeaderComment::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.starts_with(['#', ';']) {
-            heading.comment(text);
+            header.comment(text);
         }
         let (name, scope) = match text.strip_prefix('=') {
             Some(name) => (name, Scope::Host),
             None => (text, Scope::Domain),
         };
         if !is_name(name) {
-            list.take(&line, intake);
+            list.take(&line, sink);
             continue;
         }
-        heading.end();
-        intake.row_of(&line);
-        match cell::domain(name, scope) {
+        header.end();
+        sink.row_of(&line);
+        match value::domain(name, scope) {
             Ok(indicator @ (Indicator::Web { .. } | Indicator::Ipv4(_))) => {
-                intake.list(Draft::new(indicator, heading.record_type(), ""));
+                sink.list(Draft::new(indicator, header.record_type(), ""));
             }
-            Ok(_) => intake.reject("expected a name"),
-            Err(why) => intake.say(why),
+            Ok(_) => sink.reject("expected a host name"),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-/// Whether a line is one name: letters, digits, dashes, with or without a dot (a lone label is screened, and may be an
-/// address in hexadecimal), with a leading `*.` or `.` or not.
+/// Returns whether a line is one name: letters, digits, dashes, with or without a dot (a single label is left to the
+/// filter, and may be an address in hexadecimal), optionally with a leading `*.` or `.`.
 fn is_name(line: &str) -> bool {
     let name = line.strip_prefix("*.").or_else(|| line.strip_prefix('.')).unwrap_or(line);
-    let sound =
+    let is_valid =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (!c.is_ascii() && c.is_alphanumeric());
-    // A digest is no name.
+    // A digest is not a name.
     let is_hex = name.len() >= 24 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    !name.is_empty() && name.chars().all(sound) && !is_hex
+    !name.is_empty() && name.chars().all(is_valid) && !is_hex
 }
 
-/// An address in some notation, or what was meant to be one.
+/// Returns whether a line is an address in any notation, valid or not.
 fn is_address(line: &str) -> bool {
     !line.rsplit('.').next().is_some_and(has_letters)
 }
 
-/// Rows that have to have the shape; a list with ports and paths is one for the generic reader.
+/// Minimum share of names and addresses; a list with ports and paths is left to the generic reader.
 const SHARE_MIN: f64 = 0.95;
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn recognised_by_its_rows() {
+    fn detected_by_its_rows() {
         let (_, report) = collect(b"# Title: phishing\nevil.com\nevil.net\n93.184.216.34\n", "x", None);
         assert_eq!((report.format, report.records), (Format::Domains, 3));
         let (_, report) = collect(b"evil.com:80\nevil.net\n/gate.php\n", "x", None);

@@ -3,25 +3,26 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FeedError, adblock, clamav, cscb, csv_columns, domains, feodo, hosts,
+    FeedError, adblock, clamav, cscb, csv_columns,
+    detect::{Confidence, Refusal, Sample},
+    domains, feodo, hosts,
     input::Input,
-    intake::Intake,
-    ioc_list, ip4set, ipv4_list, malwarebazaar, misp, nsrl, phishtank,
-    recognise::{Likeness, Refusal, Sample},
-    refuse, spamhaus_json, sslbl, stix, threatfox_csv, threatfox_json, tweetfeed, urlhaus,
+    ioc_list, ip4set, ipv4_list, malwarebazaar, misp, nsrl, phishtank, refuse,
+    row_sink::RowSink,
+    spamhaus_json, sslbl, stix, threatfox_csv, threatfox_json, tweetfeed, urlhaus,
 };
 
 /// What one format brings.
 pub(super) struct Reader {
     name: &'static str,
     /// How much a sample looks like the format.
-    pub(super) recognise: fn(&Sample<'_>) -> Option<Likeness>,
+    pub(super) detect: fn(&Sample<'_>) -> Option<Confidence>,
     /// Says what every row holds.
-    pub(super) read: fn(&mut Input<'_>, &mut Intake<'_>) -> Result<(), FeedError>,
+    pub(super) read: fn(&mut Input<'_>, &mut RowSink<'_>) -> Result<(), FeedError>,
 }
 
 macro_rules! formats {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $recognise:path, $read:path;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $detect:path, $read:path;)*) => {
         /// The syntaxes that are read.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -32,63 +33,63 @@ macro_rules! formats {
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
         }
 
-        const READERS: &[Reader] = &[$(Reader { name: $name, recognise: $recognise, read: $read },)*];
+        const READERS: &[Reader] = &[$(Reader { name: $name, detect: $detect, read: $read },)*];
     };
 }
 
 formats! {
     /// MalwareBazaar, CSV.
-    MalwareBazaar = "malwarebazaar", malwarebazaar::recognise, malwarebazaar::read;
+    MalwareBazaar = "malwarebazaar", malwarebazaar::detect, malwarebazaar::read;
     /// ThreatFox, CSV.
-    ThreatFoxCsv = "threatfox-csv", threatfox_csv::recognise, threatfox_csv::read;
+    ThreatFoxCsv = "threatfox-csv", threatfox_csv::detect, threatfox_csv::read;
     /// ThreatFox, JSON.
-    ThreatFoxJson = "threatfox-json", threatfox_json::recognise, threatfox_json::read;
+    ThreatFoxJson = "threatfox-json", threatfox_json::detect, threatfox_json::read;
     /// URLhaus, CSV.
-    Urlhaus = "urlhaus", urlhaus::recognise, urlhaus::read;
+    Urlhaus = "urlhaus", urlhaus::detect, urlhaus::read;
     /// PhishTank, CSV.
-    PhishTank = "phishtank", phishtank::recognise, phishtank::read;
+    PhishTank = "phishtank", phishtank::detect, phishtank::read;
     /// Feodo Tracker, CSV.
-    Feodo = "feodo", feodo::recognise, feodo::read;
+    Feodo = "feodo", feodo::detect, feodo::read;
     /// SSLBL certificates, CSV.
-    Sslbl = "sslbl", sslbl::recognise_certificates, sslbl::read_certificates;
+    Sslbl = "sslbl", sslbl::detect_certificates, sslbl::read_certificates;
     /// SSLBL addresses, CSV.
-    SslblIp = "sslbl-ip", sslbl::recognise_addresses, sslbl::read_addresses;
+    SslblIp = "sslbl-ip", sslbl::detect_addresses, sslbl::read_addresses;
     /// Code-signing certificate blocklist of MalwareBazaar, CSV.
-    Cscb = "cscb", cscb::recognise, cscb::read;
+    Cscb = "cscb", cscb::detect, cscb::read;
     /// TweetFeed, CSV.
-    TweetFeed = "tweetfeed", tweetfeed::recognise, tweetfeed::read;
+    TweetFeed = "tweetfeed", tweetfeed::detect, tweetfeed::read;
     /// NSRL reference data set, version 2, CSV.
-    Nsrl = "nsrl", nsrl::recognise, nsrl::read;
+    Nsrl = "nsrl", nsrl::detect, nsrl::read;
     /// CSV or TSV with well-known or given columns.
-    Csv = "csv", csv_columns::recognise, csv_columns::read;
+    Csv = "csv", csv_columns::detect, csv_columns::read;
     /// Spamhaus DROP, NDJSON.
-    SpamhausJson = "spamhaus-json", spamhaus_json::recognise, spamhaus_json::read;
+    SpamhausJson = "spamhaus-json", spamhaus_json::detect, spamhaus_json::read;
     /// An event of a MISP feed.
-    MispEvent = "misp-event", misp::event::recognise, misp::event::read;
+    MispEvent = "misp-event", misp::event::detect, misp::event::read;
     /// A MISP warninglist.
-    MispWarninglist = "misp-warninglist", misp::warninglist::recognise, misp::warninglist::read;
+    MispWarninglist = "misp-warninglist", misp::warninglist::detect, misp::warninglist::read;
     /// A STIX 2 bundle.
-    Stix = "stix", stix::recognise, stix::read;
+    Stix = "stix", stix::detect, stix::read;
     /// ClamAV hash signatures (`.hdb`, `.hsb`).
-    ClamAv = "clamav", clamav::recognise_hashes, clamav::read_hashes;
+    ClamAv = "clamav", clamav::detect_hashes, clamav::read_hashes;
     /// ClamAV false-positive signatures (`.fp`, `.sfp`): trusted.
-    ClamAvTrusted = "clamav-trusted", clamav::recognise_trusted, clamav::read_trusted;
+    ClamAvTrusted = "clamav-trusted", clamav::detect_trusted, clamav::read_trusted;
     /// ClamAV certificate rules (`.crb`).
-    ClamAvCrb = "clamav-crb", clamav::recognise_certificates, clamav::read_certificates;
+    ClamAvCrb = "clamav-crb", clamav::detect_certificates, clamav::read_certificates;
     /// ClamAV hashed addresses (`.gdb`).
-    ClamAvGdb = "clamav-gdb", clamav::recognise_urls, clamav::read_urls;
+    ClamAvGdb = "clamav-gdb", clamav::detect_urls, clamav::read_urls;
     /// A list of hashes, addresses and domains, with or without comments.
-    IocList = "ioc-list", ioc_list::recognise, ioc_list::read;
+    IocList = "ioc-list", ioc_list::detect, ioc_list::read;
     /// A list of IPv4 addresses, blocks and ranges.
-    Ipv4List = "ipv4-list", ipv4_list::recognise, ipv4_list::read;
+    Ipv4List = "ipv4-list", ipv4_list::detect, ipv4_list::read;
     /// An rbldnsd `ip4set` zone.
-    Ip4Set = "ip4set", ip4set::recognise, ip4set::read;
+    Ip4Set = "ip4set", ip4set::detect, ip4set::read;
     /// A hosts file.
-    Hosts = "hosts", hosts::recognise, hosts::read;
+    Hosts = "hosts", hosts::detect, hosts::read;
     /// A domain per line.
-    Domains = "domains", domains::recognise, domains::read;
+    Domains = "domains", domains::detect, domains::read;
     /// AdBlock rules `||domain^`.
-    Adblock = "adblock", adblock::recognise, adblock::read;
+    Adblock = "adblock", adblock::detect, adblock::read;
 }
 
 /// Tells what a file is that gives no records.

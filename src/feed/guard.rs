@@ -1,17 +1,17 @@
-//! Guards: names and blocks that make poor indicators, whoever lists them.
+//! Guards: names and blocks that make poor indicators, whichever feed lists them.
 //!
-//! A guard does not say that something is good; it says that a record of it would condemn far more than its author
-//! meant. So a bad record is withheld when what it condemns *is* what an entry names, or takes that in:
+//! A guard does not mean that its subject is good; it means that a record of it would match far more than the feed's
+//! author intended. A bad record is withheld when it matches what a guard entry names, or covers it:
 //!
-//! | entry | records withheld | records kept |
+//! | guard entry | records withheld | records kept |
 //! | --- | --- | --- |
-//! | host name `google.com` (with its subdomains) | `host` and `domain` of it and of names below it; `domain` of names above it; its `/`, as `exact` or `expression` | addresses with a path or a query: malware on a shared host stays listed |
+//! | host name `google.com` (with its subdomains) | `host` and `domain` of it and of names below it; `domain` of names above it; its `/`, as `exact` or `expression` | URLs with a path or a query: malware on a shared host stays listed |
 //! | exact name `google.com` | the same without the names below it | names below it |
-//! | block `104.16.0.0/13` | every block that shares an address with it | addresses with a path or a query |
+//! | block `104.16.0.0/13` | every block that shares an address with it | URLs with a path or a query |
 //!
-//! Like an entry with subdomains, a block stands for everything in it: a lone address within the block of a content
-//! network is shared by thousands of sites, which is why such lists are made. Of a record by digest only
-//! (`expression-sha256`) the guard knows it when it is that of a guarded name's `/`.
+//! Like an entry with subdomains, a block covers everything in it: a single address within the block of a content
+//! delivery network is shared by thousands of sites, which is why these lists exist. A record by digest only
+//! (`expression-sha256`) is withheld when its digest is that of a guarded name's `/`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,52 +22,52 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    FeedError, cell,
+    FeedError,
     input::{self, Input, Unpacked},
-    misp,
+    misp, value,
 };
 use crate::key::{Indicator, Ipv4Block, Scope};
 
-/// What keeps bad records out.
+/// The guarded names and blocks.
 #[derive(Debug, Default)]
 pub struct Guards {
-    /// Guarded names, and whether the names below are guarded too.
+    /// Guarded names, and whether their subdomains are guarded too.
     names: HashMap<Box<str>, bool>,
-    /// Every name above a guarded one.
+    /// Every parent domain of a guarded name.
     parents: HashSet<Box<str>>,
     /// SHA-256 of the expression `name/` of every guarded name.
     roots: HashSet<[u8; 32]>,
-    /// Disjoint and ascending, once settled.
+    /// Disjoint and ascending after [`Guards::sort_and_dedup`].
     blocks: Vec<Ipv4Block>,
 }
 
-/// What a list of guards came to.
+/// The result of reading a guard list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardReport {
-    /// Entries taken.
+    /// Entries added.
     pub entries: u64,
-    /// Entries that no guard can be made of (regular expressions, substrings, IPv6).
+    /// Entries that guards do not support (regular expressions, substrings, IPv6).
     pub unsupported: u64,
-    /// Entries that could not be read.
+    /// Entries that could not be parsed.
     pub rejected: u64,
 }
 
 impl Guards {
-    /// Reads a list of guards: a MISP warninglist, or text with a host name or an IPv4 block per line. Names in text
-    /// stand for their subdomains too.
+    /// Reads a guard list: a MISP warninglist, or text with a host name or an IPv4 block per line. Names in text cover
+    /// their subdomains too.
     pub fn read(&mut self, input: impl Read, _name: &str) -> Result<GuardReport, FeedError> {
         let mut input = match input::unpack(input)? {
             Unpacked::Feed(input) => input,
             Unpacked::Archive(..) => {
-                return Err(FeedError::Unrecognised {
-                    looks: "a zip archive, where a list of guards is wanted".into(),
+                return Err(FeedError::UnknownFormat {
+                    looks: "a zip archive (expected a guard list; extract it first)".into(),
                 });
             }
         };
         let is_json = input.head().0.trim_ascii_start().starts_with(b"{");
         let report =
             if is_json { misp::warninglist::read_guards(&mut input, self) } else { self.read_text(&mut input) };
-        self.settle();
+        self.sort_and_dedup();
         report
     }
 
@@ -78,29 +78,29 @@ impl Guards {
             if entry.is_empty() || entry.starts_with(';') {
                 continue;
             }
-            let taken = match cell::ipv4_port(entry) {
+            let added = match value::ipv4_port(entry) {
                 Ok((Indicator::Ipv4(block), _)) => {
                     self.add_block(block);
                     true
                 }
-                Err(cell::Why::Unsupported(_)) => {
+                Err(value::ValueError::Unsupported(_)) => {
                     report.unsupported += 1;
                     continue;
                 }
                 _ => self.add_hostname(entry),
             };
-            *if taken { &mut report.entries } else { &mut report.rejected } += 1;
+            *if added { &mut report.entries } else { &mut report.rejected } += 1;
         }
         report.rejected += input.overlong().count;
         Ok(report)
     }
 
-    /// Guards exactly this name (no subdomains). `false` when it is none.
+    /// Guards exactly this name (no subdomains). Returns `false` if it is not a valid name.
     pub(crate) fn add_exact(&mut self, name: &str) -> bool {
         self.add_name(name, false)
     }
 
-    /// Guards this name with its subdomains. `false` when it is none.
+    /// Guards this name with its subdomains. Returns `false` if it is not a valid name.
     pub(crate) fn add_hostname(&mut self, name: &str) -> bool {
         self.add_name(name, true)
     }
@@ -111,7 +111,7 @@ impl Guards {
     }
 
     fn add_name(&mut self, name: &str, with_subdomains: bool) -> bool {
-        match cell::domain(name, Scope::Host) {
+        match value::domain(name, Scope::Host) {
             Ok(Indicator::Web { scope, expression }) => {
                 for (at, _) in expression.match_indices('.') {
                     self.parents.insert(expression[at + 1..].into());
@@ -129,8 +129,8 @@ impl Guards {
         }
     }
 
-    /// Sorts and joins the blocks, so that one search finds what a block shares addresses with.
-    fn settle(&mut self) {
+    /// Sorts and merges the blocks, so that one binary search finds an overlap.
+    fn sort_and_dedup(&mut self) {
         self.blocks.sort_unstable();
         self.blocks.dedup_by(|next, kept| {
             let overlap = next.first() <= kept.last();
@@ -141,7 +141,7 @@ impl Guards {
         });
     }
 
-    /// Why the indicator is guarded; `None` when it is not.
+    /// Returns the reason to withhold the indicator; `None` if it is not guarded.
     pub(super) fn guards(&self, indicator: &Indicator) -> Option<&'static str> {
         let guarded = match indicator {
             Indicator::Digest(_) => false,
@@ -160,9 +160,9 @@ impl Guards {
         if let Ok(address) = host.parse::<Ipv4Addr>() {
             return self.has_block(address.into());
         }
-        let covers_names_below = matches!(scope, Scope::Domain | Scope::Expression);
+        let covers_subdomains = matches!(scope, Scope::Domain | Scope::Expression);
         self.names.contains_key(host)
-            || covers_names_below && self.parents.contains(host)
+            || covers_subdomains && self.parents.contains(host)
             || host.match_indices('.').any(|(at, _)| self.names.get(&host[at + 1..]) == Some(&true))
     }
 
@@ -195,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn names_guard_themselves_and_what_covers_them() {
-        let guards = guards("# good\r\nGoogle.example.com # theirs\r\n");
+    fn names_guard_themselves_and_covering_records() {
+        let guards = guards("# good\r\nGoogle.example.com # comment\r\n");
         for withheld in [
             web(Scope::Domain, "google.example.com"),
             web(Scope::Host, "google.example.com"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_names_leave_names_below_alone() {
+    fn exact_names_do_not_guard_subdomains() {
         let mut guards = Guards::default();
         assert!(guards.add_exact("a.example.com"));
         assert!(!guards.add_exact("not a name"));

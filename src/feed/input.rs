@@ -1,4 +1,4 @@
-//! Bytes of a feed, unpacked and cut into lines, in bounded memory.
+//! Decompresses a feed and splits it into lines, in bounded memory.
 
 use std::{
     borrow::Cow,
@@ -10,24 +10,24 @@ use std::{
 
 use zip::ZipArchive;
 
-use super::{FeedError, recognise::SAMPLE_BYTES, report::REFUSALS_MAX};
+use super::{FeedError, detect::SAMPLE_BYTES, report::REFUSALS_MAX};
 use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
 
-/// One line without its end.
+/// One line without its terminator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
-    /// From 1.
+    /// The line number, from 1.
     pub(crate) number: u64,
-    /// UTF-8, or else read as Latin-1, which never fails.
+    /// The text, decoded as UTF-8, or as Latin-1 if it is not valid UTF-8.
     pub(crate) text: &'a str,
 }
 
-/// A feed, unpacked.
+/// A decompressed feed.
 pub(crate) struct Input<'a> {
     reader: Box<dyn Read + 'a>,
-    /// Bytes that were read of the packed form.
+    /// Compressed bytes read so far.
     packed: Rc<Cell<u64>>,
-    /// Bytes that were unpacked, by all members of an archive together; `None` when nothing is packed.
+    /// Decompressed bytes so far, summed over all members of an archive; `None` if the feed is not compressed.
     unpacked: Option<Rc<Cell<u64>>>,
     buffer: Vec<u8>,
     start: usize,
@@ -39,36 +39,36 @@ pub(crate) struct Input<'a> {
     stop: Rc<Cell<bool>>,
 }
 
-/// Lines that were too long to be held.
+/// Lines that exceeded the maximum length.
 #[derive(Debug, Default)]
 pub(super) struct Overlong {
-    /// How many.
+    /// The number of lines.
     pub(super) count: u64,
-    /// The first of them.
+    /// The line numbers of the first of them.
     pub(super) lines: Vec<u64>,
 }
 
-/// What a file turns out to be once its wrapping is known.
+/// The content of a file, by its compression.
 pub(super) enum Unpacked<'a> {
     /// One feed.
     Feed(Input<'a>),
-    /// An archive of several, and its size.
+    /// An archive of several feeds, and its size in bytes.
     Archive(ZipArchive<File>, u64),
 }
 
-/// Finds out by the first bytes whether a feed is packed.
+/// Detects the compression of a feed by its first bytes.
 pub(super) fn unpack<'a>(mut reader: impl Read + 'a) -> Result<Unpacked<'a>, FeedError> {
     let mut magic = [0; 4];
     let length = read_full(&mut reader, &mut magic)?;
     let whole = Cursor::new(magic).take(length as u64).chain(reader);
     if &magic != b"PK\x03\x04" && &magic != b"PK\x05\x06" {
-        return Ok(Unpacked::Feed(Input::unpacking(whole, magic)?));
+        return Ok(Unpacked::Feed(Input::decompressing(whole, magic)?));
     }
-    // Its directory stands at the end, so that it has to be somewhere where one can seek.
+    // The central directory is at the end, so that the archive must be seekable.
     let mut file = tempfile::tempfile()?;
     let size = io::copy(&mut whole.take(ARCHIVE_BYTES_MAX + 1), &mut file)?;
     if size > ARCHIVE_BYTES_MAX {
-        return Err(FeedError::TooLarge { what: "the zip archive in bytes", limit: ARCHIVE_BYTES_MAX });
+        return Err(FeedError::TooLarge { what: "the size of the zip archive in bytes", limit: ARCHIVE_BYTES_MAX });
     }
     file.rewind()?;
     let archive = ZipArchive::new(file).map_err(io::Error::from)?;
@@ -76,7 +76,8 @@ pub(super) fn unpack<'a>(mut reader: impl Read + 'a) -> Result<Unpacked<'a>, Fee
 }
 
 impl<'a> Input<'a> {
-    /// A member of an archive of that size, which has unpacked to so much before: members may share their packed bytes.
+    /// Opens an archive member. `archive_bytes` is the archive's size and `unpacked` counts the bytes that all members
+    /// decompress to: members may share their compressed bytes.
     pub(super) fn member(
         reader: impl Read + 'a,
         archive_bytes: u64,
@@ -89,7 +90,7 @@ impl<'a> Input<'a> {
         Ok(input)
     }
 
-    fn unpacking(reader: impl Read + 'a, magic: [u8; 4]) -> Result<Self, FeedError> {
+    fn decompressing(reader: impl Read + 'a, magic: [u8; 4]) -> Result<Self, FeedError> {
         let packed = Rc::new(Cell::new(0));
         let counted = Counted { reader, count: Rc::clone(&packed) };
         let mut input = if magic.starts_with(&[0x1f, 0x8b]) {
@@ -124,7 +125,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads the sample and drops the byte order mark.
+    /// Reads the sample and skips the byte order mark.
     fn begin(&mut self) -> Result<(), FeedError> {
         while self.end < SAMPLE_BYTES && !self.finished {
             self.fill()?;
@@ -135,25 +136,25 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    /// The first bytes, and whether they are all; before anything is read.
+    /// Returns the first bytes and whether they are the whole feed. MUST be called before any line is read.
     pub(super) fn head(&self) -> (&[u8], bool) {
         let available = &self.buffer[self.start..self.end];
         let whole = self.finished && available.len() <= SAMPLE_BYTES;
         (&available[..available.len().min(SAMPLE_BYTES)], whole)
     }
 
-    /// Shares the flag that ends the lines early.
+    /// Returns the shared flag that stops reading early.
     pub(super) fn stop_flag(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.stop)
     }
 
-    /// What was too long to be read, so far.
+    /// Takes the overlong lines so far.
     pub(super) fn overlong(&mut self) -> Overlong {
         std::mem::take(&mut self.overlong)
     }
 
-    /// The next line: without LF or CRLF, and without byte order mark. Lines over
-    /// [`FEED_LINE_BYTES_MAX`] are passed over and counted as rejected.
+    /// Returns the next line, without LF or CRLF and without byte order mark. Lines longer than
+    /// [`FEED_LINE_BYTES_MAX`] are skipped and counted as rejected.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, FeedError> {
         let Some((start, end)) = self.advance()? else { return Ok(None) };
         let bytes = &self.buffer[start..end];
@@ -168,12 +169,12 @@ impl<'a> Input<'a> {
         Ok(Some(Line { number: self.line, text }))
     }
 
-    /// Everything that is left, for formats that have to be read whole; at most
+    /// Returns the remaining bytes, for formats that must be read as a whole. Fails if there are more than
     /// [`FEED_DOCUMENT_BYTES_MAX`].
     pub(crate) fn document(&mut self) -> Result<Vec<u8>, FeedError> {
         loop {
             if (self.end - self.start) as u64 > FEED_DOCUMENT_BYTES_MAX {
-                let what = "a document that has to be read whole, in bytes,";
+                let what = "the size in bytes of a document that must be read as a whole";
                 return Err(FeedError::TooLarge { what, limit: FEED_DOCUMENT_BYTES_MAX });
             }
             if self.finished {
@@ -188,7 +189,7 @@ impl<'a> Input<'a> {
         Ok(document)
     }
 
-    /// Where the next line stands in the buffer.
+    /// Returns the start and end offsets of the next line in the buffer.
     fn advance(&mut self) -> Result<Option<(usize, usize)>, FeedError> {
         let mut scanned = 0;
         let mut skipping = false;
@@ -231,7 +232,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads one chunk more, behind what is held.
+    /// Appends one chunk to the buffer.
     fn fill(&mut self) -> Result<(), FeedError> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -239,8 +240,8 @@ impl<'a> Input<'a> {
             self.start = 0;
         }
         if self.buffer.len() < self.end + CHUNK_BYTES {
-            let grown = (self.buffer.len() * 2).max(self.end + CHUNK_BYTES);
-            self.buffer.resize(grown, 0);
+            let length = (self.buffer.len() * 2).max(self.end + CHUNK_BYTES);
+            self.buffer.resize(length, 0);
         }
         let count = loop {
             match self.reader.read(&mut self.buffer[self.end..]) {
@@ -254,10 +255,13 @@ impl<'a> Input<'a> {
             let bytes = unpacked.get() + count as u64;
             unpacked.set(bytes);
             if bytes > FEED_BYTES_MAX {
-                return Err(FeedError::TooLarge { what: "the unpacked feed in bytes", limit: FEED_BYTES_MAX });
+                return Err(FeedError::TooLarge {
+                    what: "the size of the decompressed feed in bytes",
+                    limit: FEED_BYTES_MAX,
+                });
             }
             if bytes > RATIO_FREE_BYTES && bytes / FEED_RATIO_MAX > self.packed.get() {
-                let what = "the ratio of unpacked to packed bytes (a decompression bomb?)";
+                let what = "the compression ratio (a decompression bomb?)";
                 return Err(FeedError::TooLarge { what, limit: FEED_RATIO_MAX });
             }
         }
@@ -265,7 +269,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Bytes as text: UTF-8 as far as the last whole character, else Latin-1.
+/// Decodes bytes as UTF-8, up to the last complete character, or else line by line as UTF-8 or Latin-1.
 pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -297,7 +301,7 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// Counts what is read.
+/// A reader that counts the bytes read.
 struct Counted<R> {
     reader: R,
     count: Rc<Cell<u64>>,
@@ -311,14 +315,15 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// One read: large enough to make its cost vanish.
+/// Size of one read in bytes: large enough to make its cost negligible.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A zip archive is copied to a temporary file: this bounds the file. The largest archive of a list known (NSRL, all
-/// platforms) takes 9 GB.
+/// Maximum size in bytes of a zip archive, which is copied to a temporary file. The largest known archive of a list
+/// (NSRL, all platforms) takes 9 GB.
 const ARCHIVE_BYTES_MAX: u64 = 16 << 30;
 
-/// Below this a feed is too small for its ratio to matter: a file of equal lines packs better than any limit.
+/// Decompressed size in bytes below which the compression ratio is not checked: a file of equal lines exceeds any
+/// limit.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
@@ -346,7 +351,7 @@ mod tests {
         lines(input(bytes)).into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Gives one byte at a time.
+    /// A reader that returns one byte at a time.
     struct Slow<'a>(&'a [u8]);
 
     impl Read for Slow<'_> {
@@ -367,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_passed_over() {
+    fn overlong_lines_are_skipped() {
         let long = "x".repeat(FEED_LINE_BYTES_MAX);
         let longer = "x".repeat(3 * FEED_LINE_BYTES_MAX);
         let text = format!("a\n{long}\n{long}y\nb\n{longer}\nc\n{longer}");
@@ -383,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_feeds() {
+    fn compressed_feeds() {
         let text = "a.example\n".repeat(50_000);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(text.as_bytes()).unwrap();
@@ -393,25 +398,25 @@ mod tests {
             assert!([50_000, 100_000].contains(&texts(packed).len()));
             assert_eq!(texts(packed)[0], "a.example");
         }
-        let mut broken = input(&gzip[..gzip.len() / 2]);
+        let mut truncated = input(&gzip[..gzip.len() / 2]);
         let failed = loop {
-            match broken.next_line() {
+            match truncated.next_line() {
                 Ok(Some(_)) => {}
                 Ok(None) => break false,
                 Err(_) => break true,
             }
         };
-        assert!(failed, "half a feed is no feed");
+        assert!(failed, "a truncated feed is an error");
     }
 
     #[test]
-    fn bombs_are_found_by_what_they_unpack_to() {
+    fn decompression_bombs_are_detected() {
         let bomb = zstd::stream::encode_all(io::repeat(b'\n').take(256 << 20), 1).unwrap();
         let mut input = input(&bomb);
         let failed = loop {
             match input.next_line() {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("{} bytes unpacked", bomb.len()),
+                Ok(None) => panic!("{} bytes decompressed", bomb.len()),
                 Err(e) => break e,
             }
         };
@@ -419,13 +424,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_whole() {
+    fn documents_are_complete() {
         let text = "\u{feff}{}".to_owned() + &" ".repeat(200_000);
         assert_eq!(input(text.as_bytes()).document().unwrap().len(), 200_002);
     }
 
     #[test]
-    fn decoding_stops_before_a_cut_character() {
+    fn decoding_stops_before_a_truncated_character() {
         assert_eq!(decode(b"a\xc3"), "a");
         assert_eq!(decode(b"\xe4\n\xc3\xa4\n"), "\u{e4}\n\u{e4}\n");
     }

@@ -1,39 +1,38 @@
-//! The `ip4set` zones of rbldnsd, as DNS block lists are published (rbldnsd(8)).
+//! The `ip4set` zones of rbldnsd, in which DNS block lists are published (rbldnsd(8)).
 //!
 //! ```text
-//! :127.0.0.2:Blacklisted, see http://list.example/?$     default values for what follows
+//! :127.0.0.2:Blacklisted, see http://list.example/?$     default values for later entries
 //! 127.0.0.0/24   127.0.0   127/8   127.16-31   127.0.0.1-127.0.0.5   127.0.0.1-255
 //! 127.1.2.3 :3:An open relay                              values of an entry: A and TXT, or TXT alone
 //! !127.0.0.1                                              an exclusion
 //! $TTL 3600                                               a directive
 //! ```
 //!
-//! The TXT value, a template, is the name as it stands; the A value only means something to who asks that zone and is
-//! dropped. Exclusions may stand behind what they exclude from and hold for the whole file, so that entries are kept
-//! until its end; the exclusion itself counts as withheld. A block with bits set behind its prefix is rejected, as in
-//! plain lists.
+//! The TXT value, a template, is used unchanged as the name; the A value is only meaningful to clients of the zone and
+//! is dropped. Exclusions may follow the entries that they affect and apply to the whole file, so that entries are kept
+//! until its end; the exclusion itself counts as withheld. A block with host bits set is rejected, as in plain lists.
 
 use std::net::Ipv4Addr;
 
 use super::{
     FeedError,
+    detect::{Confidence, Sample},
     input::Input,
-    intake::{Draft, Intake},
-    recognise::{Likeness, Sample},
+    row_sink::{Draft, RowSink},
 };
 use crate::{
     key::{Indicator, Ipv4Block},
     record::RecordType,
 };
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
-    let (mut rows, mut such, mut short, mut own) = (0u32, 0u32, 0u32, false);
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
+    let (mut rows, mut valid, mut abbreviated, mut has_mark) = (0u32, 0u32, 0u32, false);
     for line in sample.data_lines() {
         if line.starts_with('$') {
             continue;
         }
         if let Some(values) = line.strip_prefix(':') {
-            own |= values
+            has_mark |= values
                 .split(':')
                 .next()
                 .is_some_and(|a| !a.is_empty() && a.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
@@ -43,22 +42,22 @@ pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
         let excluded = line.strip_prefix('!');
         let key = key(excluded.unwrap_or(line)).0;
         if range(key).is_ok() {
-            such += 1;
-            own |= excluded.is_some();
-            short += u32::from(key.parse::<Ipv4Block>().is_err());
+            valid += 1;
+            has_mark |= excluded.is_some();
+            abbreviated += u32::from(key.parse::<Ipv4Block>().is_err());
         }
     }
-    // What a plain list has as well is a plain list, and so is one with a mistyped address: a zone has default values
-    // or exclusions, or abbreviates as a habit.
-    own |= short * SHORT_SHARE >= rows.max(1);
-    (own && such > 0 && such * 100 >= rows * SHARE_PERCENT_MIN).then_some(Likeness::Certain)
+    // Content that is valid as a plain list is a plain list, even with a mistyped address: a zone has default values or
+    // exclusions, or a share of abbreviated entries.
+    has_mark |= abbreviated * ABBREVIATED_SHARE >= rows.max(1);
+    (has_mark && valid > 0 && valid * 100 >= rows * SHARE_PERCENT_MIN).then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut zone = Zone::default();
     let mut excluded = Vec::new();
-    let mut value = None;
-    let mut foreign = false;
+    let mut default_text = None;
+    let mut is_other_dataset = false;
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
@@ -66,42 +65,42 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
         }
         if let Some(directive) = text.strip_prefix('$') {
             if let Some(dataset) = directive.strip_prefix("DATASET") {
-                foreign = !dataset.split_whitespace().next().is_some_and(|kind| kind.starts_with("ip4set"));
-                value = None;
+                is_other_dataset = !dataset.split_whitespace().next().is_some_and(|kind| kind.starts_with("ip4set"));
+                default_text = None;
             }
             continue;
         }
         if let Some(default) = text.strip_prefix(':') {
-            value = zone.text(txt(default))?;
+            default_text = zone.text(txt(default))?;
             continue;
         }
-        if foreign {
-            intake.row_of(&line);
-            intake.unsupported("an entry of an rbldnsd dataset other than ip4set");
+        if is_other_dataset {
+            sink.row_of(&line);
+            sink.unsupported("an entry of an rbldnsd dataset other than ip4set");
             continue;
         }
         let exclusion = text.strip_prefix('!');
-        let (key, own) = key(exclusion.unwrap_or(text));
+        let (key, values) = key(exclusion.unwrap_or(text));
         match (range(key), exclusion) {
-            (Err(why), _) => {
-                intake.row_of(&line);
-                intake.reject(why);
+            (Err(e), _) => {
+                sink.row_of(&line);
+                sink.reject(e);
             }
             (Ok(block), Some(_)) => {
-                intake.row_of(&line);
-                intake.withhold("an exclusion");
+                sink.row_of(&line);
+                sink.withhold("an exclusion");
                 excluded.push(block);
                 check(excluded.len())?;
             }
             (Ok(block), None) => {
-                let own = own.strip_prefix(':').map_or(own, txt);
-                let text = if own.is_empty() { value } else { zone.text(own)? };
+                let own_text = values.strip_prefix(':').map_or(values, txt);
+                let text = if own_text.is_empty() { default_text } else { zone.text(own_text)? };
                 zone.entries.push(Entry { line: line.number, block, text });
                 check(zone.entries.len())?;
             }
         }
     }
-    zone.list(&merged(excluded), intake)
+    zone.list(&merged(excluded), sink)
 }
 
 /// The entries of a zone until all exclusions are known.
@@ -115,37 +114,40 @@ struct Zone {
 struct Entry {
     line: u64,
     block: Ipv4Block,
-    /// Where its text stands.
+    /// The start and end offsets of its text in [`Zone::texts`].
     text: Option<(u32, u32)>,
 }
 
 impl Zone {
-    /// Keeps a text; `None` for the empty one.
+    /// Stores a text and returns its offsets; `None` if it is empty.
     fn text(&mut self, text: &str) -> Result<Option<(u32, u32)>, FeedError> {
         if text.is_empty() {
             return Ok(None);
         }
         let start = self.texts.len();
-        // The same text often stands with entry after entry.
+        // Consecutive entries often have the same text.
         if self.texts.ends_with(text) {
             return Ok(Some(((start - text.len()) as u32, start as u32)));
         }
         if start + text.len() > TEXT_BYTES_MAX {
-            return Err(FeedError::TooLarge { what: "the texts of the zone in bytes", limit: TEXT_BYTES_MAX as u64 });
+            return Err(FeedError::TooLarge {
+                what: "the total size in bytes of the zone's texts",
+                limit: TEXT_BYTES_MAX as u64,
+            });
         }
         self.texts.push_str(text);
         Ok(Some((start as u32, self.texts.len() as u32)))
     }
 
-    /// Hands over what the exclusions leave.
-    fn list(&self, excluded: &[Ipv4Block], intake: &mut Intake<'_>) -> Result<(), FeedError> {
+    /// Lists the entries without the excluded addresses.
+    fn list(&self, excluded: &[Ipv4Block], sink: &mut RowSink<'_>) -> Result<(), FeedError> {
         let mut listed = 0;
         for entry in &self.entries {
-            intake.row_with(entry.line, "");
+            sink.row_with(entry.line, "");
             let name = entry.text.map_or("", |(start, end)| &self.texts[start as usize..end as usize]);
             let before = listed;
             let mut list = |block| {
-                intake.list(Draft::new(Indicator::Ipv4(block), RecordType::MaliciousAddress, name));
+                sink.list(Draft::new(Indicator::Ipv4(block), RecordType::MaliciousAddress, name));
                 listed += 1;
             };
             let mut rest = Some(entry.block);
@@ -153,13 +155,13 @@ impl Zone {
             for exclusion in excluded[first..].iter().take_while(|exclusion| exclusion.first() <= entry.block.last()) {
                 let Some(block) = rest.take() else { break };
                 for piece in block.without(*exclusion) {
-                    // The exclusions ascend: what lies before this one is done with.
+                    // The exclusions ascend: a piece before this one is final.
                     if piece.first() > exclusion.last() { rest = Some(piece) } else { list(piece) }
                 }
             }
             rest.into_iter().for_each(&mut list);
             if listed == before {
-                intake.withhold("excluded by the list itself");
+                sink.withhold("excluded by the list itself");
             }
             check(listed)?;
         }
@@ -167,7 +169,7 @@ impl Zone {
     }
 }
 
-/// Sorted, without overlaps.
+/// Returns the blocks sorted and without overlaps.
 fn merged(mut blocks: Vec<Ipv4Block>) -> Vec<Ipv4Block> {
     blocks.sort_unstable();
     let mut merged: Vec<Ipv4Block> = Vec::with_capacity(blocks.len());
@@ -185,12 +187,12 @@ fn merged(mut blocks: Vec<Ipv4Block>) -> Vec<Ipv4Block> {
 
 fn check(entries: usize) -> Result<(), FeedError> {
     if entries > ENTRIES_MAX {
-        return Err(FeedError::TooLarge { what: "the number of the zone's entries", limit: ENTRIES_MAX as u64 });
+        return Err(FeedError::TooLarge { what: "the number of entries of the zone", limit: ENTRIES_MAX as u64 });
     }
     Ok(())
 }
 
-/// An entry's range, and what stands behind it up to a comment.
+/// Splits an entry into its range and the rest without comment.
 fn key(entry: &str) -> (&str, &str) {
     let entry = entry.trim_start();
     let end = entry.find(|c: char| c.is_whitespace() || matches!(c, ':' | '#' | ';')).unwrap_or(entry.len());
@@ -199,12 +201,12 @@ fn key(entry: &str) -> (&str, &str) {
     (key, if rest.starts_with(['#', ';']) { "" } else { rest })
 }
 
-/// The TXT value behind an A value: `127.0.0.2:text`.
+/// Returns the TXT value after an A value: `127.0.0.2:text`.
 fn txt(values: &str) -> &str {
     values.split_once(':').map_or("", |(_, text)| text.trim())
 }
 
-/// `127.0.0.0/24`, `127.0.0`, `127/8`, `127.16-31`, `127.16-127.31`, `127.0.0.1-255`.
+/// Parses `127.0.0.0/24`, `127.0.0`, `127/8`, `127.16-31`, `127.16-127.31` or `127.0.0.1-255`.
 fn range(text: &str) -> Result<Ipv4Block, &'static str> {
     const EXPECTED: &str = "expected an address, a prefix such as 127.0.0, a block or a range";
     if let Some((network, bits)) = text.split_once('/') {
@@ -214,14 +216,14 @@ fn range(text: &str) -> Result<Ipv4Block, &'static str> {
         return if block.first() == Ipv4Addr::from(octets) {
             Ok(block)
         } else {
-            Err("the address has bits set behind its prefix")
+            Err("the address has bits set after its prefix")
         };
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (start, given) = octets(first).ok_or(EXPECTED)?;
     let (mut end, mut ends) = octets(last).ok_or(EXPECTED)?;
     if ends == 1 && given > 1 {
-        // A lone number is the last octet that was given.
+        // A single number replaces the last given octet of the first address.
         let value = end[0];
         end = start;
         end[given - 1] = value;
@@ -231,12 +233,12 @@ fn range(text: &str) -> Result<Ipv4Block, &'static str> {
     Ipv4Block::new(start.into(), end.into()).ok_or("the range ends before it starts")
 }
 
-/// One to four octets, the missing ones zero, and how many there were.
+/// Parses one to four octets. Returns them, with zeros for missing ones, and their number.
 fn octets(text: &str) -> Option<([u8; 4], usize)> {
     let mut octets = [0; 4];
     let mut count = 0;
     for octet in text.split('.') {
-        // A leading zero would be octal elsewhere.
+        // Other parsers would read a leading zero as octal.
         let padded = octet.len() > 1 && octet.starts_with('0');
         if octet.is_empty() || octet.len() > 3 || padded || !octet.bytes().all(|b| b.is_ascii_digit()) {
             return None;
@@ -247,16 +249,17 @@ fn octets(text: &str) -> Option<([u8; 4], usize)> {
     Some((octets, count))
 }
 
-/// Entries that have to have the shape.
+/// Minimum percentage of valid entries.
 const SHARE_PERCENT_MIN: u32 = 80;
 
-/// One abbreviated entry of so many makes a zone that neither has values nor exclusions.
-const SHORT_SHARE: u32 = 10;
+/// Without values and exclusions, at least one of this many entries of a zone is abbreviated.
+const ABBREVIATED_SHARE: u32 = 10;
 
-/// Entries, exclusions and pieces that one zone may have: each is held until the file's end, at 32 bytes an entry.
+/// Maximum number of entries, exclusions and pieces of a zone: each is held until the file's end, at 32 bytes per
+/// entry.
 const ENTRIES_MAX: usize = 1 << 25;
 
-/// Bytes of the texts of one zone.
+/// Maximum total size in bytes of the texts of one zone.
 const TEXT_BYTES_MAX: usize = 1 << 28;
 
 #[cfg(test)]
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_the_manual() {
+    fn ranges_from_the_manual() {
         for text in ["127.0.0.0/24", "127.0.0", "127.0.0-127.0.0", "127.0.0.0-127.0.0.255", "127.0.0.0-255"] {
             assert_eq!(text_of(text), "127.0.0.0/24", "{text}");
         }
@@ -297,7 +300,7 @@ mod tests {
     fn values_and_exclusions() {
         let text = "$SOA 3600 ns.x a.x 0 1 1 1 1\n$TTL 60\n!93.184.216.34\n:127.0.0.2:Bad $\n93.184.216.32/30\n93.184.217 # c\n\
                     93.184.218.1 :3:Open relay\n93.184.218.2 Text only\n!93.184.217.0-127\n!93.184.219\n93.184.219.7\nword\n";
-        let (listings, report) = collect(text.as_bytes(), "x", None);
+        let (entries, report) = collect(text.as_bytes(), "x", None);
         assert_eq!(report.format, Format::Ip4Set);
         let expected = [
             "ipv4:93.184.216.32/31 malicious-address \"Bad $\"",
@@ -306,13 +309,13 @@ mod tests {
             "ipv4:93.184.218.1 malicious-address \"Open relay\"",
             "ipv4:93.184.218.2 malicious-address \"Text only\"",
         ];
-        assert_eq!(listings, expected);
+        assert_eq!(entries, expected);
         assert_eq!((report.rows, report.withheld, report.rejected), (9, 4, 1), "{report:?}");
         assert_eq!(report.refusals[0].outcome, Outcome::Withheld);
     }
 
     #[test]
-    fn a_plain_list_is_none() {
+    fn a_plain_list_is_not_detected_as_a_zone() {
         let (_, report) = collect(b"93.184.216.34\n93.184.217.0/24\n", "x", None);
         assert_eq!(report.format, Format::Ipv4List);
         let (_, report) = collect(b"93.184.216\n93.184.217.0/24\n", "x", None);

@@ -1,30 +1,30 @@
-//! JSON documents read element by element, forgiving about everything but the syntax.
+//! Reads JSON documents element by element, lenient about everything except the syntax.
 //!
-//! Feeds disagree with their own schemas: a number stands where a text should, a list is null, a field comes twice. A
-//! typed structure would fail the whole file for one of these, so elements are taken as plain [`Json`] values whose
-//! fields are asked for one by one, and a bad element costs itself only. [`walk`] goes through a document once and
-//! holds one element at a time, of bounded size: a document of `[[],[],…` grows sixteenfold when it is held whole.
-//! [`outline`] tells what the beginning of a document looks like.
+//! Feeds violate their own schemas: a number instead of a string, null instead of a list, a duplicate field. With a
+//! typed structure one of these would fail the whole file, so elements are deserialized into plain [`Json`] values
+//! whose fields are read one by one, and an invalid element affects only itself. [`walk`] traverses a document once and
+//! holds one element at a time, of bounded size: a document of `[[],[],…` takes 16 times its size when held as a whole.
+//! [`outline`] returns the structure of the beginning of a document.
 
 use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Values held of one element, those that are dropped not counted. The largest element of real feeds is a MISP object
-/// of some thousand attributes with twelve values each.
+/// Maximum number of values held of one element. The largest element in real feeds is a MISP object of some thousand
+/// attributes with twelve values each.
 const ELEMENT_VALUES_MAX: usize = 1 << 18;
 
-/// A value, with its texts borrowed from the document where they have no escapes.
+/// A value, with strings borrowed from the document if they have no escapes.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::feed) enum Json<'a> {
     Null,
     Flag(bool),
-    /// A number as it would be written: floats are of no use here, and integers are needed exactly.
+    /// A number. Integers are kept exactly; floats are not used.
     Number(Number),
     Text(Cow<'a, str>),
     List(Vec<Json<'a>>),
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
-    /// What lay beyond the bound on values.
+    /// A placeholder for a value beyond [`ELEMENT_VALUES_MAX`].
     Cut,
 }
 
@@ -37,7 +37,8 @@ pub(in crate::feed) enum Number {
 }
 
 impl<'a> Json<'a> {
-    /// A field of an object, the last one if it comes twice; `Null` for everything else.
+    /// Returns a field of an object, the last one if it is duplicated; `Null` if it is missing or this is not an
+    /// object.
     pub(in crate::feed) fn get(&self, field: &str) -> &Self {
         match self {
             Self::Object(fields) => {
@@ -47,7 +48,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text, trimmed, if it is one and not empty.
+    /// Returns the string, trimmed, if this is a string and not blank.
     pub(in crate::feed) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()),
@@ -55,7 +56,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A natural number, also one written as a text.
+    /// Returns the unsigned integer, also if it is written as a string.
     pub(in crate::feed) fn natural(&self) -> Option<u64> {
         match self {
             Self::Number(Number::Natural(number)) => Some(*number),
@@ -64,7 +65,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A truth value, also one written as a number or a text.
+    /// Returns the boolean, also if it is written as a number or a string.
     pub(in crate::feed) fn flag(&self) -> Option<bool> {
         match self {
             Self::Flag(flag) => Some(*flag),
@@ -75,7 +76,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The elements of a list; none of everything else.
+    /// Returns the elements of a list; empty if this is not a list.
     pub(in crate::feed) fn list(&self) -> &[Self] {
         match self {
             Self::List(list) => list,
@@ -83,21 +84,21 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Whether it is null or missing.
+    /// Returns whether this is null or missing.
     pub(in crate::feed) fn is_null(&self) -> bool {
         *self == Self::Null
     }
 
-    /// Whether it is an object.
+    /// Returns whether this is an object.
     pub(in crate::feed) fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
-    /// Whether it is or holds something that was cut off.
+    /// Returns whether this is or holds a truncated value.
     pub(in crate::feed) fn is_cut(&self) -> bool {
         match self {
             Self::Cut => true,
-            // What is cut is always the last of its parent.
+            // A truncated value is always the last of its parent.
             Self::List(list) => list.last().is_some_and(Self::is_cut),
             Self::Object(fields) => fields.last().is_some_and(|(_, value)| value.is_cut()),
             _ => false,
@@ -105,7 +106,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Reads a whole document as one element.
+/// Parses a whole document as one element.
 pub(in crate::feed) fn parse(document: &[u8]) -> Result<Json<'_>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let mut budget = ELEMENT_VALUES_MAX;
@@ -114,22 +115,22 @@ pub(in crate::feed) fn parse(document: &[u8]) -> Result<Json<'_>, serde_json::Er
     Ok(value)
 }
 
-/// One step from a value into its parts.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::feed) enum Step<'a> {
-    /// Into the field of that name.
+    /// The field of that name.
     Field(Cow<'a, str>),
-    /// Into the element of that number, from 0.
+    /// The element of that index, from 0.
     Element(u64),
 }
 
-/// Where a value stands in its document.
+/// The path of a value in its document.
 pub(in crate::feed) struct Path<'a> {
     steps: Vec<Step<'a>>,
 }
 
 impl Path<'_> {
-    /// Whether it is this path; `[]` stands for any element of a list.
+    /// Returns whether the path matches `pattern`, in which `[]` matches any element of a list.
     pub(in crate::feed) fn is(&self, pattern: &[&str]) -> bool {
         self.steps.len() == pattern.len()
             && self.steps.iter().zip(pattern).all(|(step, expected)| match step {
@@ -138,33 +139,33 @@ impl Path<'_> {
             })
     }
 
-    /// The steps from the root.
+    /// Returns the steps from the root.
     pub(in crate::feed) fn steps(&self) -> &[Step<'_>] {
         &self.steps
     }
 }
 
-/// What to do with a value that a walk comes to.
+/// What [`walk`] does with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::feed) enum Choice {
-    /// Go into its parts, if it has any.
+    /// Visit its fields or elements, if it has any.
     Enter,
-    /// Hold it and hand it over.
+    /// Pass it to [`Walker::take`].
     Take,
-    /// Pass over it.
+    /// Skip it.
     Skip,
 }
 
-/// Goes along with a walk.
+/// A visitor for [`walk`].
 pub(in crate::feed) trait Walker {
-    /// Chooses what to do with the value at a path. `Enter` must be chosen to a bounded depth only.
+    /// Returns what to do with the value at a path. `Enter` MUST be returned to a bounded depth only.
     fn choose(&mut self, path: &Path<'_>) -> Choice;
 
-    /// Takes a value that was chosen, or one without parts that was to be entered.
+    /// Takes a value for which `Take` was chosen, or a scalar for which `Enter` was chosen.
     fn take(&mut self, path: &Path<'_>, value: Json<'_>);
 }
 
-/// Goes through a document, in its order.
+/// Traverses a document in order.
 pub(in crate::feed) fn walk(document: &[u8], walker: &mut dyn Walker) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let mut path = Path { steps: Vec::new() };
@@ -172,11 +173,12 @@ pub(in crate::feed) fn walk(document: &[u8], walker: &mut dyn Walker) -> Result<
     deserializer.end()
 }
 
-/// What the beginning of a document looks like: the paths of its values, each once (`Event/Attribute/[]/type`), and the
-/// text of those that are one. It goes four levels deep, and ends where the text does or is no JSON.
+/// Returns the structure of the beginning of a document: the paths of its values, each once
+/// (`Event/Attribute/[]/type`), and the text of the strings. It is four levels deep, and ends at the end of the text or
+/// at invalid JSON.
 pub(in crate::feed) fn outline(text: &str) -> Vec<(String, Option<String>)> {
     let mut outline: Vec<(String, Option<String>)> = Vec::new();
-    // For every value that is open, whether it is an object, and the length of the path before its field.
+    // For every open value, whether it is an object, and the length of the path before its field.
     let mut open: Vec<(bool, usize)> = Vec::new();
     let mut path = String::new();
     let mut name_expected = false;
@@ -233,16 +235,16 @@ pub(in crate::feed) fn outline(text: &str) -> Vec<(String, Option<String>)> {
     outline
 }
 
-/// Values within values that an outline follows, to find its way out of them.
+/// Maximum nesting depth that an outline follows.
 const OUTLINE_OPEN_MAX: usize = 64;
 
-/// Levels of paths that an outline tells.
+/// Maximum number of levels of an outline's paths.
 const OUTLINE_LEVELS_MAX: usize = 4;
 
-/// Paths of an outline: every field of an event is among the first hundred.
+/// Maximum number of paths of an outline: every field of an event is among the first hundred.
 const OUTLINE_PATHS_MAX: usize = 256;
 
-/// Characters of a name and of a text that an outline keeps.
+/// Maximum number of characters of a name or string in an outline.
 const OUTLINE_CHARS_MAX: usize = 64;
 
 fn enter(path: &mut String, name: &str) {
@@ -258,7 +260,7 @@ fn note(outline: &mut Vec<(String, Option<String>)>, path: &str, text: Option<&s
     }
 }
 
-/// The length of a text up to its closing quote.
+/// Returns the length of a string up to its closing quote.
 fn quoted(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|b| {
@@ -355,7 +357,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de, '_> {
     }
 }
 
-/// A value, taken as long as the budget lasts.
+/// Deserializes a value until the budget of values is exhausted.
 struct Value<'b> {
     budget: &'b mut usize,
 }
@@ -435,7 +437,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// The name of a field, borrowed where it has no escapes.
+/// Deserializes a field name, borrowed if it has no escapes.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -450,7 +452,7 @@ impl<'de> Visitor<'de> for Name {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
+        f.write_str("a field name")
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
@@ -486,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_goes_where_it_is_told() {
+    fn walk_follows_the_choices() {
         let mut log = Log::default();
         walk(br#"{"skipped": [1, {"x": 2}], "list": [{"a": 1, "a": "2"}, 3], "s": null}"#, &mut log).unwrap();
         assert_eq!(
@@ -496,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_wrong_type_are_missing_fields() {
+    fn fields_of_the_wrong_type_count_as_missing() {
         let value =
             parse(br#"{"t": " x\u0041 ", "n": "17", "f": "1", "l": [null], "o": {}, "e": "", "g": -1.5}"#).unwrap();
         assert_eq!(value.get("t").text(), Some("xA"));
@@ -510,25 +512,25 @@ mod tests {
     }
 
     #[test]
-    fn outlines() {
-        let told = |text: &str| {
-            let render =
+    fn outlines_of_documents() {
+        let render = |text: &str| {
+            let format =
                 |(path, text): (String, Option<String>)| text.map_or(path.clone(), |text| format!("{path}={text}"));
-            outline(text).into_iter().map(render).collect::<Vec<_>>()
+            outline(text).into_iter().map(format).collect::<Vec<_>>()
         };
         let text = r#" {"a": [{"b": "x\"]", "c": 1}, {"d": null}], "e": "y", "f": {"g": [["#;
-        assert_eq!(told(text), ["a", "a/[]", "a/[]/b=x\\\"]", "a/[]/c", "a/[]/d", "e=y", "f", "f/g", "f/g/[]"]);
-        assert_eq!(told("[1, \"x\""), ["[]"]);
-        assert_eq!(told("{\"a\": \"cut of"), Vec::<String>::new());
+        assert_eq!(render(text), ["a", "a/[]", "a/[]/b=x\\\"]", "a/[]/c", "a/[]/d", "e=y", "f", "f/g", "f/g/[]"]);
+        assert_eq!(render("[1, \"x\""), ["[]"]);
+        assert_eq!(render("{\"a\": \"cut of"), Vec::<String>::new());
         for text in ["", "]", "\"", "x", "{}}", "é", "{\"é", "[é, \\"] {
-            told(text);
+            render(text);
         }
-        assert!(told(&"[".repeat(1 << 16)).len() <= OUTLINE_OPEN_MAX);
-        assert!(told(&format!("{{\"{}\": [{}", "n".repeat(1 << 15), "[0],".repeat(1 << 12))).len() < 4);
+        assert!(render(&"[".repeat(1 << 16)).len() <= OUTLINE_OPEN_MAX);
+        assert!(render(&format!("{{\"{}\": [{}", "n".repeat(1 << 15), "[0],".repeat(1 << 12))).len() < 4);
     }
 
     #[test]
-    fn what_is_held_and_how_deep_is_bounded() {
+    fn size_and_depth_are_bounded() {
         let wide = format!("[{}0]", "[],".repeat(ELEMENT_VALUES_MAX));
         let value = parse(wide.as_bytes()).unwrap();
         assert!(value.is_cut());
@@ -542,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_documents_are_errors() {
+    fn malformed_documents_are_errors() {
         for text in ["", "{", "[1,]", "{} {}", "{\"a\":\"\\ud800\"}x", "\u{feff}[]"] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }

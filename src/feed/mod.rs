@@ -1,26 +1,26 @@
-//! Feeds: indicator lists as their authors publish them, read row by row into records.
+//! Feeds: published indicator lists, read row by row into records.
 //!
 //! ```text
-//! bytes ─input─▶ lines ─recognise─▶ one format's reader ─Draft─▶ intake ─screen, guards─▶ RecordSink
+//! bytes ─input─▶ lines ─detect─▶ the format's reader ─Draft─▶ RowSink ─filter, guards─▶ RecordSink
 //! ```
 //!
-//! A reader of a format knows one syntax and nothing else: it says what each row holds, as `Draft`s,
-//! or why it holds nothing. What may never become a bad record is decided in one place for all of them
-//! ([`screen`]), and every row is accounted for in one place (`intake`).
+//! A format's reader knows one syntax and nothing else: for each row it reports `Draft`s, or why the row yields none.
+//! One module decides for all formats what must never become a bad record ([`filter`]), and one accounts for every row
+//! (`row_sink`).
 
 mod batches;
-mod cell;
+mod detect;
+pub mod filter;
 mod format;
 mod guard;
-mod heading;
+mod header_comment;
 mod input;
-mod intake;
 mod public_suffix;
-mod recognise;
 mod report;
+mod row_sink;
 mod rows;
-pub mod screen;
 mod table;
+mod value;
 
 mod adblock;
 mod clamav;
@@ -56,43 +56,43 @@ use std::{
 };
 
 pub use self::{
-    csv_columns::{Column, ColumnError},
+    csv_columns::{ColumnError, CsvColumn},
+    detect::Refusal,
     format::{Format, FormatError},
     guard::{GuardReport, Guards},
     misp::manifest::events as manifest_events,
-    recognise::Refusal,
     report::{FeedError, Outcome, REFUSALS_MAX, Report, RowRefusal},
 };
 use self::{
+    detect::Sample,
     input::{Input, Unpacked},
-    intake::Intake,
-    recognise::Sample,
+    row_sink::RowSink,
 };
 use crate::{limits::SOURCE_BYTES_MAX, record::RecordSink, timestamp::Timestamp};
 
-/// How feeds are read.
+/// Options for reading feeds.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The source of the records; `None` means the format's name.
     pub source: Option<String>,
-    /// Whether the list is one of known good things, whatever its format.
+    /// Whether every entry of the list is known to be good, whatever its format.
     pub trusted: bool,
-    /// When the snapshot is made: what has expired by then is withheld.
+    /// The creation time of the snapshot: entries that expired before it are withheld.
     pub created: Timestamp,
-    /// How old a record may be, in seconds before `created`; one without a time has no age.
+    /// The maximum age of a record in seconds before `created`; records without a timestamp are kept.
     pub max_age: Option<u32>,
-    /// The least confidence in percent; a record without one is taken.
+    /// The minimum confidence in percent; records without one are kept.
     pub min_confidence: Option<u8>,
-    /// The least score; a record without one is taken.
+    /// The minimum score; records without one are kept.
     pub min_score: Option<u32>,
-    /// Whether the first row that is rejected ends the reading.
+    /// Whether reading stops with an error at the first rejected row.
     pub strict: bool,
-    /// What the columns of a generic CSV hold, for [`Format::Csv`].
-    pub columns: Option<Vec<Column>>,
+    /// The contents of the columns of a generic CSV, for [`Format::Csv`].
+    pub columns: Option<Vec<CsvColumn>>,
 }
 
 impl Options {
-    /// Everything else left open.
+    /// Returns options with all other fields unset.
     pub fn new(created: Timestamp) -> Self {
         Self {
             source: None,
@@ -107,21 +107,24 @@ impl Options {
     }
 
     fn check(&self, format: Option<Format>) -> Result<(), FeedError> {
-        if self.source.as_ref().is_some_and(|source| source.is_empty() || source.len() > SOURCE_BYTES_MAX) {
-            let why = format!("expected the name of a source of 1 to {SOURCE_BYTES_MAX} bytes");
+        if let Some(source) = &self.source
+            && (source.is_empty() || source.len() > SOURCE_BYTES_MAX)
+        {
+            let why = format!("expected a source name of 1 to {SOURCE_BYTES_MAX} bytes, found {} bytes", source.len());
             return Err(FeedError::Options { why });
         }
         if self.columns.is_some() && format.is_some_and(|format| format != Format::Csv) {
-            return Err(FeedError::Options { why: format!("columns are named for the format {} only", Format::Csv) });
+            return Err(FeedError::Options { why: format!("`--columns` requires the format {}", Format::Csv) });
         }
         Ok(())
     }
 }
 
-/// Reads one feed, packed (gzip, zstd, zip) or not, and hands its records to the sink as those of input `number`.
+/// Reads one feed, compressed (gzip, zstd, zip) or not, and passes its records to `sink` as those of input `number`.
 ///
-/// `name` is the file's name: a hint where contents are identical, and never more. Without `format` the content
-/// decides. Every member of a zip archive is read as a feed of its own; members that are none are skipped and reported.
+/// `name` is the file's name; it is only a hint to choose between formats with identical content. Without `format` the
+/// format is detected from the content. Every member of a zip archive is read as a separate feed; members that are not
+/// feeds are skipped and reported.
 pub fn read(
     input: impl Read,
     name: &str,
@@ -152,7 +155,7 @@ pub fn read(
                 Some(report) => report.merge(member_report),
                 None => report = Some(member_report),
             },
-            Err(e @ (FeedError::Unrecognised { .. } | FeedError::Refused(_))) => {
+            Err(e @ (FeedError::UnknownFormat { .. } | FeedError::Refused(_))) => {
                 if skipped.len() < REFUSALS_MAX {
                     skipped.push((member_name, e.to_string()));
                 }
@@ -167,7 +170,7 @@ pub fn read(
             Ok(report)
         }
         (None, Some(e)) => Err(e),
-        (None, None) => Err(FeedError::Unrecognised { looks: "an archive without files".into() }),
+        (None, None) => Err(FeedError::UnknownFormat { looks: "an archive without files".into() }),
     }
 }
 
@@ -183,25 +186,25 @@ fn read_one(
     let format = match format {
         Some(format) => format,
         None if options.columns.is_some() => Format::Csv,
-        None => recognise(&input, name)?,
+        None => detect(&input, name)?,
     };
-    let mut intake = Intake::new(format, options, guards, number, sink, input.stop_flag());
-    (format.reader().read)(&mut input, &mut intake)?;
-    intake.finish(input.overlong())
+    let mut row_sink = RowSink::new(format, options, guards, number, sink, input.stop_flag());
+    (format.reader().read)(&mut input, &mut row_sink)?;
+    row_sink.finish(input.overlong())
 }
 
-fn recognise(input: &Input<'_>, name: &str) -> Result<Format, FeedError> {
+fn detect(input: &Input<'_>, name: &str) -> Result<Format, FeedError> {
     let (head, whole) = input.head();
     let text = input::decode(head);
     let name = hint(name);
-    recognise::format(&Sample::new(head, &text, whole, &name))
+    detect::format(&Sample::new(head, &text, whole, &name))
 }
 
-/// A file's name as [`Sample::name`] has it.
+/// Normalizes a file name for [`Sample::name`].
 fn hint(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
-    let bare = [".gz", ".zst", ".zip"].iter().find_map(|ending| name.strip_suffix(ending));
-    bare.unwrap_or(&name).into()
+    let stem = [".gz", ".zst", ".zip"].iter().find_map(|suffix| name.strip_suffix(suffix));
+    stem.unwrap_or(&name).into()
 }
 
 #[cfg(test)]
@@ -230,18 +233,18 @@ mod tests {
             ("x.csv", SSLBL.as_bytes()),
             ("y.csv", SSLBL.as_bytes()),
         ]);
-        let (listings, report) = collect(&archive, "x.zip", None);
-        assert_eq!((listings.len(), report.rows, report.format), (2, 2, Format::Sslbl));
+        let (entries, report) = collect(&archive, "x.zip", None);
+        assert_eq!((entries.len(), report.rows, report.format), (2, 2, Format::Sslbl));
         assert_eq!(report.skipped.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["program"]);
-        let nothing = try_collect(&zip(&[("program", b"\x7fELF\0\0\0")]), "x.zip", None, &options());
-        assert!(nothing.is_err());
-        assert!(matches!(try_collect(&zip(&[]), "", None, &options()), Err(FeedError::Unrecognised { .. })));
+        let no_feed = try_collect(&zip(&[("program", b"\x7fELF\0\0\0")]), "x.zip", None, &options());
+        assert!(no_feed.is_err());
+        assert!(matches!(try_collect(&zip(&[]), "", None, &options()), Err(FeedError::UnknownFormat { .. })));
         let cut = &archive[..archive.len() - 10];
         assert!(matches!(try_collect(cut, "x.zip", None, &options()), Err(FeedError::Io(_))));
     }
 
     #[test]
-    fn strict_ends_at_the_first_rejected_row() {
+    fn strict_fails_at_the_first_rejected_row() {
         let mut options = options();
         options.strict = true;
         let feed = format!("{SSLBL}2023-11-14 06:52:51,xx,Y\n{SSLBL}");
@@ -254,7 +257,7 @@ mod tests {
         for (source, columns, format) in [
             (Some(""), None, None),
             (Some(&*"x".repeat(SOURCE_BYTES_MAX + 1)), None, None),
-            (None, Some(vec![Column::Hash]), Some(Format::Sslbl)),
+            (None, Some(vec![CsvColumn::Hash]), Some(Format::Sslbl)),
         ] {
             let mut options = options();
             (options.source, options.columns) = (source.map(str::to_owned), columns);
@@ -263,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_hints_without_their_wrapping() {
+    fn hints_omit_folders_and_compression_suffixes() {
         assert_eq!(hint("/feeds/Daily.FP.gz"), "daily.fp");
         assert_eq!(hint("C:\\x.csv"), "x.csv");
     }
 
-    /// No reader of any format may panic or lose a row, whatever it is given.
+    /// No reader may panic or lose a row on any input.
     #[test]
-    fn every_reader_bears_every_text() {
+    fn every_reader_handles_every_input() {
         let texts: [&[u8]; 9] = [
             b"",
             b"\n\n",

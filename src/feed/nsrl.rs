@@ -1,16 +1,18 @@
 //! NIST's National Software Reference Library (<https://www.nist.gov/itl/ssd/software-quality-group/nsrl-download>):
 //! known files, trusted.
 //!
-//! Read are the CSV of the Reference Data Set, version 2 (`NSRLFile.txt`), and its columns and `package_id` as they are
-//! exported from version 3, which is an SQLite database and refused as such ([`refuse`](super::refuse)). A file is listed under each of its hashes, named by its file
-//! name. Rows whose `SpecialCode` is `M` are malicious and withheld; so are files of `S` (special) not: they are known.
+//! The input is the CSV of the Reference Data Set, version 2 (`NSRLFile.txt`), or its columns and `package_id` as
+//! exported from version 3, which is an SQLite database and refused as such ([`refuse`](super::refuse)). A file is
+//! listed under each of its hashes, named by its file name. Rows with the `SpecialCode` `M` are malicious and withheld;
+//! rows with `S` (special) are not, because the files are known.
 
 use super::{
-    FeedError, cell,
+    FeedError,
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value,
 };
 use crate::record::RecordType;
 
@@ -22,24 +24,24 @@ const COLUMNS: [Wanted; 5] = [
     (&["sha-256", "sha256"], None),
 ];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let version_2 = table::has_header(sample, &["sha-1", "md5", "crc32", "filename", "specialcode"]);
     let version_3 = table::has_header(sample, &["sha256", "sha1", "md5", "file_name", "package_id"]);
-    (version_2 || version_3).then_some(Likeness::Certain)
+    (version_2 || version_3).then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         if row.get(3).is_some_and(|code| code.eq_ignore_ascii_case("M")) {
-            intake.withhold("its SpecialCode says malicious");
+            sink.withhold("the SpecialCode M means malicious");
             continue;
         }
         let name = row.get(2).unwrap_or_default();
         for hash in [4, 0, 1].into_iter().filter_map(|column| row.get(column)) {
-            match cell::object_hash(hash) {
-                Ok(hash) => intake.list(intake.draft(hash, RecordType::Trusted, name)),
-                Err(why) => intake.say(why),
+            match value::object_hash(hash) {
+                Ok(hash) => sink.list(sink.draft(hash, RecordType::Trusted, name)),
+                Err(e) => sink.value_error(e),
             }
         }
     }
@@ -58,10 +60,10 @@ mod tests {
              \"{sha1}\",\"{md5}\",\"0B0B0B0B\",\"a, b.txt\",10,1,\"358\",\"\"\r\n\
              \"{sha1}\",\"{md5}\",\"0B0B0B0B\",\"c.exe\",10,1,\"358\",\"M\"\r\n"
         );
-        let (listings, report) = collect(feed.as_bytes(), "NSRLFile.txt", None);
+        let (entries, report) = collect(feed.as_bytes(), "NSRLFile.txt", None);
         assert_eq!(report.format, Format::Nsrl);
         assert_eq!(
-            listings,
+            entries,
             [("sha1", sha1), ("md5", md5)]
                 .map(|(kind, hash)| format!("{kind}:{} trusted \"a, b.txt\"", hash.to_lowercase()))
         );
@@ -72,7 +74,7 @@ mod tests {
     fn exports_of_version_3() {
         let (sha256, sha1, md5) = ("0a".repeat(32), "0b".repeat(20), "0c".repeat(16));
         let feed = format!("sha256,sha1,md5,file_name,package_id\n{sha256},{sha1},{md5},x.txt,9\n");
-        let (listings, report) = collect(feed.as_bytes(), "", None);
-        assert_eq!((report.format, listings.len()), (Format::Nsrl, 3));
+        let (entries, report) = collect(feed.as_bytes(), "", None);
+        assert_eq!((report.format, entries.len()), (Format::Nsrl, 3));
     }
 }

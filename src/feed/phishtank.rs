@@ -1,14 +1,15 @@
 //! PhishTank's CSV export (<https://phishtank.org/developer_info.php>).
 //!
-//! A row lists an exact address as phishing under the feed's `phish_id`, at the time of its verification, named by the
-//! target. Rows that are not verified are withheld: anybody can submit them. The same columns stand in its JSON.
+//! A row lists a URL (scope exact) as phishing under the feed's `phish_id`, at its verification time, named by the
+//! target. Unverified rows are withheld: anybody can submit them. PhishTank's JSON has the same fields.
 
 use super::{
-    FeedError, cell,
+    FeedError,
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value,
 };
 use crate::record::RecordType;
 
@@ -21,34 +22,34 @@ const COLUMNS: [Wanted; 6] = [
     (&["target"], Some(7)),
 ];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if table::has_header(sample, &["phish_id", "url", "verified"]) {
-        return Some(Likeness::Certain);
+        return Some(Confidence::Certain);
     }
     let rows = table::rows_are(sample, |cells| cells.len() == 8 && cells.get(2).contains("phishtank.org/phish_detail"));
-    rows.then_some(Likeness::Likely)
+    rows.then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         let Some(url) = row.get(1) else {
-            intake.reject("the address is missing");
+            sink.reject("expected a URL in the column url, found none");
             continue;
         };
         if !row.get(3).is_some_and(|verified| verified.eq_ignore_ascii_case("yes")) {
-            intake.withhold("not verified");
+            sink.withhold("not verified");
             continue;
         }
-        match cell::web_exact(url) {
+        match value::web_exact(url) {
             Ok((indicator, port)) => {
-                let mut draft = intake.draft(indicator, RecordType::Phishing, row.get(5).unwrap_or_default());
+                let mut draft = sink.draft(indicator, RecordType::Phishing, row.get(5).unwrap_or_default());
                 draft.id = row.get(0).and_then(|id| id.parse().ok());
-                draft.timestamp = row.get(4).and_then(cell::time).or_else(|| row.get(2).and_then(cell::time));
+                draft.timestamp = row.get(4).and_then(value::time).or_else(|| row.get(2).and_then(value::time));
                 draft.port = port;
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
@@ -65,9 +66,9 @@ mod tests {
                     2026-01-02T03:04:05+00:00,yes,2026-01-02T04:00:00+00:00,yes,Some Bank\r\n\
                     12,http://b.example.com/,http://www.phishtank.com/phish_detail.php?phish_id=12,\
                     2026-01-02T03:04:05+00:00,no,,yes,Other\r\n";
-        let (listings, report) = collect(feed.as_bytes(), "", None);
+        let (entries, report) = collect(feed.as_bytes(), "", None);
         assert_eq!(report.format, Format::PhishTank);
-        assert_eq!(listings, ["exact:a.example.com/login?a=1,2 phishing \"Some Bank\" at 2026-01-02T04:00:00Z #11"]);
+        assert_eq!(entries, ["exact:a.example.com/login?a=1,2 phishing \"Some Bank\" at 2026-01-02T04:00:00Z #11"]);
         assert_eq!((report.rows, report.withheld), (2, 1));
     }
 }

@@ -1,23 +1,23 @@
-//! The public suffix list: names below which anybody may register.
+//! The public suffix list: names below which anybody can register.
 //!
-//! The list is code in the crate `psl`, generic in what iterates over labels: whoever calls it compiles it anew, which
-//! takes longer than the rest of this crate. It is asked through `addr`, which compiles it once.
+//! The crate `psl` implements the list as code that is generic over the label iterator: every calling crate compiles it
+//! again, which takes longer than the rest of this crate. It is queried through `addr`, which compiles it once.
 
-/// Which list is compiled in. It decides what is withheld, so that snapshots keep it.
+/// The version of the compiled-in list. Snapshots store it because it affects what is withheld.
 pub(super) const VERSION: &str = "psl 2.1.247";
 
-/// Who keeps a suffix.
+/// The operator of a suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suffix {
     /// A registry, such as that of `co.uk`.
     Icann,
-    /// A company that lets its users have names below its own, such as `duckdns.org`.
+    /// A company that offers its users names below its own, such as `duckdns.org`.
     Private,
 }
 
-/// Whether the whole of a lower-case ASCII name is a suffix, and whose.
+/// Returns the operator of `name`, a lower-case ASCII name, if the whole name is a suffix.
 pub(super) fn whole(name: &str) -> Option<Suffix> {
-    // Names that `addr` refuses (with underscores, say) are no suffixes.
+    // Names that `addr` rejects (for example with underscores) are not suffixes.
     let parsed = addr::parse_domain_name(name).ok().filter(|parsed| parsed.suffix() == name)?;
     match (parsed.is_icann(), parsed.is_private()) {
         (true, _) => Some(Suffix::Icann),
@@ -26,12 +26,12 @@ pub(super) fn whole(name: &str) -> Option<Suffix> {
     }
 }
 
-/// Whether a lower-case ASCII name ends in a suffix of the list.
+/// Returns whether a lower-case ASCII name ends in a suffix of the list.
 pub(super) fn ends_known(name: &str) -> bool {
     if let Ok(parsed) = addr::parse_domain_name(name) {
         return parsed.has_known_suffix();
     }
-    // An odd label before it changes nothing about the end; few suffixes have more than two labels.
+    // An invalid label before the suffix does not affect it; few suffixes have more than two labels.
     let end = name.rmatch_indices('.').nth(1).map(|(at, _)| &name[at + 1..]);
     end.and_then(|end| addr::parse_domain_name(end).ok()).is_some_and(|parsed| parsed.has_known_suffix())
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suffixes_and_who_keeps_them() {
+    fn suffixes_and_their_operators() {
         assert_eq!(whole("com"), Some(Suffix::Icann));
         assert_eq!(whole("co.uk"), Some(Suffix::Icann));
         assert_eq!(whole("duckdns.org"), Some(Suffix::Private));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn ends() {
+    fn names_with_known_suffixes() {
         for name in ["a.com", "a.co.za", "a_b.example.com", "a_b.co.za"] {
             assert!(ends_known(name), "{name}");
         }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_lock() {
+    fn the_version_matches_the_lock_file() {
         let lock = include_str!("../../Cargo.lock");
         let version = VERSION.strip_prefix("psl ").unwrap();
         assert!(lock.contains(&format!("name = \"psl\"\nversion = \"{version}\"")));

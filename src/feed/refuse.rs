@@ -1,13 +1,13 @@
 //! What is no indicator list, or another tool's language.
 //!
 //! Each is told apart by what only it has (magic bytes, keywords at the start of lines): a list must never be refused
-//! here. The order, which [`recognise`](super::recognise::format) keeps: what the first bytes give away before any
+//! here. The order, which [`detect`](super::detect::format) keeps: what the first bytes give away before any
 //! reader; other tools' languages when no reader is certain; programs and prose when no reader knows more than that it
 //! might be a list, and then only if too few rows hold an indicator (see [`ioc_list`](super::ioc_list)).
 
 use super::{
+    detect::{Refusal, Sample},
     ioc_list::Census,
-    recognise::{Refusal, Sample},
 };
 
 /// What the first bytes give away: binary data and markup.

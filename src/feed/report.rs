@@ -1,69 +1,70 @@
-//! What reading a feed came to.
+//! The report of reading a feed, and the errors.
 
 use std::{collections::BTreeMap, io};
 
-use super::{format::Format, recognise::Refusal};
+use super::{detect::Refusal, format::Format};
 
-/// Refusals that a report shows one by one.
+/// Maximum number of refusals that a report lists.
 pub const REFUSALS_MAX: usize = 20;
 
-/// Reasons that a report counts one by one; further ones are counted together.
+/// Maximum number of reasons that a report counts separately; further ones are counted as one.
 const REASONS_MAX: usize = 64;
 
-/// Bytes of a row that a refusal shows.
+/// Maximum length in bytes of a refusal's excerpt.
 pub(super) const EXCERPT_BYTES_MAX: usize = 100;
 
-/// Every row accounted for: each gave at least one record, or is withheld, unsupported or rejected.
+/// The report of one feed. It accounts for every row: each yielded at least one record, or was withheld, unsupported or
+/// rejected.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The format it was read as.
+    /// The format that the feed was read as.
     pub format: Format,
-    /// Data rows: no comments, headers and blank lines.
+    /// Data rows, without comments, headers and blank lines.
     pub rows: u64,
-    /// Records handed to the sink.
+    /// Records passed to the sink.
     pub records: u64,
-    /// Records that were there before. Reading alone cannot know: whoever sorts the records sets it.
+    /// Duplicate records. The reader cannot know them: the caller that sorts the records sets this field.
     pub duplicates: u64,
-    /// What is never a bad record, what options and guards keep out, and what the feed takes back.
+    /// Items excluded by the filter, the options or the guards, or retracted by the feed.
     pub withheld: u64,
-    /// What no record can exist for here.
+    /// Items of a kind that records do not support.
     pub unsupported: u64,
-    /// What could not be read.
+    /// Items that could not be parsed.
     pub rejected: u64,
-    /// Names that were cut to [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX).
+    /// Names truncated to [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX).
     pub names_cut: u64,
-    /// Domains narrowed to one host, because anybody may register below them.
+    /// Domains narrowed to one host, because anybody can register below them.
     pub narrowed: u64,
-    /// The first of what gave no record.
+    /// The first [`REFUSALS_MAX`] items that yielded no record.
     pub refusals: Vec<RowRefusal>,
-    /// How often each reason stood.
+    /// The number of items per outcome and reason.
     pub reasons: BTreeMap<(Outcome, String), u64>,
-    /// Members of an archive that were passed over, with the reason.
+    /// Skipped archive members, as name and reason.
     pub skipped: Vec<(String, String)>,
 }
 
-/// Why something gave no record.
+/// The outcome of an item that yielded no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// Kept out on purpose.
+    /// Excluded deliberately.
     Withheld,
-    /// No record can exist for it here.
+    /// Of a kind that records do not support.
     Unsupported,
-    /// It could not be read.
+    /// It could not be parsed.
     Rejected,
 }
 
-/// One thing that gave no record.
+/// An item that yielded no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRefusal {
-    /// The line where its row starts, from 1; of JSON the number of the element.
+    /// The line at which its row starts, from 1; for JSON the element number.
     pub line: u64,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// The row's beginning.
+    /// The beginning of the row.
     pub excerpt: String,
 }
 
@@ -85,7 +86,7 @@ impl Report {
         }
     }
 
-    /// Counts something that gave no record.
+    /// Counts an item that yielded no record.
     pub(super) fn refuse(&mut self, line: u64, outcome: Outcome, reason: &str, excerpt: &str) {
         match outcome {
             Outcome::Withheld => self.withheld += 1,
@@ -108,7 +109,7 @@ impl Report {
         }
     }
 
-    /// Adds what another member of the same archive came to.
+    /// Adds the report of another member of the same archive.
     pub(super) fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         self.records += other.records;
@@ -126,63 +127,61 @@ impl Report {
     }
 }
 
-/// Why a feed could not be read.
+/// The error of reading a feed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedError {
-    /// Reading or unpacking failed.
+    /// Reading or decompressing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// No format knows it.
-    #[error(
-        "the format is not recognised: it looks like {looks}; name it with `--format`, or the columns with `--columns`"
-    )]
-    Unrecognised {
-        /// What it looks like.
+    /// No format matches the content.
+    #[error("cannot detect the format: it looks like {looks}; set `--format`, or name the columns with `--columns`")]
+    UnknownFormat {
+        /// What the content looks like.
         looks: String,
     },
-    /// Several formats know it equally well.
-    #[error("it could be {}; name one with `--format`", list(candidates))]
+    /// Several formats match the content equally well.
+    #[error("ambiguous format: it could be {}; choose one with `--format`", list(candidates))]
     Ambiguous {
-        /// The formats.
+        /// The matching formats.
         candidates: Vec<Format>,
     },
-    /// It is known, and gives no records.
+    /// The content is of a known kind that yields no records.
     #[error("this is {}: {}; {}", .0.what, .0.why, .0.instead)]
     Refused(Refusal),
-    /// Beyond a limit.
+    /// A limit is exceeded.
     #[error("{what} is over the limit of {limit}")]
     TooLarge {
-        /// What was measured.
+        /// The quantity that was measured.
         what: &'static str,
         /// The limit.
         limit: u64,
     },
-    /// A document that has to be read whole is malformed.
+    /// A document that must be read as a whole is malformed.
     #[error("malformed {format}: {why}")]
     Malformed {
-        /// What it was read as.
+        /// The format that it was read as.
         format: Format,
-        /// What is wrong, with the position.
+        /// The error, with the position.
         why: String,
     },
-    /// An option does not fit the format.
+    /// An option is invalid or does not apply to the format.
     #[error("{why}")]
     Options {
         /// What is wrong and what to do.
         why: String,
     },
-    /// Under `--strict`, a row that could not be read.
+    /// Under `--strict`, a row was rejected.
     #[error("line {line}: {reason}")]
     Strict {
         /// The line, from 1.
         line: u64,
-        /// Why it was rejected.
+        /// Why the row was rejected.
         reason: String,
     },
 }
 
-/// The text, cut to at most so many bytes between two characters.
+/// Truncates `text` to at most `bytes_max` bytes, at a character boundary.
 pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     let mut end = bytes_max.min(text.len());
     while !text.is_char_boundary(end) {

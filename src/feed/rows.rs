@@ -13,7 +13,7 @@
 
 use std::{collections::VecDeque, iter};
 
-use super::{FeedError, cell::trim, input::Input};
+use super::{FeedError, input::Input, value::trim};
 use crate::limits::FEED_LINE_BYTES_MAX;
 
 /// The cells of one row.
@@ -29,7 +29,7 @@ pub(super) struct Cells {
 
 /// What [`Rows::next`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum RowKind {
     /// A row: its [`Rows::cells`].
     Row,
     /// A comment: its text is [`Rows::line_text`].
@@ -173,9 +173,9 @@ impl<'i, 'a> Rows<'i, 'a> {
     }
 
     /// Goes on to the next row or comment.
-    pub(super) fn next(&mut self) -> Result<Option<Found>, FeedError> {
+    pub(super) fn next(&mut self) -> Result<Option<RowKind>, FeedError> {
         let found = self.next_text()?;
-        if found == Some(Found::Row) && !self.is_split {
+        if found == Some(RowKind::Row) && !self.is_split {
             self.cells.clear();
             self.cells.push(&self.line, self.separator);
         }
@@ -183,7 +183,7 @@ impl<'i, 'a> Rows<'i, 'a> {
     }
 
     /// Goes on as [`next`](Self::next) does, but makes no cells: a row's are those of its [text](Self::row_text).
-    pub(super) fn next_text(&mut self) -> Result<Option<Found>, FeedError> {
+    pub(super) fn next_text(&mut self) -> Result<Option<RowKind>, FeedError> {
         loop {
             match self.pending.pop_front() {
                 Some((number, line)) => (self.number, self.line) = (number, line),
@@ -199,23 +199,23 @@ impl<'i, 'a> Rows<'i, 'a> {
                 continue;
             }
             if trimmed.starts_with(['#', ';']) {
-                return Ok(Some(Found::Comment));
+                return Ok(Some(RowKind::Comment));
             }
             self.further.clear();
             self.is_split = memchr::memchr(b'"', self.line.as_bytes()).is_some();
             if !self.is_split {
-                return Ok(Some(Found::Row));
+                return Ok(Some(RowKind::Row));
             }
             self.cells.clear();
             if self.cells.push(&self.line, self.separator) {
-                return Ok(Some(Found::Row));
+                return Ok(Some(RowKind::Row));
             }
             return self.continue_row().map(Some);
         }
     }
 
     /// Reads the further lines of a row with an open quote.
-    fn continue_row(&mut self) -> Result<Found, FeedError> {
+    fn continue_row(&mut self) -> Result<RowKind, FeedError> {
         let mut held = Vec::new();
         let mut bytes = 0;
         while held.len() < ROW_LINES_MAX && bytes < FEED_LINE_BYTES_MAX {
@@ -233,13 +233,13 @@ impl<'i, 'a> Rows<'i, 'a> {
             bytes += line.len();
             held.push((number, line));
             if whole {
-                return Ok(Found::Row);
+                return Ok(RowKind::Row);
             }
         }
         for line in held.into_iter().rev() {
             self.pending.push_front(line);
         }
-        Ok(Found::Unclosed)
+        Ok(RowKind::Unclosed)
     }
 }
 
@@ -258,9 +258,9 @@ mod tests {
         let mut all = Vec::new();
         while let Some(found) = rows.next().unwrap() {
             let cells = match found {
-                Found::Row => rows.cells().iter().map(str::to_owned).collect(),
-                Found::Comment => vec!["comment".into()],
-                Found::Unclosed => vec!["unclosed".into()],
+                RowKind::Row => rows.cells().iter().map(str::to_owned).collect(),
+                RowKind::Comment => vec!["comment".into()],
+                RowKind::Unclosed => vec!["unclosed".into()],
             };
             all.push((rows.number(), cells));
         }
@@ -300,7 +300,7 @@ mod tests {
         let mut rows = Rows::new(&mut input, b',');
         let mut seen = 0;
         while let Some(found) = rows.next().unwrap() {
-            if found == Found::Row {
+            if found == RowKind::Row {
                 let of_text = Cells::of(&rows.row_text().concat(), b',');
                 assert!(of_text.iter().eq(rows.cells().iter()), "{of_text:?}");
                 seen += 1;

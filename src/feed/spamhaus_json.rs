@@ -5,33 +5,33 @@
 //! {"type":"metadata","timestamp":1709006105,"size":17905,"records":201,…}
 //! ```
 //!
-//! The metadata line that closes a list is no row. ASN-DROP has the same shape with autonomous systems, of which no key
-//! can be made: such a list is refused as a whole, and such a line within a list counted.
+//! The metadata line at the end of a list is not a row. ASN-DROP has the same syntax with autonomous systems, for which
+//! there is no key: an ASN-DROP list is refused as a whole, and an ASN-DROP line in another list is unsupported.
 
 use super::{
     FeedError,
-    cell::{self, Why},
+    detect::{Confidence, Refusal, Sample},
     input::Input,
-    intake::Intake,
     json::{self, Json},
-    recognise::{Likeness, Refusal, Sample},
+    row_sink::RowSink,
+    value::{self, ValueError},
 };
 use crate::record::RecordType;
 
-/// Why a list of autonomous systems is no feed.
+/// The refusal of a list of autonomous systems.
 const AUTONOMOUS_SYSTEMS: Refusal = Refusal {
     what: "Spamhaus ASN-DROP",
-    why: "it lists autonomous systems, and addresses are looked up without their routes",
+    why: "it lists autonomous systems, and addresses are looked up without routing data",
     instead: "use the DROP list of blocks (drop_v4.json)",
 };
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let first = json::parse(sample.data_lines().next()?.as_bytes()).ok()?;
     let block = first.get("cidr").text().is_some() && !first.get("sblid").is_null();
-    (block || is_autonomous_system(&first)).then_some(Likeness::Certain)
+    (block || is_autonomous_system(&first)).then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut first = true;
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
@@ -45,23 +45,24 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
         if std::mem::take(&mut first) && row.as_ref().is_ok_and(is_autonomous_system) {
             return Err(FeedError::Refused(AUTONOMOUS_SYSTEMS));
         }
-        intake.row_of(&line);
-        match row.map_err(|e| Why::Rejected(e.to_string())).and_then(|row| block(&row, intake)) {
+        sink.row_of(&line);
+        match row.map_err(|e| ValueError::Rejected(e.to_string())).and_then(|row| block(&row, sink)) {
             Ok(()) => {}
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-fn block(row: &Json<'_>, intake: &mut Intake<'_>) -> Result<(), Why> {
+fn block(row: &Json<'_>, sink: &mut RowSink<'_>) -> Result<(), ValueError> {
     if is_autonomous_system(row) {
-        return Err(Why::Unsupported("an autonomous system"));
+        return Err(ValueError::Unsupported("an autonomous system"));
     }
-    let cidr = row.get("cidr").text().ok_or_else(|| Why::Rejected("expected a field cidr".into()))?;
-    let (indicator, _) = cell::ipv4_port(cidr)?;
+    let cidr =
+        row.get("cidr").text().ok_or_else(|| ValueError::Rejected("expected a string in the field cidr".into()))?;
+    let (indicator, _) = value::ipv4_port(cidr)?;
     let name = row.get("sblid").text().unwrap_or_default();
-    intake.list(intake.draft(indicator, RecordType::MaliciousAddress, name));
+    sink.list(sink.draft(indicator, RecordType::MaliciousAddress, name));
     Ok(())
 }
 
@@ -74,7 +75,7 @@ mod tests {
     use crate::feed::testing;
 
     #[test]
-    fn blocks_and_the_line_that_closes_them() {
+    fn blocks_and_the_metadata_line() {
         let list = concat!(
             "\u{feff}{\"cidr\":\"203.0.112.0/24\",\"sblid\":\"SBL1\",\"rir\":\"ripencc\"}\r\n",
             "{\"cidr\":\"2001:db8::/32\",\"sblid\":\"SBL2\",\"rir\":\"ripencc\"}\n",
@@ -82,8 +83,8 @@ mod tests {
             "{\"cidr\":5}\n{\n\n{\"asn\":64500,\"asname\":\"X\"}\n",
             "{\"type\":\"metadata\",\"timestamp\":1709006105,\"records\":5}\n",
         );
-        let (listings, report) = testing::collect(list.as_bytes(), "drop_v4.json", None);
-        assert_eq!(listings, ["ipv4:203.0.112.0/24 malicious-address \"SBL1\""]);
+        let (entries, report) = testing::collect(list.as_bytes(), "drop_v4.json", None);
+        assert_eq!(entries, ["ipv4:203.0.112.0/24 malicious-address \"SBL1\""]);
         assert_eq!((report.rows, report.unsupported, report.rejected), (6, 2, 3));
         assert_eq!(report.refusals.iter().map(|r| r.line).collect::<Vec<_>>(), [2, 3, 4, 5, 7]);
     }

@@ -1,17 +1,17 @@
 //! STIX 2.0 and 2.1: indicators of a bundle.
 //!
-//! An indicator is one row, whatever its pattern lists ([`pattern`] says which patterns list anything). What is not
-//! wrapped in an indicator (a file observed, an infrastructure) is described, not accused: it makes no row.
+//! An indicator is one row, however many values its pattern lists ([`pattern`] defines which patterns list values).
+//! Objects other than indicators (observed files, infrastructure) are descriptive and yield no row.
 //!
-//! Read are a bundle, a TAXII envelope (`{"objects": […]}`), a list of objects, and a lone indicator. Of several
-//! versions of an indicator only the newest counts, which may be the one that revokes it.
+//! The input is a bundle, a TAXII envelope (`{"objects": […]}`), a list of objects, or a single indicator. Of several
+//! versions of an indicator only the newest is used, which may be the one that revokes it.
 //!
-//! - **Name**: the malware or tool that a relationship says it indicates, the first label that names a family, the
-//!   indicator's own name unless it only repeats the value, the name of the report, the first label that names a
-//!   threat; the first of them that there is.
-//! - **Type**: a certificate is bad; a file is malware, unless labels say adware or riskware; an address is what its
-//!   labels and kill chain say, else a malicious address.
-//! - IDs are UUIDs, which no number can hold: they are derived.
+//! - **Name**: the first present of: the malware or tool that a relationship links it to by `indicates`, the first
+//!   label that names a family, the indicator's own name unless it only repeats the value, the name of the report, the
+//!   first label that names a threat.
+//! - **Type**: a certificate is a bad certificate; a file is malware, unless labels name adware or riskware; an address
+//!   has the type that its labels and kill chain name, else malicious address.
+//! - IDs are UUIDs, which do not fit a record ID: they are derived.
 //!
 //! <https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html>
 
@@ -22,12 +22,12 @@ use std::collections::HashMap;
 use self::pattern::{Branch, Comparison, Literal, Operator};
 use super::{
     FeedError, Format,
-    cell::{self, Why, WithPort},
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
     json::{self, Choice, Json, Path, Step, Walker},
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     tags,
+    value::{self, ValueError, WithPort},
 };
 use crate::{
     key::{Digest, DigestKind, Indicator, Scope},
@@ -36,32 +36,32 @@ use crate::{
     timestamp::Timestamp,
 };
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let shape = json::outline(sample.text);
     let text = |of: &str| shape.iter().find(|(path, _)| path == of).and_then(|(_, text)| text.as_deref());
     let is_object = |prefix: &str| {
         let id = text(&format!("{prefix}id")).unwrap_or_default();
-        // `indicator--` and a UUID: nobody else has such IDs.
+        // IDs such as `indicator--` with a UUID are unique to STIX.
         text(&format!("{prefix}type")).is_some_and(|kind| id.strip_prefix(kind).is_some_and(|id| id.starts_with("--")))
     };
     let bundle = text("type") == Some("bundle") || text("id").is_some_and(|id| id.starts_with("bundle--"));
-    (bundle || ["", "objects/[]/", "[]/"].iter().any(|prefix| is_object(prefix))).then_some(Likeness::Certain)
+    (bundle || ["", "objects/[]/", "[]/"].iter().any(|prefix| is_object(prefix))).then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let document = input.document()?;
     let malformed = |e: serde_json::Error| FeedError::Malformed { format: Format::Stix, why: e.to_string() };
     let mut context = Context::default();
     json::walk(&document, &mut context).map_err(malformed)?;
-    if context.is_lone_indicator {
+    if context.is_single_indicator {
         let value = json::parse(&document).map_err(malformed)?;
-        indicator(intake, 1, &value, &context);
+        indicator(sink, 1, &value, &context);
         return Ok(());
     }
-    json::walk(&document, &mut Indicators { context, intake, rows: 0 }).map_err(malformed)
+    json::walk(&document, &mut Indicators { context, sink, rows: 0 }).map_err(malformed)
 }
 
-/// Whether a path is that of an object of a bundle or a list.
+/// Returns whether a path is that of an object of a bundle or a list.
 fn is_object(path: &Path<'_>) -> bool {
     path.is(&["objects", "[]"]) || path.is(&["[]"])
 }
@@ -76,22 +76,22 @@ fn choose(path: &Path<'_>) -> Choice {
     }
 }
 
-/// The first walk: what stands around indicators.
+/// The first pass, for the context of indicators.
 #[derive(Debug, Default)]
 struct Context {
-    is_lone_indicator: bool,
-    /// The newest version of every indicator that comes twice or more.
+    is_single_indicator: bool,
+    /// The newest version of every indicator, by ID.
     versions: HashMap<String, Version>,
-    /// What an indicator indicates.
+    /// The ID of the malware or tool that an indicator indicates, by the indicator's ID.
     indicated: HashMap<String, String>,
-    /// The names of malware and tools.
+    /// The names of malware and tools, by ID.
     names: HashMap<String, String>,
-    /// The name of the only report.
+    /// The name of the report; empty if there are several.
     report: String,
     reports: u32,
 }
 
-/// A time as it is written, without its `Z`: such times sort as texts, and to a fraction of a second.
+/// A timestamp in its text form without the `Z`, which sorts correctly, including fractions of a second.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(String);
 
@@ -109,7 +109,7 @@ impl Walker for Context {
 
     fn take(&mut self, path: &Path<'_>, object: Json<'_>) {
         if !is_object(path) {
-            self.is_lone_indicator |= path.is(&["type"]) && object.text() == Some("indicator");
+            self.is_single_indicator |= path.is(&["type"]) && object.text() == Some("indicator");
             return;
         }
         let id = object.get("id").text();
@@ -150,10 +150,10 @@ impl Walker for Context {
     }
 }
 
-/// The second walk.
+/// The second pass, for indicators.
 struct Indicators<'a, 'i> {
     context: Context,
-    intake: &'a mut Intake<'i>,
+    sink: &'a mut RowSink<'i>,
     rows: u64,
 }
 
@@ -166,56 +166,56 @@ impl Walker for Indicators<'_, '_> {
         let Some(Step::Element(number)) = path.steps().last() else { return };
         if object.get("type").text() == Some("indicator") {
             self.rows += 1;
-            indicator(self.intake, number + 1, &object, &self.context);
+            indicator(self.sink, number + 1, &object, &self.context);
         }
     }
 }
 
-/// One indicator, which is one row.
-fn indicator(intake: &mut Intake<'_>, row: u64, object: &Json<'_>, context: &Context) {
+/// Reads one indicator, which is one row.
+fn indicator(sink: &mut RowSink<'_>, row: u64, object: &Json<'_>, context: &Context) {
     let Some(pattern) = object.get("pattern").text() else {
-        intake.row(row);
-        return intake.reject("expected an indicator with a pattern");
+        sink.row(row);
+        return sink.reject("expected an indicator with a pattern");
     };
-    intake.row_with(row, pattern);
+    sink.row_with(row, pattern);
     if object.is_cut() {
-        return intake.reject("the indicator holds too many values");
+        return sink.reject("the indicator has too many values");
     }
     if object.get("pattern_type").text().is_some_and(|kind| !kind.eq_ignore_ascii_case("stix")) {
-        return intake.unsupported("a pattern of another language");
+        return sink.unsupported("a pattern in another language than STIX");
     }
     if object.get("revoked").flag() == Some(true) {
-        return intake.withhold("revoked");
+        return sink.withhold("revoked");
     }
     let id = object.get("id").text().unwrap_or_default();
     if context.versions.get(id).is_some_and(|newest| *newest > Version::of(object)) {
-        return intake.withhold("superseded by a later version");
+        return sink.withhold("superseded by a later version");
     }
     let labels: Vec<_> = ["indicator_types", "labels"].iter().flat_map(|field| object.get(field).list()).collect();
     let labels: Vec<_> = labels.into_iter().filter_map(Json::text).collect();
     if labels.iter().any(|label| label.eq_ignore_ascii_case("benign")) {
-        return intake.withhold("benign");
+        return sink.withhold("benign");
     }
     let branches = match pattern::parse(pattern) {
         Ok(branches) => branches,
-        Err(e) => return intake.reject(e),
+        Err(e) => return sink.reject(e),
     };
     let name = name(object, &labels, &branches, context);
-    let time = |field: &str| object.get(field).text().and_then(cell::time);
+    let time = |field: &str| object.get(field).text().and_then(value::time);
     let timestamp = time("modified").or_else(|| time("created"));
     let details = Details { name, labels, timestamp, expiry: time("valid_until"), object };
     for branch in &branches {
         match branch {
-            Branch::Withheld(reason) => intake.withhold(reason),
-            Branch::Comparison(comparison) => match listed(comparison) {
-                Ok((indicator, port)) => details.list(intake, indicator, port),
-                Err(why) => intake.say(why),
+            Branch::Withheld(reason) => sink.withhold(reason),
+            Branch::Comparison(comparison) => match indicator_of(comparison) {
+                Ok((indicator, port)) => details.list(sink, indicator, port),
+                Err(e) => sink.value_error(e),
             },
         }
     }
 }
 
-/// What an indicator says of all that its pattern lists.
+/// The properties of an indicator that apply to all values of its pattern.
 struct Details<'a> {
     name: &'a str,
     labels: Vec<&'a str>,
@@ -225,12 +225,12 @@ struct Details<'a> {
 }
 
 impl Details<'_> {
-    fn list(&self, intake: &mut Intake<'_>, indicator: Indicator, port: Option<u16>) {
+    fn list(&self, sink: &mut RowSink<'_>, indicator: Indicator, port: Option<u16>) {
         let record_type = self.record_type(&indicator);
-        let mut draft = intake.draft(indicator, record_type, self.name);
+        let mut draft = sink.draft(indicator, record_type, self.name);
         (draft.timestamp, draft.expiry, draft.port) = (self.timestamp, self.expiry, port);
         draft.confidence = self.object.get("confidence").natural().and_then(|percent| u8::try_from(percent).ok());
-        intake.list(draft);
+        sink.list(draft);
     }
 
     fn record_type(&self, indicator: &Indicator) -> RecordType {
@@ -262,56 +262,56 @@ fn name<'a>(object: &'a Json<'_>, labels: &[&'a str], branches: &[Branch<'_>], c
             _ => false,
         })
     };
-    // A longer name would be cut, and is not worth comparing with every value.
-    let own = object.get("name").text().filter(|name| name.len() > NAME_BYTES_MAX || !repeats(name));
+    // A longer name would be truncated, and comparing it with every value would be slow.
+    let own_name = object.get("name").text().filter(|name| name.len() > NAME_BYTES_MAX || !repeats(name));
     let threat = labels.iter().copied().find(|label| tags::is_threat(label));
-    own.or(Some(&*context.report).filter(|name| !name.is_empty())).or(threat).unwrap_or_default()
+    own_name.or(Some(&*context.report).filter(|name| !name.is_empty())).or(threat).unwrap_or_default()
 }
 
-/// What a comparison lists.
-fn listed(comparison: &Comparison<'_>) -> Result<WithPort, Why> {
+/// Returns the indicator and port that a comparison lists.
+fn indicator_of(comparison: &Comparison<'_>) -> Result<WithPort, ValueError> {
     let no_port = |indicator| (indicator, None);
     let path: Vec<&str> = comparison.path.components.iter().map(|component| &**component).collect();
     let Literal::Text(text) = &comparison.value else {
         return match (comparison.path.object, &path[..]) {
             ("file" | "x509-certificate", ["hashes", _]) | (_, ["value"]) => {
-                Err(Why::Rejected("expected a text to compare with".into()))
+                Err(ValueError::Rejected("expected a string to compare with".into()))
             }
-            _ => Err(Why::Unsupported("a property of another kind")),
+            _ => Err(ValueError::Unsupported("a property of an unsupported kind")),
         };
     };
     let is_block = (comparison.path.object, &path[..]) == ("ipv4-addr", &["value"][..]);
     if comparison.operator == Operator::Subset && !is_block && comparison.path.object != "ipv6-addr" {
-        return Err(Why::Unsupported("a subset of something else than addresses"));
+        return Err(ValueError::Unsupported("a subset of something other than addresses"));
     }
     match (comparison.path.object, &path[..]) {
         ("file", ["hashes", algorithm]) => hash(algorithm, text, Some).map(no_port),
         ("x509-certificate", ["hashes", algorithm]) | ("app", ["cert", algorithm]) => {
             hash(algorithm, text, |kind| DigestKind::of_certificate(kind.width())).map(no_port)
         }
-        ("url", ["value"]) => cell::web_exact(text),
-        ("domain-name", ["value"]) => cell::domain(text, Scope::Domain).map(no_port),
-        ("ipv4-addr", ["value"]) => cell::ipv4_port(text),
-        ("network-traffic", ["dst_ref" | "src_ref", "value"]) => match cell::ipv4_port(text) {
-            Err(Why::Rejected(_)) => cell::domain(text, Scope::Domain).map(no_port),
+        ("url", ["value"]) => value::web_exact(text),
+        ("domain-name", ["value"]) => value::domain(text, Scope::Domain).map(no_port),
+        ("ipv4-addr", ["value"]) => value::ipv4_port(text),
+        ("network-traffic", ["dst_ref" | "src_ref", "value"]) => match value::ipv4_port(text) {
+            Err(ValueError::Rejected(_)) => value::domain(text, Scope::Domain).map(no_port),
             found => found,
         },
-        ("ipv6-addr", ["value"]) => Err(Why::Unsupported("an IPv6 address")),
-        ("email-addr" | "email-message", _) => Err(Why::Unsupported("a mail address or message")),
-        _ => Err(Why::Unsupported("a property of another kind")),
+        ("ipv6-addr", ["value"]) => Err(ValueError::Unsupported("an IPv6 address")),
+        ("email-addr" | "email-message", _) => Err(ValueError::Unsupported("a mail address or message")),
+        _ => Err(ValueError::Unsupported("a property of an unsupported kind")),
     }
 }
 
-/// A digest by the name of its algorithm, which has many spellings.
-fn hash(algorithm: &str, text: &str, kind: impl Fn(DigestKind) -> Option<DigestKind>) -> Result<Indicator, Why> {
+/// Parses a digest by the name of its algorithm, which has several spellings.
+fn hash(algorithm: &str, text: &str, kind: impl Fn(DigestKind) -> Option<DigestKind>) -> Result<Indicator, ValueError> {
     let object = match algorithm.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
         "md5" => DigestKind::Md5,
         "sha1" => DigestKind::Sha1,
         "sha256" => DigestKind::Sha256,
-        _ => return Err(Why::Unsupported("a hash of another kind")),
+        _ => return Err(ValueError::Unsupported("a hash of an unsupported kind")),
     };
-    let kind = kind(object).ok_or(Why::Unsupported("a hash of another kind"))?;
-    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| Why::Rejected(e.to_string()))
+    let kind = kind(object).ok_or(ValueError::Unsupported("a hash of an unsupported kind"))?;
+    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| ValueError::Rejected(e.to_string()))
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use super::{
     FeedError,
-    cell::null,
+    detect::Sample,
     input::Input,
-    intake::Intake,
-    recognise::Sample,
-    rows::{Cells, Found, Rows},
+    row_sink::RowSink,
+    rows::{Cells, RowKind, Rows},
+    value::null,
 };
 
 /// A column that a reader wants: its names in headers, in lower case, and its position when there is no header.
@@ -37,15 +37,15 @@ impl<'i, 'a, const N: usize> Table<'i, 'a, N> {
     }
 
     /// The next row, begun in the intake. Headers set the columns wherever they stand.
-    pub(super) fn next(&mut self, intake: &mut Intake<'_>) -> Result<Option<Row<'_, N>>, FeedError> {
+    pub(super) fn next(&mut self, sink: &mut RowSink<'_>) -> Result<Option<Row<'_, N>>, FeedError> {
         loop {
             match self.rows.next()? {
                 None => return Ok(None),
-                Some(Found::Comment) => {
+                Some(RowKind::Comment) => {
                     let cells = Cells::of(uncomment(self.rows.line_text()), self.rows.separator());
                     self.take_header(&cells);
                 }
-                Some(Found::Row) => {
+                Some(RowKind::Row) => {
                     let cells = std::mem::take(self.rows.cells_mut());
                     let is_header = self.take_header(&cells);
                     *self.rows.cells_mut() = cells;
@@ -53,13 +53,13 @@ impl<'i, 'a, const N: usize> Table<'i, 'a, N> {
                         break;
                     }
                 }
-                Some(Found::Unclosed) => {
-                    intake.row_with(self.rows.number(), self.rows.line_text());
-                    intake.reject("a quote that is never closed");
+                Some(RowKind::Unclosed) => {
+                    sink.row_with(self.rows.number(), self.rows.line_text());
+                    sink.reject("a quote that is never closed");
                 }
             }
         }
-        intake.row_with(self.rows.number(), self.rows.line_text());
+        sink.row_with(self.rows.number(), self.rows.line_text());
         Ok(Some(Row {
             cells: self.rows.cells(),
             line: self.rows.line_text(),

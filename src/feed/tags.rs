@@ -1,11 +1,11 @@
-//! What free words say: the tags of MISP and the labels of STIX.
+//! Interpretation of free-text tags: the tags of MISP and the labels of STIX.
 //!
-//! Nobody agreed on them. A few are recognised as what kind of threat it is; what is left may be a family's name.
+//! They are not standardized. Some are known to name a type of threat; any other may be the name of a family.
 
 use crate::record::RecordType;
 
-/// The type that tags give to an address (a URL, a name, a network address): command and control before phishing,
-/// because a phishing page is rarely tagged as the other, then the rest by severity.
+/// Returns the record type that tags assign to an address (a URL, a host name, an IP address): command and control
+/// before phishing, because a phishing page is rarely tagged as command and control, then the others by severity.
 pub(in crate::feed) fn address_type<'t>(tags: impl Iterator<Item = &'t str>) -> Option<RecordType> {
     let rank = |kind: &RecordType| match kind {
         RecordType::BotnetCc => 0,
@@ -15,24 +15,24 @@ pub(in crate::feed) fn address_type<'t>(tags: impl Iterator<Item = &'t str>) -> 
     tags.flat_map(words).filter_map(|word| framework(&word).or_else(|| threat(&word))).min_by_key(rank)
 }
 
-/// The type that tags give to a file, if they say that it is something lesser than malware.
+/// Returns the record type that tags assign to a file, if it is less severe than malware.
 pub(in crate::feed) fn object_type<'t>(tags: impl Iterator<Item = &'t str>) -> Option<RecordType> {
     let found = tags.flat_map(words).filter_map(|word| threat(&word));
     found.filter(|kind| matches!(kind, RecordType::Adware | RecordType::Riskware)).min()
 }
 
-/// Whether a tag is no more than a word for a threat: better than no name at all.
+/// Returns whether a tag is only a word for a type of threat; it is used as a name if there is no other.
 pub(in crate::feed) fn is_threat(tag: &str) -> bool {
     threat(&tag.to_ascii_lowercase()).is_some()
 }
 
-/// The family that a tag names: the value of a machine tag of a malware taxonomy (`misp-galaxy:malpedia="Emotet"`), or
-/// a free tag that says nothing else.
+/// Returns the family that a tag names: the value of a machine tag of a malware taxonomy
+/// (`misp-galaxy:malpedia="Emotet"`), or a free tag without another known meaning.
 pub(in crate::feed) fn family(tag: &str) -> Option<&str> {
     machine_family(tag).or_else(|| free_family(tag))
 }
 
-/// The family of a machine tag.
+/// Returns the family that a machine tag names.
 pub(in crate::feed) fn machine_family(tag: &str) -> Option<&str> {
     let (namespace, rest) = tag.split_once(':')?;
     let (predicate, value) = rest.split_once('=')?;
@@ -44,7 +44,7 @@ pub(in crate::feed) fn machine_family(tag: &str) -> Option<&str> {
     (names_malware && !value.is_empty()).then_some(value)
 }
 
-/// Whether a galaxy of that type is one of malware, as opposed to actors, techniques and targets.
+/// Returns whether a galaxy of type `galaxy` describes malware, as opposed to actors, techniques and targets.
 pub(in crate::feed) fn is_malware_galaxy(galaxy: &str) -> bool {
     const MALWARE: [&str; 10] = [
         "malpedia",
@@ -63,19 +63,19 @@ pub(in crate::feed) fn is_malware_galaxy(galaxy: &str) -> bool {
 
 fn free_family(tag: &str) -> Option<&str> {
     let tag = tag.trim().trim_start_matches('#');
-    let says_something_else = tag.contains([':', '=']) || GENERIC.iter().any(|word| tag.eq_ignore_ascii_case(word));
+    let has_other_meaning = tag.contains([':', '=']) || GENERIC.iter().any(|word| tag.eq_ignore_ascii_case(word));
     let whole = tag.to_ascii_lowercase();
-    (!tag.is_empty() && !says_something_else && threat(&whole).is_none()).then_some(tag)
+    (!tag.is_empty() && !has_other_meaning && threat(&whole).is_none()).then_some(tag)
 }
 
-/// The words of a tag in lower case; `c&c` is one.
+/// Returns the words of a tag in lower case; `c&c` is one word.
 fn words(tag: &str) -> impl Iterator<Item = String> {
     let tag = tag.to_ascii_lowercase().replace("c&c", "c2");
     let tag =
         tag.replace("command-and-control", "c2").replace("command and control", "c2").replace("cobalt_", "cobalt");
-    // Taxonomies of sharing, confidence and origin say nothing of the threat.
-    let silent = ["tlp:", "osint:", "type:", "pap:"].iter().any(|prefix| tag.starts_with(prefix));
-    let words: Vec<_> = if silent {
+    // Taxonomies of sharing, confidence and origin do not describe the threat.
+    let is_unrelated = ["tlp:", "osint:", "type:", "pap:"].iter().any(|prefix| tag.starts_with(prefix));
+    let words: Vec<_> = if is_unrelated {
         Vec::new()
     } else {
         tag.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -83,13 +83,14 @@ fn words(tag: &str) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// Frameworks of remote control: they are families too, and an address tagged with one is its server.
+/// Returns the type for a command-and-control framework: these are families too, and an address tagged with one is its
+/// server.
 fn framework(word: &str) -> Option<RecordType> {
     let frameworks = ["cobaltstrike", "sliver", "metasploit", "havoc", "bruteratel", "mythic"];
     frameworks.contains(&word).then_some(RecordType::BotnetCc)
 }
 
-/// The threat that a word in lower case stands for.
+/// Returns the type of threat that a word in lower case names.
 fn threat(word: &str) -> Option<RecordType> {
     Some(match word {
         "c2" | "cnc" | "cc" | "c2c" | "botnet" | "botnetcc" => RecordType::BotnetCc,
@@ -106,7 +107,7 @@ fn threat(word: &str) -> Option<RecordType> {
     })
 }
 
-/// Free tags that are neither a threat nor a family: how it was found, on what it runs, whose it is said to be.
+/// Free tags that name neither a threat nor a family: detection method, platform, attribution.
 const GENERIC: [&str; 28] = [
     "android",
     "anonymization",
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types() {
+    fn types_of_tags() {
         let address = |tags: &[&str]| address_type(tags.iter().copied());
         assert_eq!(address(&["AsyncRAT", "C2"]), Some(RecordType::BotnetCc));
         assert_eq!(address(&["phishing", "malware"]), Some(RecordType::Phishing));
@@ -157,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn families() {
+    fn families_of_tags() {
         assert_eq!(family("misp-galaxy:malpedia=\"Example Bot\""), Some("Example Bot"));
         assert_eq!(family("malware_classification:malware-family='x'"), Some("'x'"));
         assert_eq!(family("misp-galaxy:threat-actor=\"Somebody\""), None);
         assert_eq!(family("tlp:red"), None);
         assert_eq!(family("#ExampleStealer"), Some("ExampleStealer"));
         assert_eq!(family("CobaltStrike"), Some("CobaltStrike"));
-        for nothing in ["C2", "phishing", "APT", "", "ransomware"] {
-            assert_eq!(family(nothing), None, "{nothing}");
+        for tag in ["C2", "phishing", "APT", "", "ransomware"] {
+            assert_eq!(family(tag), None, "{tag}");
         }
     }
 }

@@ -1,43 +1,44 @@
-//! What the tests of readers share.
+//! Shared helpers for the tests of readers.
 
 use super::{FeedError, Format, Guards, Options, Report, read};
-use crate::record::{Listing, RecordSink};
+use crate::record::{Entry, RecordSink};
 
-/// Collects listings as text: `indicator type name [time] [until expiry] [port] #id`, the ID only when it is the feed's.
+/// A sink that renders entries as `indicator type name [at time] [until expiry] [port port] [#id]`, with the ID only if
+/// it is the feed's own.
 #[derive(Default)]
 pub(crate) struct Collector {
-    /// One text for every listing.
-    pub(crate) listings: Vec<String>,
+    /// One line per entry.
+    pub(crate) entries: Vec<String>,
 }
 
 impl RecordSink for Collector {
-    fn add(&mut self, _input: u32, listing: Listing<'_>) {
-        let mut text = format!("{} {}", listing.indicator, listing.record_type);
-        if !listing.name.is_empty() {
-            text += &format!(" {:?}", listing.name);
+    fn add(&mut self, _input: u32, entry: Entry<'_>) {
+        let mut text = format!("{} {}", entry.indicator, entry.record_type);
+        if !entry.name.is_empty() {
+            text += &format!(" {:?}", entry.name);
         }
-        if let Some(time) = listing.timestamp {
+        if let Some(time) = entry.timestamp {
             text += &format!(" at {time}");
         }
-        if let Some(time) = listing.expiry {
+        if let Some(time) = entry.expiry {
             text += &format!(" until {time}");
         }
-        if let Some(port) = listing.port {
+        if let Some(port) = entry.port {
             text += &format!(" port {port}");
         }
-        if listing.id >> 63 == 0 {
-            text += &format!(" #{}", listing.id);
+        if entry.id >> 63 == 0 {
+            text += &format!(" #{}", entry.id);
         }
-        self.listings.push(text);
+        self.entries.push(text);
     }
 }
 
-/// Options as of 2026-11-22.
+/// Returns options with the creation time 2026-11-22.
 pub(crate) fn options() -> Options {
     Options::new("2026-11-22".parse().unwrap())
 }
 
-/// Reads a feed without guards and options.
+/// Reads a feed without guards and with default options.
 pub(crate) fn collect(bytes: &[u8], name: &str, format: Option<Format>) -> (Vec<String>, Report) {
     try_collect(bytes, name, format, &options()).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -62,8 +63,8 @@ pub(crate) fn collect_guarded(
 ) -> Result<(Vec<String>, Report), FeedError> {
     let mut collector = Collector::default();
     let report = read(bytes, name, format, options, guards, 0, &mut collector)?;
-    assert_eq!(report.records, collector.listings.len() as u64);
+    assert_eq!(report.records, collector.entries.len() as u64);
     let outcomes = report.records + report.withheld + report.unsupported + report.rejected;
     assert!(outcomes >= report.rows, "every row is accounted for: {report:?}");
-    Ok((collector.listings, report))
+    Ok((collector.entries, report))
 }

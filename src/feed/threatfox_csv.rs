@@ -1,17 +1,17 @@
 //! ThreatFox's CSV export (<https://threatfox.abuse.ch/export/>).
 //!
-//! The header is a comment; dumps with 14 columns lack `is_compromised`. A row is one indicator, of the type that
-//! `ioc_type` names: `url` lists the exact address, `domain` the domain, `ip:port` the address with its port, and
-//! `md5_hash`, `sha1_hash`, `sha256_hash` the file; other types are unsupported. The record has the feed's `ioc_id`, the
-//! time it was first seen, `confidence_level`, and the name `malware_printable`, else `fk_malware`.
+//! The header is a comment; dumps with 14 columns lack `is_compromised`. A row is one indicator, of the type
+//! `ioc_type`: `url` lists the URL (scope exact), `domain` the domain, `ip:port` the address with its port, and
+//! `md5_hash`, `sha1_hash`, `sha256_hash` the file; other types are unsupported. The record has the feed's `ioc_id`,
+//! the first-seen time, `confidence_level`, and the name `malware_printable`, else `fk_malware`.
 
 use super::{
     FeedError,
-    cell::{self, Why, WithPort},
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value::{self, ValueError, WithPort},
 };
 use crate::{
     key::{Indicator, Scope},
@@ -29,54 +29,54 @@ const COLUMNS: [Wanted; 8] = [
     (&["confidence_level"], Some(9)),
 ];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if table::has_header(sample, &["ioc_id", "ioc_value", "ioc_type", "threat_type"]) {
-        return Some(Likeness::Certain);
+        return Some(Confidence::Certain);
     }
     let rows = table::rows_are(sample, |cells| {
         let id = cells.get(1);
         matches!(cells.len(), 14 | 15) && id.bytes().all(|b| b.is_ascii_digit()) && is_threat_type(cells.get(4))
     });
-    rows.then_some(Likeness::Likely)
+    rows.then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         let (Some(value), Some(kind)) = (row.get(2), row.get(3)) else {
-            intake.reject("the indicator or its type is missing");
+            sink.reject("expected ioc_value and ioc_type, found an empty column");
             continue;
         };
         match indicator(kind, value) {
             Ok((indicator, port)) => {
                 let record_type = record_type(row.get(4).unwrap_or_default(), &indicator);
-                let mut draft = intake.draft(indicator, record_type, row.get(6).or(row.get(5)).unwrap_or_default());
+                let mut draft = sink.draft(indicator, record_type, row.get(6).or(row.get(5)).unwrap_or_default());
                 draft.id = row.get(1).and_then(|id| id.parse().ok());
-                draft.timestamp = row.get(0).and_then(cell::time);
+                draft.timestamp = row.get(0).and_then(value::time);
                 draft.confidence = row.get(7).and_then(|confidence| confidence.parse().ok());
                 draft.port = port;
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-/// The indicator of a value of that `ioc_type`.
-pub(super) fn indicator(kind: &str, value: &str) -> Result<WithPort, Why> {
+/// Parses a value of the `ioc_type` `kind`.
+pub(super) fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError> {
     match kind {
-        "url" => cell::web_exact(value),
-        "domain" => cell::domain(value, Scope::Domain).map(|name| (name, None)),
-        "ip:port" | "ip" => cell::ipv4_port(value),
-        "md5_hash" | "sha1_hash" | "sha256_hash" => cell::object_hash(value).map(|hash| (hash, None)),
-        "sha3_384_hash" => Err(Why::Unsupported("a SHA-3 digest")),
-        _ => Err(Why::Unsupported("an indicator of another type")),
+        "url" => value::web_exact(value),
+        "domain" => value::domain(value, Scope::Domain).map(|name| (name, None)),
+        "ip:port" | "ip" => value::ipv4_port(value),
+        "md5_hash" | "sha1_hash" | "sha256_hash" => value::object_hash(value).map(|hash| (hash, None)),
+        "sha3_384_hash" => Err(ValueError::Unsupported("a SHA-3 digest")),
+        _ => Err(ValueError::Unsupported("an indicator of an unsupported type")),
     }
 }
 
-/// What a `threat_type` says: `botnet_cc` is one, `payload` and `payload_delivery` are malware, `cc_skimming` steals
-/// credentials of payment; others are malicious in some other way. A file is malware whatever it is listed for.
+/// Returns the record type of a `threat_type`: `botnet_cc` is botnet-cc, `payload` and `payload_delivery` are malware,
+/// `cc_skimming` (theft of payment credentials) is phishing; others are malicious addresses. A file is always malware.
 pub(super) fn record_type(threat_type: &str, indicator: &Indicator) -> RecordType {
     match threat_type {
         _ if matches!(indicator, Indicator::Digest(_)) => RecordType::Malware,
@@ -95,7 +95,7 @@ fn is_threat_type(text: &str) -> bool {
 mod tests {
     use crate::{
         feed::{self, Format, Guards, testing::*},
-        record::{Listing, RecordSink},
+        record::{Entry, RecordSink},
     };
 
     const HEADER_14: &str = "# \"first_seen_utc\",\"ioc_id\",\"ioc_value\",\"ioc_type\",\"threat_type\",\"fk_malware\",\
@@ -109,19 +109,19 @@ mod tests {
         )
     }
 
-    /// A number of the feed's own with the top bit would pass for a derived ID, and two records could share it.
+    /// A feed's own ID with the top bit set would be taken for a derived ID, and two records could share it.
     #[test]
     fn ids_with_the_top_bit_are_derived() {
         #[derive(Default)]
         struct Ids(Vec<u64>);
         impl RecordSink for Ids {
-            fn add(&mut self, _input: u32, listing: Listing<'_>) {
-                self.0.push(listing.id);
+            fn add(&mut self, _input: u32, entry: Entry<'_>) {
+                self.0.push(entry.id);
             }
         }
-        let own = u64::MAX.to_string();
+        let id = u64::MAX.to_string();
         let rows = ["a.example.com", "b.example.com"].map(|d| row(7, d, "domain", "botnet_cc", "x", 50));
-        let feed = format!("{HEADER_14}\r\n{}", rows.concat()).replace("\"7\"", &format!("\"{own}\""));
+        let feed = format!("{HEADER_14}\r\n{}", rows.concat()).replace("\"7\"", &format!("\"{id}\""));
         let mut ids = Ids::default();
         feed::read(feed.as_bytes(), "", None, &options(), &Guards::default(), 0, &mut ids).unwrap();
         assert!(ids.0.len() == 2 && ids.0[0] != ids.0[1] && !ids.0.contains(&u64::MAX), "{:?}", ids.0);
@@ -141,13 +141,13 @@ mod tests {
             "# Number of entries: 6".into(),
         ]
         .concat();
-        let (listings, report) = collect(feed.as_bytes(), "", None);
+        let (entries, report) = collect(feed.as_bytes(), "", None);
         assert_eq!(report.format, Format::ThreatFoxCsv);
         assert_eq!((report.rows, report.records, report.unsupported, report.rejected), (6, 4, 1, 1));
         assert_eq!(report.refusals[1].line, 9);
         let at = "at 2025-12-07T13:05:49Z";
         assert_eq!(
-            listings,
+            entries,
             [
                 format!("exact:a.example.com/x malware \"Family\" {at} port 8080 #1"),
                 format!("domain:b.example.com botnet-cc \"win.family\" {at} #2"),
@@ -157,15 +157,15 @@ mod tests {
         );
         let mut options = options();
         options.min_confidence = Some(75);
-        let (listings, report) = try_collect(feed.as_bytes(), "", None, &options).unwrap();
-        assert_eq!((listings.len(), report.withheld), (2, 2));
+        let (entries, report) = try_collect(feed.as_bytes(), "", None, &options).unwrap();
+        assert_eq!((entries.len(), report.withheld), (2, 2));
     }
 
     #[test]
     fn fifteen_columns_without_a_header() {
         let row = row(1, "http://a.example.com/", "url", "botnet_cc", "Family", 75).replace("\"75\"", "\"75\", \"0\"");
-        let (listings, report) = collect(row.as_bytes(), "", None);
+        let (entries, report) = collect(row.as_bytes(), "", None);
         assert_eq!(report.format, Format::ThreatFoxCsv);
-        assert_eq!(listings, ["exact:a.example.com/ botnet-cc \"Family\" at 2025-12-07T13:05:49Z #1"]);
+        assert_eq!(entries, ["exact:a.example.com/ botnet-cc \"Family\" at 2025-12-07T13:05:49Z #1"]);
     }
 }

@@ -6,33 +6,33 @@
 //!   "confidence_level": 100, …}], …}
 //! ```
 //!
-//! The answers of its API (`{"query_status": "ok", "data": [{"id": "1234567", "ioc": …}]}`) have the same fields under
-//! slightly other names, and are read too. Rows are elements in the order of the document.
+//! The responses of its API (`{"query_status": "ok", "data": [{"id": "1234567", "ioc": …}]}`) have the same fields
+//! under slightly different names, and are read too. Rows are elements in document order.
 
 use super::{
-    FeedError, Format, cell,
+    FeedError, Format,
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
     json::{self, Choice, Json, Path, Step, Walker},
-    recognise::{Likeness, Sample},
-    threatfox_csv,
+    row_sink::RowSink,
+    threatfox_csv, value,
 };
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let shape = json::outline(sample.text);
     let value = shape.iter().any(|(path, _)| path.ends_with("/[]/ioc_value") || path == "data/[]/ioc");
     let kind = shape.iter().any(|(path, _)| path.ends_with("/[]/ioc_type"));
-    (value && kind).then_some(Likeness::Certain)
+    (value && kind).then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let document = input.document()?;
-    json::walk(&document, &mut Elements { intake, rows: 0 })
+    json::walk(&document, &mut Elements { sink, rows: 0 })
         .map_err(|e| FeedError::Malformed { format: Format::ThreatFoxJson, why: e.to_string() })
 }
 
 struct Elements<'a, 'i> {
-    intake: &'a mut Intake<'i>,
+    sink: &'a mut RowSink<'i>,
     rows: u64,
 }
 
@@ -48,38 +48,38 @@ impl Walker for Elements<'_, '_> {
     fn take(&mut self, path: &Path<'_>, value: Json<'_>) {
         let (key, element) = match path.steps() {
             [Step::Field(key), Step::Element(_)] => (key.parse().ok(), Some(&value)),
-            // An entry that is no list; a text such as `query_status` is none.
+            // An entry that is not a list; other fields such as `query_status` are not rows.
             [Step::Field(key)] if key.parse::<u64>().is_ok() => (None, None),
             _ => return,
         };
         self.rows += 1;
-        self.intake.row(self.rows);
+        self.sink.row(self.rows);
         match element.filter(|element| element.is_object()) {
-            Some(element) => row(self.intake, key, element),
-            None => self.intake.reject("expected an object with ioc_value and ioc_type"),
+            Some(element) => row(self.sink, key, element),
+            None => self.sink.reject("expected an object with ioc_value and ioc_type"),
         }
     }
 }
 
-fn row(intake: &mut Intake<'_>, key: Option<u64>, element: &Json<'_>) {
+fn row(sink: &mut RowSink<'_>, key: Option<u64>, element: &Json<'_>) {
     let field = |name: &str, other: &str| element.get(name).text().or(element.get(other).text());
     let (Some(value), Some(kind)) = (field("ioc_value", "ioc"), field("ioc_type", "")) else {
-        return intake.reject("expected the texts ioc_value and ioc_type");
+        return sink.reject("expected strings in ioc_value and ioc_type");
     };
     let (indicator, port) = match threatfox_csv::indicator(kind, value) {
         Ok(found) => found,
-        Err(why) => return intake.say(why),
+        Err(e) => return sink.value_error(e),
     };
     let threat = element.get("threat_type").text().unwrap_or_default();
     let name = [element.get("malware_printable"), element.get("malware")];
-    let name = name.into_iter().find_map(|name| name.text().and_then(cell::null)).unwrap_or_default();
+    let name = name.into_iter().find_map(|name| name.text().and_then(value::null)).unwrap_or_default();
     let record_type = threatfox_csv::record_type(threat, &indicator);
-    let mut draft = intake.draft(indicator, record_type, name);
+    let mut draft = sink.draft(indicator, record_type, name);
     draft.id = key.or(element.get("ioc_id").natural()).or(element.get("id").natural()).filter(|id| id >> 63 == 0);
-    draft.timestamp = field("first_seen_utc", "first_seen").and_then(cell::time);
+    draft.timestamp = field("first_seen_utc", "first_seen").and_then(value::time);
     draft.confidence = element.get("confidence_level").natural().and_then(|percent| u8::try_from(percent).ok());
     draft.port = port;
-    intake.list(draft);
+    sink.list(draft);
 }
 
 #[cfg(test)]
@@ -100,9 +100,9 @@ mod tests {
               "10": "x", "11": [{{"ioc_value": 5, "ioc_type": "url"}}, {{"ioc_value": "a@b.example", "ioc_type": "body_from"}}],
               "12": [{{"ioc_value": "x", "ioc_type": "what"}}]}}"#
         );
-        let (listings, report) = testing::collect(document.as_bytes(), "full.json", None);
+        let (entries, report) = testing::collect(document.as_bytes(), "full.json", None);
         assert_eq!(
-            listings,
+            entries,
             [
                 "ipv4:8.8.4.4 botnet-cc \"Example\" at 2026-11-20T10:00:00Z port 443 #7".into(),
                 "exact:bad.example/x malware port 81 #8".into(),
@@ -114,15 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_the_api() {
+    fn an_api_response() {
         let document = r#"{"query_status": "ok", "data": [{"id": "41", "ioc": "bad.example", "ioc_type": "domain",
             "threat_type": "botnet_cc", "malware_printable": "Example", "first_seen": "2026-11-20 10:00:00 UTC"}]}"#;
-        let (listings, _) = testing::collect(document.as_bytes(), "", None);
-        assert_eq!(listings, ["domain:bad.example botnet-cc \"Example\" at 2026-11-20T10:00:00Z #41"]);
+        let (entries, _) = testing::collect(document.as_bytes(), "", None);
+        assert_eq!(entries, ["domain:bad.example botnet-cc \"Example\" at 2026-11-20T10:00:00Z #41"]);
     }
 
     #[test]
-    fn what_is_malformed_is_an_error() {
+    fn malformed_documents_are_errors() {
         let read = testing::try_collect(br#"{"7": ["#, "", Some(Format::ThreatFoxJson), &testing::options());
         assert!(matches!(read, Err(FeedError::Malformed { .. })));
     }

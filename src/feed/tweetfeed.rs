@@ -1,17 +1,17 @@
-//! TweetFeed (<https://github.com/0xDanielLopez/TweetFeed>): indicators that researchers posted, `time,user,type,value,
-//! #tags,link`, without header.
+//! TweetFeed (<https://github.com/0xDanielLopez/TweetFeed>): indicators posted by researchers, as CSV without header:
+//! `time,user,type,value,#tags,link`.
 //!
-//! `domain` lists the domain, `url` the exact address, `ip` the address, `sha256` and `md5` the file (malware). The tags
-//! are the name, and tell the type of the others: phishing and scams are phishing, command servers and the kits they run
-//! are botnet-cc, delivery and families are malware, all else a malicious address.
+//! `domain` lists the domain, `url` the URL (scope exact), `ip` the address, `sha256` and `md5` the file (malware). The
+//! tags are the name, and determine the type of addresses: phishing and scams are phishing, command-and-control servers
+//! and their frameworks are botnet-cc, delivery and families are malware, all others are malicious addresses.
 
 use super::{
     FeedError,
-    cell::{self, Why, WithPort},
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value::{self, ValueError, WithPort},
 };
 use crate::{
     key::{Indicator, Scope},
@@ -21,45 +21,45 @@ use crate::{
 const COLUMNS: [Wanted; 4] =
     [(&["time", "date"], Some(0)), (&["type"], Some(2)), (&["value"], Some(3)), (&["tags"], Some(4))];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let rows = table::rows_are(sample, |cells| {
-        cells.len() >= 5 && TYPES.contains(&cells.get(2)) && cell::time(cells.get(0)).is_some()
+        cells.len() >= 5 && TYPES.contains(&cells.get(2)) && value::time(cells.get(0)).is_some()
     });
-    rows.then_some(Likeness::Certain)
+    rows.then_some(Confidence::Certain)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         if row.len() < COLUMNS_ALL {
-            // The value may be cut off too, and half a name is another name.
-            intake.reject("expected six columns");
+            // The value may be truncated too, and a truncated name is a different name.
+            sink.reject("expected six columns: the row is truncated");
             continue;
         }
-        // A quote within an address is where the address ended in the post.
+        // A quote within a URL marks its end in the post.
         let value = row.get(2).and_then(|value| value.split('"').next()).unwrap_or_default();
         match indicator(row.get(1).unwrap_or_default(), value) {
             Ok((indicator, port)) => {
                 let tags = row.get(3).unwrap_or_default();
                 let record_type = record_type(tags, &indicator);
-                let mut draft = intake.draft(indicator, record_type, tags);
-                draft.timestamp = row.get(0).and_then(cell::time);
+                let mut draft = sink.draft(indicator, record_type, tags);
+                draft.timestamp = row.get(0).and_then(value::time);
                 draft.port = port;
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-fn indicator(kind: &str, value: &str) -> Result<WithPort, Why> {
+fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError> {
     match kind {
-        "url" => cell::web_exact(value),
-        "domain" => cell::domain(value, Scope::Domain).map(|name| (name, None)),
-        "ip" => cell::ipv4_port(value),
-        "sha256" | "md5" | "sha1" => cell::object_hash(value).map(|hash| (hash, None)),
-        _ => Err(Why::Rejected("expected the type url, domain, ip, sha256 or md5".into())),
+        "url" => value::web_exact(value),
+        "domain" => value::domain(value, Scope::Domain).map(|name| (name, None)),
+        "ip" => value::ipv4_port(value),
+        "sha256" | "md5" | "sha1" => value::object_hash(value).map(|hash| (hash, None)),
+        _ => Err(ValueError::Rejected("expected the type url, domain, ip, sha256 or md5".into())),
     }
 }
 
@@ -71,7 +71,7 @@ fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
         let mut tags = tags.split([' ', ',']).map(|tag| tag.trim_start_matches('#').to_ascii_lowercase());
         tags.any(|tag| known.contains(&tag.as_str()))
     };
-    // The most severe last resort first: a tag for a server says more than one for the campaign.
+    // The most specific first: a tag for a server is more specific than one for the campaign.
     if tagged(&["c2", "c&c", "cobaltstrike", "cobalt_strike", "sliver", "metasploit", "botnet", "havoc", "bruteratel"])
     {
         RecordType::BotnetCc
@@ -84,7 +84,7 @@ fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
     }
 }
 
-/// Columns of a row: time, user, type, value, tags, link.
+/// The number of columns: time, user, type, value, tags, link.
 const COLUMNS_ALL: usize = 6;
 
 const TYPES: [&str; 6] = ["url", "domain", "ip", "sha256", "md5", "sha1"];
@@ -97,7 +97,7 @@ mod tests {
     use crate::feed::{Format, testing::collect};
 
     #[test]
-    fn tags_tell_the_type() {
+    fn tags_determine_the_type() {
         let hash = "0e".repeat(16);
         let feed = format!(
             "2026-08-16 01:04:58,someone,domain,a.example.com,#phishing,https://x.com/1\r\n\
@@ -107,10 +107,10 @@ mod tests {
              2026-08-16 01:04:58,someone,url,\"https://c.example.com/d\"\",#tag\",#scam,https://x.com/5\r\n\
              2026-08-16 01:04:58,someone,domain,d.exam"
         );
-        let (listings, report) = collect(feed.as_bytes(), "20260816.csv", Some(Format::TweetFeed));
+        let (entries, report) = collect(feed.as_bytes(), "20260816.csv", Some(Format::TweetFeed));
         let at = "at 2026-08-16T01:04:58Z";
         assert_eq!(
-            listings,
+            entries,
             [
                 format!("domain:a.example.com phishing \"#phishing\" {at}"),
                 format!("exact:b.example.com/x?y=1 botnet-cc \"#C2 #malware\" {at}"),

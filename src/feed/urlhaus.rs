@@ -1,34 +1,35 @@
 //! URLhaus's CSV export (<https://urlhaus.abuse.ch/api/>).
 //!
-//! A row lists an exact address under the feed's `id`, at `dateadded`, with its port. The threat `malware_download` is
-//! malware, another one a malicious address; the name is the tags (the families stand among them), else the threat.
-//! Addresses that are offline stay listed: they come back. Older exports lack `last_online`.
+//! A row lists a URL (scope exact) under the feed's `id`, at `dateadded`, with its port. The threat `malware_download`
+//! is malware, any other a malicious address; the name is the tags (which include the families), else the threat.
+//! Offline URLs stay listed, because they come back. Older exports lack `last_online`.
 
 use super::{
-    FeedError, cell,
+    FeedError,
+    detect::{Confidence, Sample},
     input::Input,
-    intake::Intake,
-    recognise::{Likeness, Sample},
+    row_sink::RowSink,
     table::{self, Table, Wanted},
+    value,
 };
 use crate::record::RecordType;
 
 const COLUMNS: [Wanted; 5] =
     [(&["id"], Some(0)), (&["dateadded"], Some(1)), (&["url"], Some(2)), (&["threat"], Some(5)), (&["tags"], Some(6))];
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if table::has_header(sample, &["dateadded", "url", "url_status", "threat"]) {
-        return Some(Likeness::Certain);
+        return Some(Confidence::Certain);
     }
     let rows = table::rows_are(sample, |cells| cells.len() == 9 && cells.get(7).contains("://urlhaus.abuse.ch/url/"));
-    rows.then_some(Likeness::Likely)
+    rows.then_some(Confidence::Likely)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(intake)? {
+    while let Some(row) = table.next(sink)? {
         let Some(url) = row.get(2) else {
-            intake.reject("the address is missing");
+            sink.reject("expected a URL in the column url, found none");
             continue;
         };
         let threat = row.get(3).unwrap_or_default();
@@ -36,15 +37,15 @@ pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(),
             "malware_download" => RecordType::Malware,
             _ => RecordType::MaliciousAddress,
         };
-        match cell::web_exact(url) {
+        match value::web_exact(url) {
             Ok((indicator, port)) => {
-                let mut draft = intake.draft(indicator, record_type, row.get(4).unwrap_or(threat));
+                let mut draft = sink.draft(indicator, record_type, row.get(4).unwrap_or(threat));
                 draft.id = row.get(0).and_then(|id| id.parse().ok());
-                draft.timestamp = row.get(1).and_then(cell::time);
+                draft.timestamp = row.get(1).and_then(value::time);
                 draft.port = port;
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
@@ -55,7 +56,7 @@ mod tests {
     use crate::feed::{Format, testing::collect};
 
     #[test]
-    fn both_generations_of_columns() {
+    fn both_column_layouts() {
         let expected = [
             "exact:a.example.com/bin.sh malware \"elf,Mozi\" at 2025-04-21T12:35:06Z port 60905 #7",
             "exact:b.example.com/ malware \"malware_download\" at 2025-04-21T12:35:06Z #8",
@@ -72,9 +73,9 @@ mod tests {
                    \"8\",\"2025-04-21 12:35:06\",\"http://b.example.com\",\"offline\",\"malware_download\",\"\",\
                    \"https://urlhaus.abuse.ch/url/8/\",\"x\"\r\n";
         for feed in [new, headless, old] {
-            let (listings, report) = collect(feed.as_bytes(), "", None);
+            let (entries, report) = collect(feed.as_bytes(), "", None);
             assert_eq!(report.format, Format::Urlhaus);
-            assert_eq!(listings, expected);
+            assert_eq!(entries, expected);
             assert_eq!(report.rows, 2);
         }
     }

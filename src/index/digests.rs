@@ -1,4 +1,4 @@
-//! Tables of digests.
+//! Lookups in tables of digests.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use crate::{
     batch::Matched,
     snapshot::{
         Snapshot,
-        layout::{BUCKET_KEYS_MEAN, Bucket, Role, Table},
+        layout::{BUCKET_KEYS_MEAN, Bucket, SectionKind, Table},
     },
 };
 
-/// One table of digests of `W` bytes.
+/// A table of digests of `W` bytes.
 #[derive(Clone, Copy)]
 pub(super) struct DigestTable<'a, const W: usize> {
     buckets: &'a [Bucket],
@@ -26,8 +26,8 @@ pub(super) struct DigestTable<'a, const W: usize> {
 impl<'a, const W: usize> DigestTable<'a, W> {
     pub(super) fn of(snapshot: &'a Snapshot, table: Table) -> Self {
         Self {
-            buckets: snapshot.rows(table, Role::Buckets),
-            digests: snapshot.rows(table, Role::Digests),
+            buckets: snapshot.rows(table, SectionKind::Buckets),
+            digests: snapshot.rows(table, SectionKind::Digests),
             records: Records::of(snapshot, table),
         }
     }
@@ -36,36 +36,36 @@ impl<'a, const W: usize> DigestTable<'a, W> {
         self.digests.is_empty()
     }
 
-    /// Finds every digest that is in the table and begins as one of `asked`, in ascending order of rows: the digests
-    /// themselves if `P` is `W`. Tells how many rows it came to; see [`probe::search`].
+    /// Finds every digest in the table that starts with one of `queries`, in ascending order of rows; if `P` is `W`, the
+    /// queries are whole digests. Returns the number of rows that were searched; see [`probe::search`].
     #[inline]
     pub(super) fn search<const P: usize>(
         &self,
-        asked: &[[u8; P]],
+        queries: &[[u8; P]],
         scratch: &mut Scratch,
         found: &mut Vec<Found>,
     ) -> usize {
-        let keys = DigestKeys { table: self, asked };
-        probe::search(self.buckets, asked.len(), |row| prefix_of(&asked[row]), &keys, scratch, found)
+        let keys = DigestKeys { table: self, queries };
+        probe::search(self.buckets, queries.len(), |row| prefix_of(&queries[row]), &keys, scratch, found)
     }
 
-    /// What of a digest matched a key of `P` bytes.
+    /// Returns the match of a digest with a query of `P` bytes.
     #[inline]
     pub(super) fn matched<const P: usize>(&self, number: usize) -> Matched<'a> {
         if P == W { Matched::Digest } else { Matched::Suffix(self.rest::<P>(number)) }
     }
 
-    /// How a digest goes on behind its first `P` bytes.
+    /// Returns the bytes of a digest after its first `P`.
     #[inline]
     pub(super) fn rest<const P: usize>(&self, number: usize) -> &'a [u8] {
         &self.digests[number][P..]
     }
 }
 
-/// The digests of a table against the first `P` bytes of those that are asked for.
+/// The digests of a table, compared with queries of `P` bytes.
 struct DigestKeys<'a, const W: usize, const P: usize> {
     table: &'a DigestTable<'a, W>,
-    asked: &'a [[u8; P]],
+    queries: &'a [[u8; P]],
 }
 
 impl<const W: usize, const P: usize> Keys for DigestKeys<'_, W, P> {
@@ -82,25 +82,25 @@ impl<const W: usize, const P: usize> Keys for DigestKeys<'_, W, P> {
             prefetch(self.table.digests, number);
             self.table.records.prefetch(number);
         } else {
-            // Every digest of the bucket is compared, and hardly any is a hit.
+            // Every digest of the bucket is compared, and few are hits.
             (0..BUCKET_KEYS_MEAN as usize * W).step_by(64).for_each(|at| prefetch(self.table.digests, number + at / W));
         }
     }
 
     #[inline]
     fn is_key(&self, row: usize, number: usize) -> bool {
-        self.table.digests[number][..P] == self.asked[row]
+        self.table.digests[number][..P] == self.queries[row]
     }
 
     fn search_tail(&self, row: usize, tail: usize) -> Range<usize> {
-        let (sorted, asked) = (&self.table.digests[tail..], &self.asked[row][..]);
-        let start = sorted.partition_point(|digest| &digest[..P] < asked);
-        let count = sorted[start..].partition_point(|digest| &digest[..P] == asked);
+        let (sorted, query) = (&self.table.digests[tail..], &self.queries[row][..]);
+        let start = sorted.partition_point(|digest| &digest[..P] < query);
+        let count = sorted[start..].partition_point(|digest| &digest[..P] == query);
         tail + start..tail + start + count
     }
 }
 
-/// The first eight bytes, or as many as there are.
+/// Returns the first eight bytes of a key, padded with zeros.
 #[inline(always)]
 pub(super) fn prefix_of<const P: usize>(key: &[u8; P]) -> [u8; 8] {
     const { assert!(P >= 4) };

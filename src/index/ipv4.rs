@@ -1,21 +1,20 @@
-//! Finding every block that contains an address.
+//! Lookups of all blocks that contain an IPv4 address.
 //!
-//! Blocks may overlap in any way, and each keeps its records. Ranges are cut into CIDR blocks, which either contain one
-//! another or are disjoint: so they form a tree, an address lies in one innermost block (or none), and the others that
-//! contain it are its ancestors. The address space is cut into *segments*, the runs of addresses with the same
-//! innermost block.
+//! Blocks may overlap arbitrarily, and each has its own records. Ranges are split into CIDR blocks, which are either
+//! nested or disjoint and so form a tree: an address lies in at most one innermost block, and the other blocks that
+//! contain it are its ancestors. The address space is split into *segments*, runs of addresses with the same innermost
+//! block.
 //!
 //! ```text
 //! address ─top 16 bits─▶ root ─▶ line ─▶ segment ─▶ block ─▶ parent ─▶ …
 //! ```
 //!
-//! A line is one cache line: it holds where the segments of its part of a /16 start, and which of them lie in a block
-//! at all. The roots (512 KiB) stay in the second-level cache, so an address that is listed nowhere costs one line of
-//! memory. Where segments are dense, a /16 has more lines, as many as its segments pay for; a part that is denser still
-//! is searched by halving. All of it is made when a snapshot is opened.
+//! A line is one cache line: it holds the start of each segment of its part of a /16, and which of them lie in a block.
+//! The roots (512 KiB) stay in the second-level cache, so a miss costs one cache line of memory. Where segments are dense,
+//! a /16 has more lines, in proportion to its segments; parts that are denser still use binary search. The structure is
+//! built when a snapshot is opened.
 //!
-//! A batch is answered as one of digests is: lines are asked for ahead of their use, and an address that may be listed
-//! is noted without a branch.
+//! A batch is processed like a batch of digests: lines are prefetched, and candidates are collected without a branch.
 
 use std::net::Ipv4Addr;
 
@@ -26,17 +25,17 @@ use super::{
 };
 use crate::{key::Ipv4Block, snapshot::layout::BlockRow};
 
-/// The search structure over the blocks of a snapshot, which it numbers as they are sorted there.
+/// The search structure over the blocks of a snapshot. Block numbers are row numbers in the snapshot.
 #[derive(Debug)]
 pub(super) struct Ipv4Index {
     roots: Vec<Root>,
     lines: Vec<Line>,
-    /// Where each segment starts; the first starts at 0.
+    /// The first address of each segment; the first segment starts at 0.
     starts: Vec<u32>,
     /// The innermost node of each segment, or [`NONE`].
     innermost: Vec<u32>,
     nodes: Vec<Node>,
-    /// The blocks of the nodes, one node after the other.
+    /// The block numbers of all nodes, concatenated.
     node_blocks: Vec<u32>,
 }
 
@@ -52,24 +51,24 @@ struct Root {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Line {
-    /// The segment that the first address lies in; [`DENSE`](Self::DENSE) when the segments do not fit.
+    /// The segment of the first address, or [`DENSE`](Self::DENSE) if the segments do not fit into the line.
     first_segment: u32,
-    /// Bit n: segment `first_segment + n` lies in a block.
+    /// Bit `n` is set if segment `first_segment + n` lies in a block.
     covered: u32,
-    /// How many segments start behind the first address.
+    /// The number of segments that start after the first address.
     count: u32,
-    /// Where they start: the low 16 bits. Those that are not used are 0xffff.
+    /// The low 16 bits of the starts of these segments. Unused elements are 0xffff.
     pub(super) starts: [u16; LINE_STARTS],
 }
 
-/// What is needed to find the segment of an address.
+/// The part of [`Ipv4Index`] that finds the segment of an address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineTable<'a> {
     roots: &'a [Root],
     lines: &'a [Line],
 }
 
-/// A CIDR block, with the snapshot's blocks that have exactly these addresses or a range with this piece.
+/// A CIDR block, with the blocks of the snapshot that equal it or whose range was split into it and others.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     parent: u32,
@@ -79,18 +78,18 @@ struct Node {
 
 const NONE: u32 = u32::MAX;
 
-/// Starts in a line: with three words before them they fill 64 bytes.
+/// The number of starts in a line: with the three words before them they fill 64 bytes.
 pub(super) const LINE_STARTS: usize = 26;
 
 impl Line {
-    /// From here on a segment's number says that its line is dense. It leaves room for what is added to it.
+    /// Segment numbers from here on mark a dense line. The value leaves room for the offset that is added to it.
     const DENSE: u32 = u32::MAX - LINE_STARTS as u32;
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
 
 impl Ipv4Index {
-    /// Builds the structure over blocks sorted by first address, the larger first.
+    /// Builds the structure over blocks that are sorted by first address, then by descending last address.
     pub(super) fn new(blocks: &[BlockRow]) -> Self {
         let mut index = Self {
             roots: Vec::new(),
@@ -110,18 +109,18 @@ impl Ipv4Index {
             }
         }
         pieces.sort_unstable();
-        index.grow_tree(&pieces);
-        index.lay_lines();
+        index.build_tree(&pieces);
+        index.build_lines();
         index
     }
 
-    /// Whether there is no block.
+    /// Returns whether there is no block.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Notes the addresses that may lie in a block, each with its row and its segment as
-    /// [`for_each_block`](Self::for_each_block) takes it, and asks for what that will touch.
+    /// Finds the addresses that may lie in a block, and prefetches the data that [`for_each_block`](Self::for_each_block)
+    /// will read. `found` is set to the row of each address and its segment, as passed to `for_each_block`.
     pub(super) fn segments(&self, addresses: &[[u8; 4]], found: &mut Vec<(u32, u32)>) {
         found.clear();
         if self.is_empty() {
@@ -130,7 +129,7 @@ impl Ipv4Index {
         found.resize(addresses.len(), (0, 0));
         let count = Kernel::fastest().segments(self.lines(), addresses, found);
         found.truncate(count);
-        // Each pass asks for what the one before has told.
+        // Each pass prefetches the addresses that the previous pass computed.
         let innermost = |segment: u32| self.innermost.get(segment as usize).copied().unwrap_or(NONE) as usize;
         found.iter().for_each(|&(_, segment)| prefetch(&self.innermost, segment as usize));
         found.iter().for_each(|&(_, segment)| prefetch(&self.nodes, innermost(segment)));
@@ -141,7 +140,7 @@ impl Ipv4Index {
         }
     }
 
-    /// Calls `found` with the number of every block that contains the address, the innermost first. A range is found
+    /// Calls `found` with the number of every block that contains the address, the innermost first. Each range is reported
     /// once.
     #[inline]
     pub(super) fn search(&self, address: Ipv4Addr, found: impl FnMut(usize)) {
@@ -150,7 +149,7 @@ impl Ipv4Index {
         }
     }
 
-    /// The same for an address of which the segment is known.
+    /// Does the same as [`search`](Self::search) for an address whose segment is known.
     #[inline]
     pub(super) fn for_each_block(&self, address: Ipv4Addr, segment: u32, mut found: impl FnMut(usize)) {
         let segment = match segment {
@@ -170,9 +169,10 @@ impl Ipv4Index {
         LineTable { roots: &self.roots, lines: &self.lines }
     }
 
-    /// Makes nodes of equal pieces, links them to their parents, and cuts the address space into segments.
-    fn grow_tree(&mut self, pieces: &[(Ipv4Block, u32)]) {
-        // Nodes that contain the current address, the outermost first, with their last address.
+    /// Creates a node for each distinct CIDR block, links the nodes to their parents, and splits the address space into
+    /// segments.
+    fn build_tree(&mut self, pieces: &[(Ipv4Block, u32)]) {
+        // The nodes that contain the current address, the outermost first, with their last addresses.
         let mut open: Vec<(u32, u32)> = Vec::new();
         self.start_segment(0, NONE);
         for group in pieces.chunk_by(|a, b| a.0 == b.0) {
@@ -192,7 +192,7 @@ impl Ipv4Index {
         self.close_until(&mut open, None);
     }
 
-    /// Closes the nodes that end before an address, or all of them.
+    /// Closes the nodes that end before an address, or all nodes.
     fn close_until(&mut self, open: &mut Vec<(u32, u32)>, address: Option<u32>) {
         while let Some(&(_, last)) = open.last()
             && address.is_none_or(|address| last < address)
@@ -209,21 +209,21 @@ impl Ipv4Index {
             self.starts.pop();
             self.innermost.pop();
         }
-        // Neighbours with the same innermost block are one segment.
+        // Adjacent segments with the same innermost block are merged.
         if self.innermost.last() != Some(&node) {
             self.starts.push(start);
             self.innermost.push(node);
         }
     }
 
-    fn lay_lines(&mut self) {
+    fn build_lines(&mut self) {
         self.roots.reserve_exact(1 << 16);
-        // The first segment that starts behind the current address.
+        // The first segment that starts after the current address.
         let mut next = 1;
         for top in 0..1u32 << 16 {
             let first = top << 16;
             let in_root = self.starts[next..].iter().take_while(|&&start| start >> 16 == top).count();
-            // A segment that starts at the first address of the /16 is in it from the start.
+            // A segment that starts at the first address of the /16 counts as its initial segment.
             let shift = self.line_shift(&self.starts[next..next + in_root]);
             self.roots.push(Root { first_line: self.lines.len() as u32, shift });
             for part in 0..1u32 << (16 - shift) {
@@ -242,8 +242,9 @@ impl Ipv4Index {
         }
     }
 
-    /// How many addresses (as a power of two) a line of a /16 should cover: so many that its segments fit, but no more
-    /// lines than a quarter of the segments, so that a hostile list cannot make the lines outgrow it.
+    /// Returns the number of addresses, as a power of two, that each line of a /16 covers: the largest for which the
+    /// segments fit. The number of lines is limited to a quarter of the segments, so that a hostile list cannot use
+    /// excessive memory.
     fn line_shift(&self, starts: &[u32]) -> u32 {
         let most_lines = (starts.len() / 4).max(1).ilog2();
         let fits =
@@ -251,7 +252,7 @@ impl Ipv4Index {
         (16 - most_lines.min(16)..=16).rev().find(|&shift| fits(shift)).unwrap_or(16 - most_lines.min(16))
     }
 
-    /// The line over the segments `begin..end` and the one before them.
+    /// Builds the line over the segments `begin..end` and the segment before them.
     fn line(&self, begin: usize, end: usize) -> Line {
         let mut line =
             Line { first_segment: Line::DENSE, covered: !0, count: u32::MAX, starts: [u16::MAX; LINE_STARTS] };
@@ -269,8 +270,8 @@ impl Ipv4Index {
 }
 
 impl LineTable<'_> {
-    /// Notes the addresses that may lie in a block, as [`Ipv4Index::segments`] says, and tells how many. There is room
-    /// for all.
+    /// Writes the addresses that may lie in a block to `found`, as described at [`Ipv4Index::segments`], and returns their
+    /// number. `found` must be at least as long as `addresses`.
     #[inline(always)]
     pub(super) fn run(
         &self,
@@ -280,7 +281,7 @@ impl LineTable<'_> {
     ) -> usize {
         let found = &mut found[..addresses.len()];
         addresses.iter().take(PREFETCH_KEYS).for_each(|&address| self.prefetch(address));
-        let mut noted = 0;
+        let mut count = 0;
         for (row, &address) in addresses.iter().enumerate() {
             if let Some(&ahead) = addresses.get(row + PREFETCH_KEYS) {
                 self.prefetch(ahead);
@@ -288,13 +289,13 @@ impl LineTable<'_> {
             let address = u32::from_be_bytes(address);
             let line = &self.lines[self.line_of(address)];
             let (segment, covered) = line.segment_of(address, &starts_until);
-            found[noted] = (row as u32, segment);
-            noted += usize::from(covered);
+            found[count] = (row as u32, segment);
+            count += usize::from(covered);
         }
-        noted
+        count
     }
 
-    /// The segment of an address, if it may lie in a block.
+    /// Returns the segment of an address if it may lie in a block.
     #[inline]
     fn segment_of(&self, address: u32, starts_until: impl Fn(&Line, u16) -> u32) -> Option<u32> {
         let line = self.lines.get(self.roots.get((address >> 16) as usize)?.line_of(address))?;
@@ -321,12 +322,12 @@ impl Root {
 }
 
 impl Line {
-    /// The segment of an address of this line, and whether it may lie in a block.
+    /// Returns the segment of an address of this line, and whether it may lie in a block.
     #[inline(always)]
     fn segment_of(&self, address: u32, starts_until: impl Fn(&Self, u16) -> u32) -> (u32, bool) {
-        // Unused starts are 0xffff, which only the last address reaches.
-        let behind = starts_until(self, address as u16).min(self.count);
-        (self.first_segment + behind, self.covered >> behind & 1 == 1)
+        // Unused starts are 0xffff, which only the last address matches; hence the limit.
+        let offset = starts_until(self, address as u16).min(self.count);
+        (self.first_segment + offset, self.covered >> offset & 1 == 1)
     }
 }
 
@@ -348,7 +349,7 @@ mod tests {
 
     fn check(blocks: &mut Vec<Ipv4Block>, addresses: impl Iterator<Item = u32> + Clone) {
         let index = index_of(blocks);
-        every_kernel_notes_the_same(&index, addresses.clone());
+        assert_kernels_agree(&index, addresses.clone());
         for address in addresses.map(Ipv4Addr::from) {
             let mut found = Vec::new();
             index.search(address, |block| found.push(block));
@@ -359,7 +360,7 @@ mod tests {
         }
     }
 
-    fn every_kernel_notes_the_same(index: &Ipv4Index, addresses: impl Iterator<Item = u32>) {
+    fn assert_kernels_agree(index: &Ipv4Index, addresses: impl Iterator<Item = u32>) {
         if index.is_empty() {
             return;
         }
@@ -387,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_equal_and_whole_space() {
+    fn nested_equal_and_whole_space_blocks_are_found() {
         let mut blocks: Vec<Ipv4Block> =
             ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.3-10.1.2.9", "255.255.255.255", "0.0.0.0"]
                 .map(|b| b.parse().unwrap())
@@ -398,13 +399,13 @@ mod tests {
     }
 
     #[test]
-    fn dense_parts_are_searched_by_halving() {
-        // Every second address of a /22, which no number of lines allowed can hold.
+    fn dense_lines_use_binary_search() {
+        // Every second address of a /22, which the permitted number of lines cannot hold.
         let mut blocks: Vec<Ipv4Block> = (0..512u32).map(|n| Ipv4Addr::from(0x0a00_0000 + n * 2).into()).collect();
         let index = index_of(&mut blocks);
         assert!(index.lines.len() < (1 << 16) + 512);
         check(&mut blocks, 0x09ff_fff0..0x0a00_0500);
-        // And a part so dense that lines stay dense.
+        // A part so dense that its lines are marked as dense.
         let mut blocks: Vec<Ipv4Block> = (0..64u32).map(|n| Ipv4Addr::from(0x0a00_ff00 + n * 2).into()).collect();
         assert!(index_of(&mut blocks).lines.iter().any(|line| line.first_segment == Line::DENSE));
         check(&mut blocks, 0x0a00_fef0..0x0a01_0010);
@@ -412,7 +413,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_scan(ends in prop::collection::vec((0u32..0x4_0000, 0u32..600), 0..80), base: u16) {
+        fn matches_a_linear_scan(ends in prop::collection::vec((0u32..0x4_0000, 0u32..600), 0..80), base: u16) {
             let base = u32::from(base) << 16;
             let mut blocks: Vec<Ipv4Block> = ends
                 .into_iter()

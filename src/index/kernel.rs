@@ -1,13 +1,13 @@
-//! The two comparisons that every lookup comes down to, with the widest instructions that the processor has.
+//! The two innermost comparisons of lookups, implemented with the widest instructions of the processor.
 //!
 //! | kernel | a bucket of 15 fingerprints | a line of 26 segment starts |
 //! | --- | --- | --- |
-//! | portable | 15 comparisons, joined without a branch | 26 comparisons, summed |
+//! | portable | 15 comparisons, combined without a branch | 26 comparisons, summed |
 //! | AVX2 | 2 | 2 |
 //! | AVX-512 | 1 | 1 |
 //!
-//! Which one is used is found out when the program runs; all give the same answers, which tests hold them to. The loops
-//! around them are compiled once for each kernel, so that nothing is called for a key.
+//! The kernel is selected at run time; tests verify that all kernels return the same results. The loops around the
+//! comparisons are compiled once per kernel, so that there is no call per key.
 
 use super::{
     ipv4::{Line, LineTable},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::snapshot::layout::Bucket;
 
-/// A set of instructions that this processor has.
+/// An instruction set that this processor supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kernel(Instructions);
 
@@ -31,7 +31,7 @@ enum Instructions {
 impl Kernel {
     const PORTABLE: Self = Self(Instructions::Portable);
 
-    /// The fastest. Asking takes a few loads of one word: the processor is asked once for all.
+    /// Returns the fastest kernel. This takes a few loads of one word: detection of the features is cached.
     #[inline]
     pub(super) fn fastest() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -53,12 +53,12 @@ impl Kernel {
         Self::PORTABLE
     }
 
-    /// Notes the keys that may be in a table of buckets; see [`Probe::run`].
+    /// Finds the keys that may be in a table of buckets; see [`Probe::run`].
     #[allow(unsafe_code)]
     pub(super) fn probe<P: Fn(usize) -> [u8; 8]>(self, probe: Probe<'_, P>, candidates: &mut [Candidate]) -> usize {
         match self.0 {
             Instructions::Portable => probe.run(candidates, portable::matching_slots),
-            // SAFETY: `fastest` has found the instructions on this processor.
+            // SAFETY: `fastest` detected the instruction set on this processor.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => unsafe { x86_64::probe_avx2(probe, candidates) },
             // SAFETY: as above.
@@ -67,12 +67,12 @@ impl Kernel {
         }
     }
 
-    /// Notes the addresses that may lie in a block; see [`LineTable::run`].
+    /// Finds the addresses that may lie in a block; see [`LineTable::run`].
     #[allow(unsafe_code)]
     pub(super) fn segments(self, lines: LineTable<'_>, addresses: &[[u8; 4]], found: &mut [(u32, u32)]) -> usize {
         match self.0 {
             Instructions::Portable => lines.run(addresses, found, portable::starts_until),
-            // SAFETY: `fastest` has found the instructions on this processor.
+            // SAFETY: `fastest` detected the instruction set on this processor.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => unsafe { x86_64::segments_avx2(lines, addresses, found) },
             // SAFETY: as above.
@@ -82,7 +82,7 @@ impl Kernel {
     }
 }
 
-/// Every kernel that this processor can run, the portable one first.
+/// Returns every kernel that this processor supports, the portable one first.
 #[cfg(test)]
 pub(super) fn all() -> Vec<Kernel> {
     let mut all = vec![Kernel::PORTABLE];
@@ -90,7 +90,7 @@ pub(super) fn all() -> Vec<Kernel> {
     {
         let fastest = Kernel::fastest();
         if fastest != Kernel::PORTABLE {
-            // Whatever has AVX-512 has AVX2.
+            // Every processor with AVX-512 has AVX2.
             all.push(Kernel(Instructions::Avx2));
         }
         if fastest == Kernel(Instructions::Avx512) {
@@ -100,13 +100,13 @@ pub(super) fn all() -> Vec<Kernel> {
     all
 }
 
-/// One bit for each slot with that fingerprint.
+/// Returns a bit mask of the slots with a fingerprint.
 pub(super) fn matching_slots(bucket: &Bucket, fingerprint: u32) -> u32 {
     portable::matching_slots(bucket, fingerprint)
 }
 
-/// How many starts of a line are not behind an address, of which the low half is given. Starts beyond those in use
-/// count as well.
+/// Returns the number of starts of a line that are at or before an address, given by its low 16 bits. Unused starts are
+/// counted too.
 pub(super) fn starts_until(line: &Line, low: u16) -> u32 {
     portable::starts_until(line, low)
 }
@@ -141,11 +141,11 @@ mod x86_64 {
     use super::{Bucket, Candidate, Line, LineTable, Probe};
     use crate::{index::ipv4::LINE_STARTS, snapshot::layout::BUCKET_SLOTS};
 
-    /// Both are one cache line: what is loaded below is all of it and nothing else.
+    /// Both are one cache line: the loads below read exactly that line.
     const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Line>() == 64);
-    /// The bits of the slots, below that of the word behind them.
+    /// The bits of the slots, excluding the bit of the word after them.
     const SLOTS: u32 = (1 << BUCKET_SLOTS) - 1;
-    /// The bits of the starts, above those of the three words before them.
+    /// The bits of the starts, excluding those of the three words before them.
     const STARTS: u32 = !0 << (32 - LINE_STARTS);
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
@@ -176,7 +176,7 @@ mod x86_64 {
             let half = ptr::from_ref(line).cast::<__m256i>();
             // SAFETY: a line has 64 bytes, and the loads need no alignment.
             let (first, second) = unsafe { (_mm256_loadu_si256(half), _mm256_loadu_si256(half.add(1))) };
-            // A start is not behind the address if it is the smaller of the two. Two bits a start.
+            // A start is at or before the address if it is the minimum of the two. There are two bits per start.
             let bits = |half| _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_min_epu16(half, wanted), half)) as u32;
             const HEAD: u32 = (32 - LINE_STARTS as u32) * 2;
             ((bits(first) >> HEAD << HEAD).count_ones() + bits(second).count_ones()) / 2

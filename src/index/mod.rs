@@ -1,16 +1,16 @@
-//! The index: tables over an opened snapshot, searched by the batch.
+//! The index: tables over an opened snapshot, searched in batches.
 //!
-//! | key | table | lines of memory for a key that is not listed |
+//! | key | table | cache lines read for a miss |
 //! | --- | --- | --- |
 //! | digest | [`digests`]: buckets of fingerprints, see [`probe`] | 1 |
 //! | its first 8 bytes | the same | 1 |
 //! | its first 4 bytes | the same, without the fingerprints | 1, and the digests of a bucket: 3 to 5 |
-//! | web address | [`web`]: the same over a hash of each expression | 1 an expression |
-//! | first bytes of the SHA-256 of an expression | [`expressions`]: the same over that, made when it is first asked | 1, of 4 bytes 2 or 3 |
+//! | web address | [`web`]: the same over a hash of each expression | 1 per expression |
+//! | prefix of the SHA-256 of an expression | [`expressions`]: the same, built at the first lookup | 1; 4 bytes: 2 or 3 |
 //! | IPv4 | [`ipv4`]: segments of the address space | 1 |
 //!
-//! It knows keys, records and sections; it knows nothing of frames, sockets or clocks: what counts now is an argument.
-//! The entry is [`Base::answer`].
+//! The index deals with keys, records and sections, not with frames, sockets or clocks: the current time is an argument.
+//! The entry point is [`Layer::answer`].
 
 mod digests;
 mod expressions;
@@ -34,32 +34,32 @@ use self::{
     ipv4::Ipv4Index,
     prefetch::prefetch,
     probe::{Found, Scratch},
-    records::{Match, Only, Records, emit},
+    records::{Match, Records, SingleRecord, emit},
     web::WebTable,
 };
 use crate::{
-    batch::{Column, Detail, Exception, Matched, Position, Sink, Texts},
+    batch::{Column, Detail, Matched, Position, Sink, Texts, Unanswered},
     key::{AddressParts, DigestKind, Ipv4Block, PrefixWidth, Scope, ScopeSet},
     record::Specificity,
     snapshot::{
         Snapshot,
-        layout::{BlockRow, Role, Table},
+        layout::{BlockRow, SectionKind, Table},
     },
     timestamp::Timestamp,
 };
 
-/// A snapshot with what is made of it when it is opened. Immutable.
+/// A snapshot with the immutable search structures that are derived from it.
 #[derive(Debug)]
-pub(crate) struct Base {
+pub(crate) struct Layer {
     snapshot: Arc<Snapshot>,
     ipv4: Ipv4Index,
-    /// Made when it is first asked.
+    /// Built at the first lookup by SHA-256 of an expression.
     text_hashes: OnceLock<TextHashes>,
 }
 
-impl Base {
+impl Layer {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
-        let ipv4 = Ipv4Index::new(snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks));
+        let ipv4 = Ipv4Index::new(snapshot.rows::<BlockRow>(Table::Ipv4, SectionKind::Blocks));
         Self { snapshot, ipv4, text_hashes: OnceLock::new() }
     }
 
@@ -67,7 +67,7 @@ impl Base {
         &self.snapshot
     }
 
-    /// Answers rows of a column into a sink. `Break` holds the first row that was not answered.
+    /// Answers rows of a column by calls of `sink`. Returns `Break` with the first unanswered row if the sink stops.
     pub(crate) fn answer(
         &self,
         number: u16,
@@ -78,33 +78,33 @@ impl Base {
         sink: &mut impl Sink,
     ) -> ControlFlow<u32> {
         let rows = rows.start as usize..(rows.end as usize).min(column.rows());
-        let mut answer = Answering { base: self, number, detail, now, sink };
+        let mut query = Query { layer: self, number, detail, now, sink };
         match *column {
             Column::Digests { kind, bytes } => match kind.width() {
-                16 => answer.digests::<16, 16>(kind, bytes, rows),
-                20 => answer.digests::<20, 20>(kind, bytes, rows),
-                _ => answer.digests::<32, 32>(kind, bytes, rows),
+                16 => query.digests::<16, 16>(kind, bytes, rows),
+                20 => query.digests::<20, 20>(kind, bytes, rows),
+                _ => query.digests::<32, 32>(kind, bytes, rows),
             },
-            Column::Prefixes { kind, width: PrefixWidth::Eight, bytes } => answer.prefixes::<8>(kind, bytes, rows),
-            Column::Prefixes { kind, width: PrefixWidth::Four, bytes } => answer.prefixes::<4>(kind, bytes, rows),
-            Column::Web(texts) => answer.web(&texts, rows),
-            Column::WebPrefixes { width: PrefixWidth::Eight, bytes } => answer.expressions::<8>(bytes, rows),
-            Column::WebPrefixes { width: PrefixWidth::Four, bytes } => answer.expressions::<4>(bytes, rows),
-            Column::Ipv4(addresses) => answer.ipv4(addresses, rows),
+            Column::Prefixes { kind, width: PrefixWidth::Eight, bytes } => query.prefixes::<8>(kind, bytes, rows),
+            Column::Prefixes { kind, width: PrefixWidth::Four, bytes } => query.prefixes::<4>(kind, bytes, rows),
+            Column::Web(texts) => query.web(&texts, rows),
+            Column::WebPrefixes { width: PrefixWidth::Eight, bytes } => query.expressions::<8>(bytes, rows),
+            Column::WebPrefixes { width: PrefixWidth::Four, bytes } => query.expressions::<4>(bytes, rows),
+            Column::Ipv4(addresses) => query.ipv4(addresses, rows),
         }
     }
 }
 
-/// One column being answered. What is kept from one chunk to the next is allocated once a call, none of it for a key.
-struct Answering<'a, 's, S> {
-    base: &'a Base,
+/// A query for one column. Buffers are allocated once per call and reused for all chunks; there is no allocation per key.
+struct Query<'a, 's, S> {
+    layer: &'a Layer,
     number: u16,
     detail: Detail,
     now: Timestamp,
     sink: &'s mut S,
 }
 
-impl<'a, S: Sink> Answering<'a, '_, S> {
+impl<'a, S: Sink> Query<'a, '_, S> {
     fn prefixes<const P: usize>(&mut self, kind: DigestKind, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
         match kind.width() {
             16 => self.digests::<16, P>(kind, bytes, rows),
@@ -113,32 +113,32 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         }
     }
 
-    /// Answers digests of `W` bytes, of which the first `P` are asked.
+    /// Answers keys of `P` bytes from the table of digests of `W` bytes.
     fn digests<const W: usize, const P: usize>(
         &mut self,
         kind: DigestKind,
         bytes: &[u8],
         rows: Range<usize>,
     ) -> ControlFlow<u32> {
-        let (asked, _) = bytes.as_chunks::<P>();
-        let table = DigestTable::<W>::of(&self.base.snapshot, Table::Digest(kind));
+        let (queries, _) = bytes.as_chunks::<P>();
+        let table = DigestTable::<W>::of(&self.layer.snapshot, Table::Digest(kind));
         let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
         let mut start = rows.start;
         while start < rows.end {
             let chunk = start..(start + CHUNK_ROWS).min(rows.end);
-            start += table.search(&asked[chunk.clone()], &mut scratch, &mut found);
+            start += table.search(&queries[chunk.clone()], &mut scratch, &mut found);
             table.records.prefetch_names(&found);
             for found in &found {
                 let (at, key) = (self.position(chunk.start + found.row as usize), found.key as usize);
-                self.listed(&table.records, key, table.matched::<P>(key), at, &mut matches)?;
+                self.emit_key(&table.records, key, table.matched::<P>(key), at, &mut matches)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// Answers by what is listed under one key of a table, nearly always one record.
+    /// Emits the records of one key of a table; nearly always there is one.
     #[inline]
-    fn listed<'m>(
+    fn emit_key<'m>(
         &mut self,
         records: &Records<'m>,
         key: usize,
@@ -146,11 +146,13 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         at: Position,
         matches: &mut Vec<Match<'m>>,
     ) -> ControlFlow<u32> {
-        match records.only(key, self.now) {
-            Only::One(row, class) => self.sink.hit(at, &records.hit(row, class, matched)).map_break(|()| at.row),
-            Only::None => ControlFlow::Continue(()),
-            Only::Several => {
-                // One key matches as narrowly for all of them.
+        match records.single_record(key, self.now) {
+            SingleRecord::One(row, class) => {
+                self.sink.hit(at, &records.hit(row, class, matched)).map_break(|()| at.row)
+            }
+            SingleRecord::None => ControlFlow::Continue(()),
+            SingleRecord::Several => {
+                // All records of one key match with the same specificity.
                 records.matches_of(key, matched, Specificity::DIGEST, self.now, matches);
                 emit(at, matches, self.detail, self.sink)
             }
@@ -158,17 +160,17 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
     }
 
     fn ipv4(&mut self, addresses: &[[u8; 4]], rows: Range<usize>) -> ControlFlow<u32> {
-        let blocks = Blocks::of(&self.base.snapshot);
+        let blocks = Blocks::of(&self.layer.snapshot);
         let (mut covered, mut found, mut matches) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in chunks(rows, CHUNK_ROWS) {
             let addresses = &addresses[chunk.clone()];
-            self.base.ipv4.segments(addresses, &mut covered);
+            self.layer.ipv4.segments(addresses, &mut covered);
             let mut covered = covered.iter().peekable();
             while covered.peek().is_some() {
                 found.clear();
-                // One address may lie in any number of blocks, so not all of the chunk are gathered at once.
+                // An address may lie in any number of blocks, so the number collected at once is limited.
                 while let Some(&(row, segment)) = covered.next_if(|_| found.len() < CHUNK_ROWS) {
-                    self.base.ipv4.for_each_block(addresses[row as usize].into(), segment, |key| {
+                    self.layer.ipv4.for_each_block(addresses[row as usize].into(), segment, |key| {
                         blocks.prefetch(key);
                         found.push(Found { row, key: key as u32 });
                     });
@@ -182,7 +184,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         ControlFlow::Continue(())
     }
 
-    /// Answers an address that lies in these blocks, nearly always in one.
+    /// Emits the records of the blocks that contain an address; nearly always there is one.
     #[inline]
     fn blocks(
         &mut self,
@@ -194,7 +196,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
         if let [only] = found
             && let Some(block) = blocks.block(only.key as usize)
         {
-            return self.listed(&blocks.records, only.key as usize, Matched::Block(block), at, matches);
+            return self.emit_key(&blocks.records, only.key as usize, Matched::Block(block), at, matches);
         }
         found.iter().for_each(|found| blocks.matches_of(found.key as usize, self.now, matches));
         emit(at, matches, self.detail, self.sink)
@@ -204,12 +206,12 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
     where
         'a: 'k,
     {
-        let table = WebTable::of(&self.base.snapshot);
-        let sha256 = DigestTable::<32>::of(&self.base.snapshot, Table::WebSha256);
-        let blocks = Blocks::of(&self.base.snapshot);
+        let table = WebTable::of(&self.layer.snapshot);
+        let sha256 = DigestTable::<32>::of(&self.layer.snapshot, Table::WebSha256);
+        let blocks = Blocks::of(&self.layer.snapshot);
         let (mut scratch, mut found, mut matches) = (Scratch::default(), Vec::new(), Vec::new());
         let mut hashed = Hashed::default();
-        // Room for the expressions of addresses of middling length; more are rare.
+        // Capacity for the expressions of addresses of average length; more are rare.
         let rows_at_once = rows.len().min(CHUNK_ADDRESSES);
         let (mut addresses, mut wanted) = (Vec::with_capacity(rows_at_once), Vec::with_capacity(rows_at_once * 8));
         for chunk in chunks(rows, CHUNK_ADDRESSES) {
@@ -218,9 +220,9 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
             for row in chunk.clone() {
                 let address = AddressParts::split(texts.get(row));
                 if let Some(address) = &address {
-                    let place = (row - chunk.start) as u32;
+                    let address_row = (row - chunk.start) as u32;
                     address.for_each_expression(table.scopes, |scope, text| {
-                        wanted.push(table.wanted(place, scope, text));
+                        wanted.push(table.wanted(address_row, scope, text));
                     });
                 }
                 addresses.push(address);
@@ -231,7 +233,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
             for (row, address) in chunk.clone().zip(&addresses) {
                 let at = self.position(row);
                 let Some(address) = address else {
-                    self.sink.exception(at, Exception::Malformed).map_break(|()| at.row)?;
+                    self.sink.unanswered(at, Unanswered::Malformed).map_break(|()| at.row)?;
                     continue;
                 };
                 while let Some(found) = found.next_if(|f| wanted[f.row as usize].row as usize == row - chunk.start) {
@@ -244,7 +246,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
                     hashed.search(&sha256, address, &mut scratch, self.now, &mut matches);
                 }
                 if let Some(address) = address.ipv4() {
-                    self.base.ipv4.search(address, |key| blocks.matches_of(key, self.now, &mut matches));
+                    self.layer.ipv4.search(address, |key| blocks.matches_of(key, self.now, &mut matches));
                 }
                 emit(at, &mut matches, self.detail, self.sink)?;
             }
@@ -257,7 +259,7 @@ impl<'a, S: Sink> Answering<'a, '_, S> {
     }
 }
 
-/// The blocks of IPv4 addresses, with their records.
+/// The IPv4 blocks with their records.
 struct Blocks<'a> {
     rows: &'a [BlockRow],
     records: Records<'a>,
@@ -265,7 +267,7 @@ struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     fn of(snapshot: &'a Snapshot) -> Self {
-        Self { rows: snapshot.rows(Table::Ipv4, Role::Blocks), records: Records::of(snapshot, Table::Ipv4) }
+        Self { rows: snapshot.rows(Table::Ipv4, SectionKind::Blocks), records: Records::of(snapshot, Table::Ipv4) }
     }
 
     #[inline]
@@ -274,13 +276,13 @@ impl<'a> Blocks<'a> {
         self.records.prefetch(key);
     }
 
-    /// Opening a snapshot refuses a block that ends before it starts.
+    /// Returns a block. Opening a snapshot rejects blocks that end before they start.
     fn block(&self, key: usize) -> Option<Ipv4Block> {
         let row = &self.rows[key];
         Ipv4Block::new(row.first.get().into(), row.last.get().into())
     }
 
-    /// Adds the records of a block.
+    /// Adds the matches of a block.
     fn matches_of<'m>(&self, key: usize, now: Timestamp, matches: &mut Vec<Match<'m>>)
     where
         'a: 'm,
@@ -291,8 +293,8 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The expressions of one address, hashed. Hashing thirty of them costs 2 µs, so this is done only where expressions
-/// are listed by their SHA-256 alone.
+/// The expressions of one address with their SHA-256. Hashing thirty of them takes 2 µs, so this is done only if the
+/// snapshot has expressions of unknown text.
 #[derive(Default)]
 struct Hashed<'k> {
     digests: Vec<[u8; 32]>,
@@ -301,7 +303,7 @@ struct Hashed<'k> {
 }
 
 impl<'k> Hashed<'k> {
-    /// Adds the records of the expressions that are listed.
+    /// Adds the matches of the expressions of an address.
     fn search(
         &mut self,
         table: &DigestTable<'k, 32>,
@@ -326,14 +328,13 @@ impl<'k> Hashed<'k> {
     }
 }
 
-/// A range in pieces.
+/// Splits a range into chunks of at most `length`.
 fn chunks(rows: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
     rows.clone().step_by(length).map(move |start| start..(start + length).min(rows.end))
 }
 
-/// Rows that are searched in one go: their candidates stay in the first-level cache, and a slice of work stays well
-/// below 50 µs.
+/// The number of rows per chunk: the candidates stay in the first-level cache, and a chunk takes well below 50 µs.
 const CHUNK_ROWS: usize = 2048;
 
-/// The same for web addresses, which have several expressions each.
+/// The number of web addresses per chunk, which have several expressions each.
 const CHUNK_ADDRESSES: usize = 128;

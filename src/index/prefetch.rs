@@ -1,14 +1,14 @@
-//! Asking for a cache line before it is needed: the one thing here that needs `unsafe`.
+//! Prefetching of cache lines.
 
-/// Starts loading the cache line that holds element `at` of a slice. Does nothing beyond its end, and nothing on
-/// machines without such an instruction: it never changes an answer.
+/// Prefetches the cache line of element `at` of a slice. Does nothing if `at` is out of bounds or the machine has no
+/// prefetch instruction; results never depend on it.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(super) fn prefetch<T>(slice: &[T], at: usize) {
     let Some(element) = slice.get(at) else { return };
     let address = std::ptr::from_ref(element).cast::<i8>();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect that a program can see, and the address is that of a live element.
+    // SAFETY: prefetching has no observable effect, and the address is that of a live element.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address);

@@ -1,14 +1,14 @@
-//! From the number of a key to its records.
+//! Access to the records of a key by its number.
 
 use std::ops::ControlFlow;
 
 use super::{prefetch::prefetch, probe::Found};
 use crate::{
     batch::{Detail, Hit, Matched, Position, Sink},
-    record::{RecordType, Specificity, Standing, sort_by_precedence},
+    record::{PrecedenceKey, RecordType, Specificity, sort_by_precedence},
     snapshot::{
         NameTable, Snapshot,
-        layout::{ClassRow, RecordRow, Role, RunRow, Table},
+        layout::{ClassRow, RecordRow, RunRow, SectionKind, Table},
     },
     timestamp::Timestamp,
 };
@@ -19,38 +19,42 @@ pub(super) struct Records<'a> {
     rows: &'a [RecordRow],
     runs: &'a [RunRow],
     more: &'a [RecordRow],
-    shared: Shared<'a>,
+    context: RecordContext<'a>,
 }
 
-/// What the records of all tables refer to.
+/// The data that the records of all tables refer to.
 #[derive(Clone, Copy)]
-struct Shared<'a> {
+struct RecordContext<'a> {
     classes: &'a [ClassRow],
     names: NameTable<'a>,
     snapshot: &'a Snapshot,
 }
 
-/// One record that matches a key, with what of it matched.
+/// A record that matches a key, with the part that matched.
 #[derive(Clone, Copy)]
 pub(super) struct Match<'a> {
     row: &'a RecordRow,
     class: &'a ClassRow,
     specificity: Specificity,
     matched: Matched<'a>,
-    shared: Shared<'a>,
+    context: RecordContext<'a>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn of(snapshot: &'a Snapshot, table: Table) -> Self {
         Self {
-            rows: snapshot.rows(table, Role::Records),
-            runs: snapshot.rows(table, Role::Runs),
-            more: snapshot.rows(table, Role::MoreRecords),
-            shared: Shared { classes: snapshot.rows(Table::Shared, Role::Classes), names: snapshot.names(), snapshot },
+            rows: snapshot.rows(table, SectionKind::Records),
+            runs: snapshot.rows(table, SectionKind::Runs),
+            more: snapshot.rows(table, SectionKind::MoreRecords),
+            context: RecordContext {
+                classes: snapshot.rows(Table::Shared, SectionKind::Classes),
+                names: snapshot.names(),
+                snapshot,
+            },
         }
     }
 
-    /// Asks for the first record of a key. A row may lie on two cache lines.
+    /// Prefetches the first record of a key. A row may span two cache lines.
     #[inline]
     pub(super) fn prefetch(&self, key: usize) {
         if let Some(row) = self.rows.get(key) {
@@ -60,39 +64,39 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Asks for the names of the keys that were found, whose records are there already: first where the names end, then
-    /// their text. Each pass asks for lines that the one before has told.
+    /// Prefetches the names of found keys, whose records must be prefetched already: first the end offsets of the names,
+    /// then their text. Each pass prefetches the addresses that the previous pass computed.
     pub(super) fn prefetch_names(&self, found: &[Found]) {
-        let Shared { names, .. } = self.shared;
+        let RecordContext { names, .. } = self.context;
         let name_of = |found: &Found| self.rows.get(found.key as usize).map_or(0, |row| row.name.get());
         found.iter().for_each(|found| prefetch(names.ends(), name_of(found) as usize));
         for name in found.iter().map(name_of) {
             prefetch(names.text(), names.start(name));
-            // A name may lie on two cache lines.
+            // A name may span two cache lines.
             prefetch(names.text(), names.start(name + 1).saturating_sub(1));
         }
     }
 
-    /// The record of a key that has no other and counts at `now`.
+    /// Returns the record of a key if the key has only one and it has not expired at `now`.
     #[inline]
-    pub(super) fn only(&self, key: usize, now: Timestamp) -> Only<'a> {
+    pub(super) fn single_record(&self, key: usize, now: Timestamp) -> SingleRecord<'a> {
         let row = &self.rows[key];
         match row.class.get() {
-            class if class & RecordRow::HAS_MORE != 0 => Only::Several,
-            class => match self.shared.counting(class, now) {
-                Some(class) => Only::One(row, class),
-                None => Only::None,
+            class if class & RecordRow::HAS_MORE != 0 => SingleRecord::Several,
+            class => match self.context.unexpired(class, now) {
+                Some(class) => SingleRecord::One(row, class),
+                None => SingleRecord::None,
             },
         }
     }
 
-    /// A record as a sink takes it.
+    /// Returns a record as a [`Hit`].
     #[inline]
     pub(super) fn hit(&self, row: &'a RecordRow, class: &'a ClassRow, matched: Matched<'a>) -> Hit<'a> {
-        self.shared.hit(row, class, matched)
+        self.context.hit(row, class, matched)
     }
 
-    /// Adds every record of a key that counts at `now`.
+    /// Adds every record of a key that has not expired at `now`.
     #[inline]
     pub(super) fn matches_of(
         &self,
@@ -102,10 +106,10 @@ impl<'a> Records<'a> {
         now: Timestamp,
         matches: &mut Vec<Match<'a>>,
     ) {
-        let shared = self.shared;
+        let context = self.context;
         let mut push = |row: &'a RecordRow, class: u32| {
-            if let Some(class) = shared.counting(class, now) {
-                matches.push(Match { row, class, specificity, matched, shared });
+            if let Some(class) = context.unexpired(class, now) {
+                matches.push(Match { row, class, specificity, matched, context });
             }
         };
         let row = &self.rows[key];
@@ -121,17 +125,19 @@ impl<'a> Records<'a> {
     }
 }
 
-/// What [`Records::only`] finds.
-pub(super) enum Only<'a> {
+/// The result of [`Records::single_record`].
+pub(super) enum SingleRecord<'a> {
     One(&'a RecordRow, &'a ClassRow),
+    /// The only record has expired.
     None,
+    /// The key has several records.
     Several,
 }
 
-impl<'a> Shared<'a> {
-    /// A class, unless its records have expired.
+impl<'a> RecordContext<'a> {
+    /// Returns a class, unless its records have expired at `now`.
     #[inline]
-    fn counting(&self, class: u32, now: Timestamp) -> Option<&'a ClassRow> {
+    fn unexpired(&self, class: u32, now: Timestamp) -> Option<&'a ClassRow> {
         let class = &self.classes[class as usize];
         let expiry = class.expiry.get();
         (expiry == 0 || expiry > now.seconds()).then_some(class)
@@ -156,9 +162,9 @@ impl<'a> Shared<'a> {
 }
 
 impl Match<'_> {
-    /// Sources are numbered in the order of their names.
-    fn standing(&self) -> Standing<u16> {
-        Standing {
+    /// Returns the precedence key. Source numbers are in the order of source names.
+    fn precedence_key(&self) -> PrecedenceKey<u16> {
+        PrecedenceKey {
             record_type: record_type(self.class),
             specificity: self.specificity,
             timestamp: Timestamp::from_seconds(self.row.timestamp.get()),
@@ -168,7 +174,7 @@ impl Match<'_> {
     }
 }
 
-/// Hands the matches of one key to the sink, the winner first, and empties them.
+/// Emits the matches of one key to the sink, the winner first, and clears them.
 pub(super) fn emit(
     at: Position,
     matches: &mut Vec<Match<'_>>,
@@ -176,14 +182,14 @@ pub(super) fn emit(
     sink: &mut impl Sink,
 ) -> ControlFlow<u32> {
     if matches.len() > 1 {
-        sort_by_precedence(matches, Match::standing);
+        sort_by_precedence(matches, Match::precedence_key);
     }
     let answered = match detail {
         Detail::Winner => matches.len().min(1),
         Detail::All => matches.len(),
     };
     for found in &matches[..answered] {
-        let hit = found.shared.hit(found.row, found.class, found.matched);
+        let hit = found.context.hit(found.row, found.class, found.matched);
         sink.hit(at, &hit).map_break(|()| at.row)?;
     }
     matches.clear();

@@ -1,4 +1,4 @@
-//! The table of web expressions whose text is known.
+//! Lookups in the table of web expressions of known text.
 
 use std::ops::Range;
 
@@ -13,12 +13,12 @@ use crate::{
     key::{Scope, ScopeSet},
     snapshot::{
         Snapshot,
-        layout::{Bucket, Role, Table},
+        layout::{Bucket, SectionKind, Table},
         web_hash,
     },
 };
 
-/// An expression to look for, with the row of the address that it was made of.
+/// An expression to look up, with the row of its address.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'k> {
     pub(super) row: u32,
@@ -27,14 +27,14 @@ pub(super) struct Wanted<'k> {
     hash: [u8; 8],
 }
 
-/// Expressions, found by a hash of 64 bits and verified by their text.
+/// The table of expressions, found by a 64-bit hash and verified by their text.
 #[derive(Clone, Copy)]
 pub(super) struct WebTable<'a> {
     buckets: &'a [Bucket],
     ends: &'a [U64],
     text: &'a [u8],
     seed: u64,
-    /// The scopes that occur.
+    /// The scopes that occur in the table.
     pub(super) scopes: ScopeSet,
     pub(super) records: Records<'a>,
 }
@@ -42,44 +42,44 @@ pub(super) struct WebTable<'a> {
 impl<'a> WebTable<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         Self {
-            buckets: snapshot.rows(Table::Web, Role::Buckets),
-            ends: snapshot.rows(Table::Web, Role::ExpressionEnds),
-            text: snapshot.section(Table::Web, Role::ExpressionText),
+            buckets: snapshot.rows(Table::Web, SectionKind::Buckets),
+            ends: snapshot.rows(Table::Web, SectionKind::ExpressionEnds),
+            text: snapshot.section(Table::Web, SectionKind::ExpressionText),
             seed: snapshot.web_seed(),
             scopes: snapshot.web_scopes(),
             records: Records::of(snapshot, Table::Web),
         }
     }
 
-    /// An expression with its hash.
+    /// Hashes an expression.
     #[inline]
     pub(super) fn wanted<'k>(&self, row: u32, scope: Scope, text: &'k [u8]) -> Wanted<'k> {
         Wanted { row, scope, text, hash: web_hash(self.seed, scope, text) }
     }
 
-    /// Finds every expression that is in the table, in ascending order of positions in `wanted`.
+    /// Finds every expression that is in the table, in ascending order of indices in `wanted`.
     pub(super) fn search(&self, wanted: &[Wanted<'_>], scratch: &mut Scratch, found: &mut Vec<Found>) {
         let keys = WebKeys { table: self, wanted };
         probe::search(self.buckets, wanted.len(), |at| wanted[at].hash, &keys, scratch, found);
     }
 
-    /// The text of a key, as it lies in the snapshot.
+    /// Returns the text of a key.
     pub(super) fn text(&self, number: usize) -> &'a [u8] {
         self.expression(number).1
     }
 
-    /// The scope of a key. Opening a snapshot refuses one without.
+    /// Returns the scope of a key. Opening a snapshot rejects keys without a valid scope.
     pub(super) fn scope(&self, number: usize) -> Option<Scope> {
         Scope::from_number(self.expression(number).0)
     }
 
-    /// How many expressions.
+    /// Returns the number of expressions.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Asks for the texts and records of keys that were found otherwise. The second pass asks for lines that the first
-    /// has told.
+    /// Prefetches the texts and records of keys that were found by their SHA-256. The second pass prefetches the addresses
+    /// that the first one made available.
     pub(super) fn prefetch(&self, found: &[Found]) {
         for key in found.iter().map(|found| found.key as usize) {
             prefetch(self.ends, key);
@@ -100,7 +100,7 @@ impl<'a> WebTable<'a> {
     }
 }
 
-/// The expressions of a table against those that are wanted.
+/// The expressions of a table, compared with those to look up.
 struct WebKeys<'a, 'k> {
     table: &'a WebTable<'a>,
     wanted: &'a [Wanted<'k>],
@@ -126,7 +126,7 @@ impl Keys for WebKeys<'_, '_> {
         self.table.expression(number) == (wanted.scope as u8, wanted.text)
     }
 
-    /// The tail is sorted by hash. Several expressions may share one.
+    /// Searches the tail, which is sorted by hash. Several expressions may have the same hash.
     fn search_tail(&self, row: usize, tail: usize) -> Range<usize> {
         let (table, hash) = (self.table, self.wanted[row].hash);
         let hash_of = |number: usize| {

@@ -17,17 +17,17 @@ use std::{fmt, net::Ipv4Addr};
 use super::canonical::{self, HOST_BYTES_MAX, WebAddressError};
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
-/// Which addresses an expression matches.
+/// The set of addresses that an expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Scope {
-    /// That host and path; with the query if the expression has one, else with any query.
+    /// This host and path; with the query if the expression has one, else with any query.
     Exact = 1,
-    /// That host, every path.
+    /// This host, any path.
     Host = 2,
-    /// That name and all its subdomains, every path.
+    /// This name and all its subdomains, any path.
     Domain = 3,
-    /// Host suffix and path prefix, as Safe Browsing matches.
+    /// Host suffix and path prefix, as in Safe Browsing.
     Expression = 4,
 }
 
@@ -35,12 +35,12 @@ impl Scope {
     /// Every scope, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Exact, Self::Host, Self::Domain, Self::Expression];
 
-    /// The scope of a number of a frame or snapshot.
+    /// Returns the scope with a number of a frame or snapshot.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its name in reports.
+    /// Returns the name of the scope in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -57,30 +57,30 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A set of scopes: those of which there are records, so that the others cost nothing.
+/// A set of scopes, such as those that have records: other scopes need not be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScopeSet(u8);
 
 impl ScopeSet {
-    /// All of them.
+    /// All scopes.
     pub const ALL: Self = Self(0b1_1110);
 
-    /// The set and one more.
+    /// Returns the set with one more scope.
     pub fn with(self, scope: Scope) -> Self {
         Self(self.0 | 1 << scope as u8)
     }
 
-    /// Whether the scope is in the set.
+    /// Returns whether the scope is in the set.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & 1 << scope as u8 != 0
     }
 
-    /// The set's bits: bit n for the scope of number n.
+    /// Returns the set as bits: bit n for the scope of number n.
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// The set of some bits; `None` when a bit stands for no scope.
+    /// Returns the set with these bits; `None` when a bit has no scope.
     pub fn from_bits(bits: u8) -> Option<Self> {
         (bits & !Self::ALL.0 == 0).then_some(Self(bits))
     }
@@ -93,7 +93,7 @@ pub struct WebAddress {
 }
 
 impl WebAddress {
-    /// Canonicalises an address as Safe Browsing does (not as browsers do: see the rules in
+    /// Parses and canonicalises an address as Safe Browsing does (not as browsers do: see the rules in
     /// [`canonical_url`](super::canonical_url)). A missing scheme means http.
     ///
     /// ```
@@ -105,12 +105,12 @@ impl WebAddress {
         canonical::canonicalise(text.as_bytes()).map(|text| Self { text: text.into() })
     }
 
-    /// The canonical text: `host/path[?query]`.
+    /// Returns the canonical text: `host/path[?query]`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The address taken apart.
+    /// Returns the parts of the address.
     pub fn parts(&self) -> AddressParts<'_> {
         AddressParts::split(self.text.as_bytes()).expect("a canonical address has a host and a path")
     }
@@ -128,24 +128,25 @@ impl fmt::Debug for WebAddress {
     }
 }
 
-/// A borrowed canonical address with its seams found.
+/// A borrowed canonical address, split into host, path and query.
 ///
-/// It is made from text that a client has canonicalised; text that is not canonical is not detected, it simply matches
+/// The text comes from a client, which canonicalised it; text that is not canonical is not detected, it only matches
 /// less.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressParts<'a> {
     text: &'a [u8],
-    /// Where the path starts, which is where the host ends.
+    /// The offset in bytes at which the host ends and the path starts.
     path_start: usize,
-    /// Where the path ends: at `?`, or at the end of the text.
+    /// The offset in bytes at which the path ends: that of `?`, or the length of the text.
     path_end: usize,
-    /// The host, when it is an IPv4 address.
+    /// The host, if it is an IPv4 address.
     ipv4: Option<Ipv4Addr>,
 }
 
 impl<'a> AddressParts<'a> {
-    /// Finds host, path and query. `None` when the text has no host or no path, or when either is longer than in any
-    /// canonical address: a host of thousands of labels would have as many parent domains to look for.
+    /// Splits an address into host, path and query. Returns `None` when the text has no host or no path, or when the
+    /// host or the text is longer than in any canonical address: a host of thousands of labels would have as many
+    /// parent domains to look up.
     #[inline]
     pub fn split(text: &'a [u8]) -> Option<Self> {
         if text.len() > WEB_ADDRESS_BYTES_MAX {
@@ -157,34 +158,36 @@ impl<'a> AddressParts<'a> {
         Some(Self { text, path_start, path_end, ipv4: dotted_quad(&text[..path_start]) })
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &'a [u8] {
         &self.text[..self.path_start]
     }
 
-    /// The path, with its leading slash.
+    /// Returns the path, with its leading slash.
     pub fn path(&self) -> &'a [u8] {
         &self.text[self.path_start..self.path_end]
     }
 
-    /// The query, without its question mark.
+    /// Returns the query, without its question mark.
     pub fn query(&self) -> Option<&'a [u8]> {
         self.text.get(self.path_end + 1..)
     }
 
-    /// The host, when it is an IPv4 address.
+    /// Returns the host, if it is an IPv4 address.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
         self.ipv4
     }
 
-    /// Whether the host is a literal address of either family, which has no parent domains.
+    /// Returns whether the host is an IP address literal of either family, which has no parent domains.
     pub fn is_literal(&self) -> bool {
         self.ipv4.is_some() || self.text[0] == b'['
     }
 
-    /// Calls `try_one` with everything that this address can match in the scopes given, the most specific host first.
+    /// Calls `try_one` with every expression that this address can match in the given scopes, the most specific host
+    /// first.
     ///
-    /// At most 2 + 1 + 30 expressions, and one domain for every label of the host, of which there are 127 at most.
+    /// These are at most 2 + 1 + 30 expressions, and one domain for each label of the host, of which there are at most
+    /// 127.
     #[inline]
     pub fn for_each_expression(&self, scopes: ScopeSet, mut try_one: impl FnMut(Scope, &'a [u8])) {
         if scopes.contains(Scope::Exact) {
@@ -216,11 +219,12 @@ impl<'a> AddressParts<'a> {
         }
     }
 
-    /// Calls `try_one` once with every text that this address can match, with the scopes in which it tries that text: for
-    /// who asks by the text alone and learns the scope of a record from the answer.
+    /// Calls `try_one` once with each text that this address can match, and the scopes in which that text is tried.
+    /// Used for lookups by the text alone, where the scope of a record is part of the answer.
     ///
-    /// A text has the host's seam in it, so no two of them at different places are equal: at most 127 domains, the first
-    /// of which is the host, and 30 expressions, of which the first two are the exact ones.
+    /// A text is a domain or includes the end of the host, so no two of them at different offsets are equal. They are
+    /// at most 127 domains, the first of which is the host, and 30 expressions, of which the first two are the exact
+    /// ones.
     pub fn for_each_text(&self, mut try_one: impl FnMut(ScopeSet, &'a [u8])) {
         let scopes = ScopeSet::default().with(Scope::Domain).with(Scope::Expression);
         self.for_each_expression(scopes, |scope, text| {
@@ -237,8 +241,8 @@ impl<'a> AddressParts<'a> {
         });
     }
 
-    /// Where the hosts to try start: the exact host, then up to four made of its last five labels, never the last
-    /// label alone.
+    /// Returns the offsets at which the hosts to try start: the exact host, then up to four made of its last five
+    /// labels, never the last label alone.
     fn host_starts(&self) -> ([usize; 5], usize) {
         let mut starts = [0; 5];
         let mut count = 1;
@@ -246,7 +250,7 @@ impl<'a> AddressParts<'a> {
             return (starts, count);
         }
         let host = self.host();
-        // Starts of the last five labels, the last label first.
+        // Offsets of the last five labels, the last label first.
         let mut labels = [0; 5];
         let mut found = 0;
         for at in (0..host.len()).rev() {
@@ -264,7 +268,8 @@ impl<'a> AddressParts<'a> {
         (starts, count)
     }
 
-    /// Where the paths to try end: with query, without, `/`, then up to three deeper directories.
+    /// Returns the offsets at which the paths to try end: with query, without, `/`, then up to three deeper
+    /// directories.
     fn path_ends(&self) -> ([usize; 6], usize) {
         let mut ends = [0; 6];
         let mut count = 0;
@@ -282,7 +287,7 @@ impl<'a> AddressParts<'a> {
     }
 }
 
-/// A host that is a dotted quad in canonical form: four decimal numbers up to 255 without leading zeros.
+/// Parses a dotted quad in canonical form: four decimal numbers up to 255 without leading zeros.
 fn dotted_quad(host: &[u8]) -> Option<Ipv4Addr> {
     if host.len() > 15 || !host.last()?.is_ascii_digit() || !host[0].is_ascii_digit() {
         return None;
@@ -352,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_tried_once_in_all_its_scopes() {
+    fn each_text_is_tried_once_with_all_its_scopes() {
         for address in ["a.b.c.d.e.f.g.h/1/2/3/4/5/6.html?q", "a.b/?", "a/", "1.2.3.4/x/?a=b", "[::1]/", "a.a.a/a/a"] {
             let parts = AddressParts::split(address.as_bytes()).unwrap();
             let (mut texts, mut found, mut expected) = (Vec::new(), Vec::new(), Vec::new());
@@ -367,7 +372,7 @@ mod tests {
             let count = texts.len();
             texts.sort();
             texts.dedup();
-            assert_eq!(texts.len(), count, "a text of {address} twice");
+            assert_eq!(texts.len(), count, "duplicate text of {address}");
         }
     }
 

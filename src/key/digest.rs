@@ -1,9 +1,9 @@
-//! Digests of files, certificates and public keys, with the algorithm that made them.
+//! Digests of files, certificates and public keys, with their algorithm.
 
 use std::{fmt, str};
 
-/// What was digested, and with which algorithm. The discriminant is the number of the kind in frames and snapshots
-/// (see [`KeyKind`](super::KeyKind)).
+/// The algorithm of a digest, and the kind of object that was hashed. The discriminant is the number of the kind in
+/// frames and snapshots (see [`KeyKind`](super::KeyKind)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum DigestKind {
@@ -41,12 +41,12 @@ impl DigestKind {
         Self::SpkiSha256,
     ];
 
-    /// The kind of a number of the wire or a snapshot.
+    /// Returns the kind with a number of a frame or snapshot.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// The word before the colon in the text form.
+    /// Returns the prefix of the text form, before the colon.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Md5 => "md5",
@@ -61,7 +61,7 @@ impl DigestKind {
         }
     }
 
-    /// Length of a digest of this kind in bytes: 16, 20 or 32.
+    /// Returns the length of a digest of this kind in bytes: 16, 20 or 32.
     pub fn width(self) -> usize {
         match self {
             Self::Md5 | Self::CertMd5 => 16,
@@ -70,7 +70,8 @@ impl DigestKind {
         }
     }
 
-    /// The object hash of a width in bytes, as bare hex means it: 16 is MD5, 20 SHA-1, 32 SHA-256.
+    /// Returns the object hash with a width in bytes, as hexadecimal without a prefix is read: 16 is MD5, 20 SHA-1, 32
+    /// SHA-256.
     pub fn of_object(width: usize) -> Option<Self> {
         match width {
             16 => Some(Self::Md5),
@@ -80,7 +81,7 @@ impl DigestKind {
         }
     }
 
-    /// The certificate fingerprint of a width in bytes.
+    /// Returns the certificate fingerprint with a width in bytes.
     pub fn of_certificate(width: usize) -> Option<Self> {
         match width {
             16 => Some(Self::CertMd5),
@@ -90,30 +91,31 @@ impl DigestKind {
         }
     }
 
-    /// Whether collisions of the algorithm are practical, so that trust resting on it alone is weak: MD5 and SHA-1.
+    /// Returns whether collisions of the algorithm are practical, so that trust based on it alone is weak: MD5 and
+    /// SHA-1.
     pub fn is_weak(self) -> bool {
         self.width() < 32
     }
 }
 
-/// How many leading bytes of a digest are asked, where not the whole of it is.
+/// The number of leading bytes of a digest that are sent in a lookup by prefix.
 ///
-/// Whoever is asked answers with the rest of every digest that begins so, and the asker compares: an answer is exact
-/// whatever the width.
+/// The server answers with the rest of every digest that starts with the prefix, and the client compares: the result is
+/// exact whatever the width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrefixWidth {
-    /// Four bytes, for privacy: which of the digests with this beginning was meant does not show, so a digest that is
-    /// not listed stays hidden. One that is listed can be guessed, and one object that is asked under several kinds
-    /// narrows itself down. So does a web address: its several prefixes come together, their number tells how many labels
-    /// and directories it has, and whoever guesses the address finds all of them confirmed.
+    /// Four bytes, for privacy: the server cannot distinguish the digests with this prefix, so a digest that is not
+    /// listed is not disclosed. One that is listed can be guessed, and looking up one object under several kinds
+    /// narrows it down. So does a web address: its prefixes arrive together, their number discloses how many labels and
+    /// directories it has, and a guessed address is confirmed by all of them.
     Four,
     /// Eight bytes, for speed: a quarter of the traffic of a SHA-256. They hide nothing that can be guessed, and save
-    /// nothing for a web address.
+    /// no traffic for web addresses.
     Eight,
 }
 
 impl PrefixWidth {
-    /// The width of that many bytes.
+    /// Returns the width of `bytes` bytes.
     pub fn from_bytes(bytes: usize) -> Option<Self> {
         match bytes {
             4 => Some(Self::Four),
@@ -122,7 +124,7 @@ impl PrefixWidth {
         }
     }
 
-    /// The number of bytes: 4 or 8, fewer than those of any digest.
+    /// Returns the number of bytes: 4 or 8, less than the width of any digest.
     pub fn bytes(self) -> usize {
         match self {
             Self::Four => 4,
@@ -141,21 +143,21 @@ pub struct Digest {
     bytes: [u8; 32],
 }
 
-/// Why bytes or text are no digest of a kind.
+/// An error in the text of a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DigestError {
-    /// The wrong number of hexadecimal digits.
+    /// The number of hexadecimal digits is wrong.
     #[error("expected {expected} hexadecimal digits for {kind}, found {found}", kind = kind.prefix())]
     Length {
-        /// The kind that was asked for.
+        /// The kind that was expected.
         kind: DigestKind,
-        /// The digits it has.
+        /// The number of digits of that kind.
         expected: usize,
-        /// The digits there were.
+        /// The number of digits found.
         found: usize,
     },
-    /// A character that is no hexadecimal digit.
+    /// A character is not a hexadecimal digit.
     #[error("expected a hexadecimal digit, found {found:?} at position {at}")]
     Digit {
         /// The character.
@@ -166,7 +168,7 @@ pub enum DigestError {
 }
 
 impl Digest {
-    /// From raw bytes; `None` when their number is not [`DigestKind::width`].
+    /// Creates a digest from raw bytes. Returns `None` when their number is not [`DigestKind::width`].
     pub fn new(kind: DigestKind, bytes: &[u8]) -> Option<Self> {
         if bytes.len() != kind.width() {
             return None;
@@ -176,7 +178,7 @@ impl Digest {
         Some(Self { kind, bytes: padded })
     }
 
-    /// From hexadecimal text of either case; colons between the bytes (`AA:BB:…`) are skipped.
+    /// Parses hexadecimal text of either case; colons between the bytes (`AA:BB:…`) are skipped.
     pub fn from_hex(kind: DigestKind, text: &str) -> Result<Self, DigestError> {
         if let Some(bytes) = plain_hex(text.as_bytes(), kind.width()) {
             return Ok(Self { kind, bytes });
@@ -184,7 +186,7 @@ impl Digest {
         let mut bytes = [0u8; 32];
         let mut digits = 0;
         for (at, b) in text.bytes().enumerate() {
-            // A colon stands only between two whole bytes.
+            // A colon is accepted only between two whole bytes.
             if b == b':' && digits % 2 == 0 && digits > 0 && at + 1 < text.len() && text.as_bytes()[at - 1] != b':' {
                 continue;
             }
@@ -203,18 +205,18 @@ impl Digest {
         Ok(Self { kind, bytes })
     }
 
-    /// Its kind.
+    /// Returns the kind.
     pub fn kind(&self) -> DigestKind {
         self.kind
     }
 
-    /// Its bytes, [`DigestKind::width`] of them.
+    /// Returns the bytes of the digest, [`DigestKind::width`] of them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.kind.width()]
     }
 }
 
-/// Lower-case hexadecimal behind the kind's prefix: `sha256:ba78…`.
+/// Writes the prefix of the kind and lower-case hexadecimal: `sha256:ba78…`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.prefix(), Hex(self.bytes()))
@@ -227,7 +229,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Bytes displayed as lower-case hexadecimal.
+/// Bytes that display as lower-case hexadecimal.
 #[derive(Clone, Copy)]
 pub struct Hex<'a>(pub &'a [u8]);
 
@@ -246,8 +248,8 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// The bytes of as many digits as are wanted, and nothing else. A list has millions of them, so there is no branch for
-/// a digit.
+/// Parses exactly `width` bytes of hexadecimal without separators. Lists have millions of digests, so there is no
+/// branch per digit.
 fn plain_hex(text: &[u8], width: usize) -> Option<[u8; 32]> {
     const VALUES: [u8; 256] = {
         let mut values = [0xff; 256];
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lengths_say_so() {
+    fn errors_state_expected_and_found() {
         let error = Digest::from_hex(DigestKind::Sha256, "abcd").unwrap_err();
         assert_eq!(error.to_string(), "expected 64 hexadecimal digits for sha256, found 4");
         let error = Digest::from_hex(DigestKind::Md5, "zz").unwrap_err();

@@ -4,83 +4,84 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// A non-empty range of IPv4 addresses, both ends included.
 ///
-/// Ordered by first address, then the larger block first, which is the order of a snapshot: a block comes before all
-/// that lie in it.
+/// Ordered by first address, then the larger block first, which is the order of a snapshot: a block precedes all blocks
+/// that it covers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ipv4Block {
     first: u32,
     last: u32,
 }
 
-/// The text is no block of IPv4 addresses.
+/// An error in the text of a block of IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ipv4BlockError {
-    /// Not an address, a CIDR block or a range.
+    /// The text is not an address, a CIDR block or a range.
     #[error("expected an IPv4 address, a CIDR block such as 192.0.2.0/24 or a range such as 192.0.2.1-192.0.2.9")]
     Syntax,
-    /// A prefix length above 32.
+    /// The prefix length is above 32.
     #[error("expected a prefix length from 0 to 32")]
     PrefixLength,
-    /// A CIDR block with bits set behind its prefix.
-    #[error("the address has bits set behind its prefix of {prefix_bits} bits; the block would be {block}")]
+    /// The address of a CIDR block has bits set after its prefix.
+    #[error("expected no bits set after a prefix of {prefix_bits} bits; the containing block is {block}")]
     HostBits {
-        /// The prefix length that was given.
+        /// The prefix length found.
         prefix_bits: u8,
         /// The block that contains the address.
         block: Ipv4Block,
     },
-    /// A range whose last address lies before its first.
+    /// The last address of a range is below its first.
     #[error("the range ends before it starts")]
     Reversed,
 }
 
 impl Ipv4Block {
-    /// From the first and last address. `None` when `last` lies before `first`.
+    /// Creates a block from its first and last address. Returns `None` when `last` is below `first`.
     pub fn new(first: Ipv4Addr, last: Ipv4Addr) -> Option<Self> {
         (first <= last).then(|| Self { first: first.into(), last: last.into() })
     }
 
-    /// The CIDR block of `prefix_bits` (0 to 32) that contains `address`.
+    /// Returns the CIDR block of `prefix_bits` (0 to 32) that contains `address`.
     pub fn containing(address: Ipv4Addr, prefix_bits: u8) -> Self {
         let host_mask = u32::MAX.checked_shr(u32::from(prefix_bits)).unwrap_or(0);
         let address = u32::from(address);
         Self { first: address & !host_mask, last: address | host_mask }
     }
 
-    /// The first address.
+    /// Returns the first address.
     pub fn first(self) -> Ipv4Addr {
         self.first.into()
     }
 
-    /// The last address.
+    /// Returns the last address.
     pub fn last(self) -> Ipv4Addr {
         self.last.into()
     }
 
-    /// How many addresses, from 1 to 2³².
+    /// Returns the number of addresses, from 1 to 2³².
     pub fn addresses(self) -> u64 {
         u64::from(self.last - self.first) + 1
     }
 
-    /// Whether the address lies in the block.
+    /// Returns whether the block contains the address.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address.into())
     }
 
-    /// Whether every address of the other block lies in this one.
+    /// Returns whether the block contains every address of the other block.
     pub fn covers(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 
-    /// The prefix length, when the block is one of CIDR.
+    /// Returns the prefix length, if the block is a CIDR block.
     pub fn prefix_bits(self) -> Option<u8> {
         let host_mask = self.last ^ self.first;
         let aligned = self.first & host_mask == 0 && host_mask.wrapping_add(1) & host_mask == 0;
         aligned.then(|| host_mask.leading_zeros() as u8)
     }
 
-    /// The CIDR blocks that make up this one, in ascending order: one for a CIDR block, at most 62 for any range.
+    /// Returns the CIDR blocks that make up this one, in ascending order: one for a CIDR block, at most 62 for any
+    /// range.
     pub fn cidr_blocks(self) -> impl Iterator<Item = Self> {
         let mut next = Some(self.first);
         std::iter::from_fn(move || {
@@ -94,7 +95,7 @@ impl Ipv4Block {
         })
     }
 
-    /// What is left of this block without the other: no, one or two blocks.
+    /// Returns this block minus the other: zero, one or two blocks.
     pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let before = (other.first > self.first)
             .then(|| Self { first: self.first, last: self.last.min(other.first.wrapping_sub(1)) });
@@ -124,7 +125,7 @@ impl PartialOrd for Ipv4Block {
     }
 }
 
-/// Reads `a.b.c.d`, `a.b.c.d/len` (no bits behind the prefix) and `a.b.c.d-e.f.g.h`.
+/// Parses `a.b.c.d`, `a.b.c.d/len` (no bits set after the prefix) and `a.b.c.d-e.f.g.h`.
 impl FromStr for Ipv4Block {
     type Err = Ipv4BlockError;
 
@@ -150,7 +151,7 @@ impl FromStr for Ipv4Block {
     }
 }
 
-/// An address, a CIDR block or a range, whichever is shortest.
+/// Writes an address, a CIDR block or a range, whichever is shortest.
 impl fmt::Display for Ipv4Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = BlockText::default();
@@ -170,7 +171,7 @@ impl fmt::Display for Ipv4Block {
     }
 }
 
-/// A block's text in the making. An answer has one for every hit, so it is written without the machinery of `write!`.
+/// Buffer for the text of a block. An answer has one per hit, so it is written without the overhead of `write!`.
 #[derive(Default)]
 struct BlockText {
     bytes: [u8; "255.255.255.255-255.255.255.255".len()],
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejected_texts() {
         assert_eq!("1.2.3.4/33".parse::<Ipv4Block>(), Err(Ipv4BlockError::PrefixLength));
         assert!(matches!("1.2.3.4/24".parse::<Ipv4Block>(), Err(Ipv4BlockError::HostBits { .. })));
         assert_eq!("1.2.3.9-1.2.3.4".parse::<Ipv4Block>(), Err(Ipv4BlockError::Reversed));
@@ -239,16 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn larger_blocks_come_first() {
+    fn larger_blocks_sort_first() {
         let mut blocks = [block("1.2.3.0"), block("1.2.3.0/24"), block("1.2.0.0/16"), block("1.2.3.1")];
         blocks.sort();
         assert_eq!(blocks.map(|b| b.to_string()), ["1.2.0.0/16", "1.2.3.0/24", "1.2.3.0", "1.2.3.1"]);
     }
 
     proptest! {
-        /// The text is that of the standard library's addresses.
         #[test]
-        fn texts_are_those_of_their_addresses(a: u32, b: u32, bits in 0..=32u8) {
+        fn texts_equal_those_of_the_standard_library(a: u32, b: u32, bits in 0..=32u8) {
             let range = Ipv4Block { first: a.min(b), last: a.max(b) };
             if range.prefix_bits().is_none() {
                 prop_assert_eq!(range.to_string(), format!("{}-{}", range.first(), range.last()));

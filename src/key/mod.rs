@@ -1,10 +1,10 @@
-//! Keys: what a scanner asks about, and what a record is listed under.
+//! Keys that scanners look up, and indicators that feeds list.
 //!
-//! [`Key`] is one thing a scanner has in hand, [`Indicator`] is what a feed lists. They differ where matching does: a
-//! key is one IPv4 address, an indicator a block of them; a key is a whole web address, an indicator a host, a domain
-//! or an expression with a [`Scope`].
+//! A [`Key`] identifies one observed object or address, an [`Indicator`] identifies what a record applies to: a key is
+//! one IPv4 address, an indicator a block of them; a key is a whole web address, an indicator a host, a domain or an
+//! expression with a [`Scope`].
 //!
-//! Nothing here touches files, sockets or clocks.
+//! Nothing here accesses files, sockets or clocks.
 
 mod address;
 mod canonical;
@@ -23,10 +23,10 @@ pub use self::{
 };
 use crate::limits::WEB_ADDRESS_COST;
 
-/// The kinds of key, with their numbers in frames and snapshots. Numbers are only ever added.
+/// The kind of a key, with its number in frames and snapshots. Numbers MUST NOT be reused; later versions MAY add some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyKind {
-    /// A digest: numbers 1 to 9, those of [`DigestKind`].
+    /// A digest: numbers 1 to 9, as in [`DigestKind`].
     Digest(DigestKind),
     /// A web address: number 10.
     Web,
@@ -47,12 +47,12 @@ impl KeyKind {
         all
     };
 
-    /// The kind of a number; `None` for numbers that this version does not know.
+    /// Returns the kind with a number; `None` for an unknown number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its number in frames and snapshots, from 1.
+    /// Returns the number of the kind in frames and snapshots, from 1.
     pub fn number(self) -> u8 {
         match self {
             Self::Digest(kind) => kind as u8,
@@ -61,7 +61,7 @@ impl KeyKind {
         }
     }
 
-    /// The word before the colon in the text form, which is also the kind's name in reports.
+    /// Returns the prefix of the text form, before the colon, which is also the name of the kind in reports.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Digest(kind) => kind.prefix(),
@@ -70,7 +70,8 @@ impl KeyKind {
         }
     }
 
-    /// What one key of this kind that is asked whole counts for against [limits](crate::limits::BATCH_COST_MAX).
+    /// Returns the cost of one whole key of this kind, which counts towards
+    /// [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX).
     pub fn cost(self) -> u64 {
         match self {
             Self::Digest(_) | Self::Ipv4 => 1,
@@ -87,8 +88,8 @@ impl fmt::Display for KeyKind {
 
 /// One key, in canonical form.
 ///
-/// Its text (`sha256:…`, `url:host/path`, `ipv4:192.0.2.1`) parses back to the same key. What else is accepted is told
-/// at [`Key::from_str`](enum@Key#impl-FromStr-for-Key).
+/// Its text (`sha256:…`, `url:host/path`, `ipv4:192.0.2.1`) parses back to the same key. For other accepted forms see
+/// [`Key::from_str`](enum@Key#impl-FromStr-for-Key).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A digest of an object, a certificate or a public key.
@@ -100,7 +101,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// Its kind.
+    /// Returns the kind.
     pub fn kind(&self) -> KeyKind {
         match self {
             Self::Digest(digest) => KeyKind::Digest(digest.kind()),
@@ -138,28 +139,28 @@ impl From<Ipv4Addr> for Key {
     }
 }
 
-/// What a record is listed under.
+/// The digest, web expression or block of IPv4 addresses that a record applies to.
 ///
-/// Ordered as a snapshot is: by kind, then by bytes, expression or block.
+/// Ordered as in a snapshot: by kind, then by bytes, expression or block.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Indicator {
     /// A digest, matched exactly.
     Digest(Digest),
     /// A web expression whose text is known.
     Web {
-        /// Which addresses it matches.
+        /// The addresses that the expression matches.
         scope: Scope,
         /// `host` for the scopes host and domain, `host/path[?query]` for the others; canonical, without scheme.
         expression: Box<str>,
     },
-    /// A web expression of which a feed gives only the SHA-256 (scope [`Scope::Expression`]).
+    /// A web expression of which the feed lists only the SHA-256 (scope [`Scope::Expression`]).
     WebSha256([u8; 32]),
     /// A block of IPv4 addresses.
     Ipv4(Ipv4Block),
 }
 
 impl Indicator {
-    /// The kind of key that it answers.
+    /// Returns the kind of key that the indicator matches.
     pub fn kind(&self) -> KeyKind {
         match self {
             Self::Digest(digest) => KeyKind::Digest(digest.kind()),
@@ -169,7 +170,7 @@ impl Indicator {
     }
 }
 
-/// `sha256:…`, `domain:evil.example`, `exact:evil.example/a`, `expression-sha256:…`, `ipv4:192.0.2.0/24`.
+/// Writes `sha256:…`, `domain:evil.example`, `exact:evil.example/a`, `expression-sha256:…` or `ipv4:192.0.2.0/24`.
 impl fmt::Display for Indicator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

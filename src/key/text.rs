@@ -1,4 +1,4 @@
-//! Reading keys from what people and programs write.
+//! Parsing of keys from text.
 
 use std::{
     borrow::Cow,
@@ -8,76 +8,76 @@ use std::{
 
 use super::{Digest, DigestError, DigestKind, Ipv4Block, Key, WebAddress, WebAddressError, canonical::DEFANGED_DOTS};
 
-/// Why a text is no key.
+/// An error in the text of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Nothing but spaces.
-    #[error("the key is empty")]
+    /// The text is empty or blank.
+    #[error("expected a key, found empty text")]
     Empty,
-    /// Something real that no record can exist for.
-    #[error("{what} cannot be looked up; asked for can be {KINDS}")]
+    /// The text is valid, but no record of its kind can exist.
+    #[error("expected {KINDS}, found {what}, which is not supported")]
     Unsupported {
-        /// What it is.
+        /// A description of the kind found.
         what: &'static str,
     },
-    /// Bare hexadecimal whose length is that of no object hash.
+    /// The length of hexadecimal without a prefix is not that of an object hash.
     #[error(
-        "{found} hexadecimal digits are no object hash: expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256); other digests \
-         need their prefix, such as `cert-sha1:` or `blake3:`"
+        "expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256) hexadecimal digits, found {found}; other digests need a prefix \
+         such as `cert-sha1:` or `blake3:`"
     )]
     HexLength {
-        /// The digits there were.
+        /// The number of digits found.
         found: usize,
     },
-    /// The text behind a digest's prefix is none.
+    /// The text after the prefix of a digest is invalid.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// A block of addresses: what is asked is one address.
-    #[error("{text} is a block of addresses; ask for one address (or write `url:{text}` if it is a path)")]
+    /// The text is a block of addresses, but a key is one address.
+    #[error("expected one IPv4 address, found the block {text}; write `url:{text}` if it is a path")]
     Block {
-        /// The block.
+        /// The text of the block.
         text: String,
     },
-    /// The text behind `ipv4:` is no address.
+    /// The text after `ipv4:` is not an address.
     #[error("expected an IPv4 address of four decimal numbers up to 255, found {found:?}")]
     Ipv4 {
         /// The text.
         found: String,
     },
-    /// It looks like a mail address.
-    #[error("{text} looks like a mail address; write `url:…` if it is a web address")]
+    /// The text looks like a mail address.
+    #[error("expected a key, found {text}, which looks like a mail address; write `url:…` if it is a web address")]
     Mail {
         /// The text.
         text: String,
     },
-    /// Not a web address.
+    /// The text is not a web address.
     #[error(transparent)]
     Web(#[from] WebAddressError),
-    /// None of the forms.
-    #[error("{text:?} is no key; expected {KINDS}")]
-    Unrecognised {
-        /// The text, cut to 80 characters.
+    /// The text is none of the accepted forms.
+    #[error("expected {KINDS}, found {text:?}")]
+    UnknownFormat {
+        /// The text, truncated to 80 characters.
         text: String,
     },
 }
 
 impl KeyError {
-    /// Whether the key is understood but no record of its kind can exist (the status `unsupported`), as opposed to
-    /// being no key at all.
+    /// Returns whether the text is valid but no record of its kind can exist (the status `unsupported`), as opposed to
+    /// not being a key at all.
     pub fn is_unsupported(&self) -> bool {
         matches!(self, Self::Unsupported { .. })
     }
 }
 
-/// Reads a key.
+/// Parses a key.
 ///
 /// - `sha256:`, `sha1:`, `md5:`, `blake3:`, `cert-sha256:`, `cert-sha1:`, `cert-md5:`, `spki-sha256:`, `spki-sha1:`
 ///   with hexadecimal of either case, also as `AA:BB:…`; `url:`, `ipv4:`.
-/// - Bare hexadecimal of 32, 40 or 64 digits is an object's MD5, SHA-1 or SHA-256. Bare `AA:BB:…` of those lengths is
-///   a certificate fingerprint, as certificate tools print it.
-/// - A bare dotted quad is an IPv4 address.
-/// - What has a scheme, or a dot in its host, and parses is a web address.
+/// - Without a prefix, hexadecimal of 32, 40 or 64 digits is an object's MD5, SHA-1 or SHA-256, and `AA:BB:…` of those
+///   lengths is a certificate fingerprint, as certificate tools print it.
+/// - A dotted quad is an IPv4 address.
+/// - Other text that has a scheme, or a dot in its host, is a web address if it parses as one.
 /// - Defanged forms (`hxxp://`, `evil[.]example`, `1[.]2[.]3[.]4`) are accepted.
 impl FromStr for Key {
     type Err = KeyError;
@@ -89,12 +89,12 @@ impl FromStr for Key {
         }
         match prefixed(text) {
             Some(key) => key,
-            None => bare(text),
+            None => unprefixed(text),
         }
     }
 }
 
-/// A key behind one of the prefixes; `None` when there is no known prefix.
+/// Parses a key with a prefix. Returns `None` when the text has no known prefix.
 fn prefixed(text: &str) -> Option<Result<Key, KeyError>> {
     let (prefix, rest) = text.split_once(':')?;
     // `sha256://…` is a scheme, not a prefix.
@@ -116,9 +116,9 @@ fn prefixed(text: &str) -> Option<Result<Key, KeyError>> {
     }
 }
 
-fn bare(text: &str) -> Result<Key, KeyError> {
+fn unprefixed(text: &str) -> Result<Key, KeyError> {
     if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return bare_hex(text);
+        return unprefixed_hex(text);
     }
     if let Some(fingerprint) = colon_fingerprint(text) {
         return fingerprint;
@@ -145,15 +145,15 @@ fn bare(text: &str) -> Result<Key, KeyError> {
     {
         return Err(KeyError::Mail { text: text.into_owned() });
     }
-    // A dot in the host, the raw text's or the canonical one's (`evil%2Eexample`).
+    // The dot may be in the host of the raw text or of the canonical one (`evil%2Eexample`).
     match WebAddress::parse(&text) {
         Ok(address) if address.parts().host().contains(&b'.') => Ok(Key::Web(address)),
         Err(error) if authority.contains('.') => Err(error.into()),
-        _ => Err(KeyError::Unrecognised { text: text.chars().take(80).collect() }),
+        _ => Err(KeyError::UnknownFormat { text: text.chars().take(80).collect() }),
     }
 }
 
-fn bare_hex(text: &str) -> Result<Key, KeyError> {
+fn unprefixed_hex(text: &str) -> Result<Key, KeyError> {
     match DigestKind::of_object(text.len() / 2).filter(|_| text.len().is_multiple_of(2)) {
         Some(kind) => Ok(Key::Digest(Digest::from_hex(kind, text)?)),
         None if text.len() == 128 => Err(KeyError::Unsupported { what: "a SHA-512 digest" }),
@@ -161,7 +161,7 @@ fn bare_hex(text: &str) -> Result<Key, KeyError> {
     }
 }
 
-/// `AA:BB:…` with the length of a digest: a certificate fingerprint.
+/// Parses `AA:BB:…` with the length of a digest: a certificate fingerprint.
 fn colon_fingerprint(text: &str) -> Option<Result<Key, KeyError>> {
     let mut bytes = text.split(':');
     if !bytes.all(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())) {
@@ -182,7 +182,7 @@ fn ipv4(text: &str) -> Result<Key, KeyError> {
     text.parse().map(Key::Ipv4).map_err(|_| KeyError::Ipv4 { found: text.chars().take(80).collect() })
 }
 
-/// Whether the text is a block of addresses: `a.b.c.d/len` or `a.b.c.d-e.f.g.h`.
+/// Returns whether the text is a block of addresses: `a.b.c.d/len` or `a.b.c.d-e.f.g.h`.
 fn is_block(text: &str) -> bool {
     match text.split_once('/') {
         Some((address, bits)) => {
@@ -192,7 +192,7 @@ fn is_block(text: &str) -> bool {
     }
 }
 
-/// Whether the text starts with `scheme://` (RFC 3986, section 3.1).
+/// Returns whether the text starts with `scheme://` (RFC 3986, section 3.1).
 fn has_scheme(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -200,12 +200,12 @@ fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// Undoes what reports do to addresses so that nobody clicks them: `hxxp://`, `[.]`, `(.)`, `{.}`, `[dot]`, `[:]`,
-/// `[://]`, `\.`.
+/// Restores defanged addresses, which reports write so that they are not clickable: `hxxp://`, `[.]`, `(.)`, `{.}`,
+/// `[dot]`, `[:]`, `[://]`, `\.`.
 ///
-/// Only the part up to the path is touched, and the path only when the host or the scheme was defanged: brackets in
-/// the path of a real address stay. A canonical address is returned as it is: it has no scheme, and its host holds
-/// none of the forms.
+/// Changes only the part before the path, and the path only if the host or the scheme was defanged: brackets in the
+/// path of a real address are kept. A canonical address is returned unchanged: it has no scheme, and its host contains
+/// none of these forms.
 ///
 /// ```
 /// assert_eq!(ksn::refang("hxxps://evil[.]example/a[.]php"), "https://evil.example/a.php");
@@ -243,7 +243,8 @@ pub fn refang(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{before}{}", plain.replace("[:]", ":")))
 }
 
-/// Where the host and port end: at a slash, a query, a fragment, or a backslash that does not write a dot.
+/// Returns the length of host and port in bytes. They end at a slash, a query, a fragment, or a backslash that does not
+/// escape a dot.
 fn host_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let ends = |at: &usize| match bytes[*at] {
@@ -273,12 +274,12 @@ fn replace_in_any_case(text: String, form: &str, plain: &str) -> String {
     replaced
 }
 
-/// Whether the text can be a scheme, plain or defanged (`h**p`). One letter is a drive.
+/// Returns whether the text can be a scheme, plain or defanged (`h**p`). A single letter is a drive.
 fn is_scheme_or_defanged(text: &str) -> bool {
     (2..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-*".contains(&b))
 }
 
-/// The plain form of `hxxp`, `hXXps`, `h**p`, `meow`, `fxp` and their like.
+/// Returns the plain form of `hxxp`, `hXXps`, `h**p`, `meow`, `fxp` and similar schemes.
 fn defanged_scheme(scheme: &str) -> Option<&'static str> {
     let scheme = scheme.to_ascii_lowercase();
     Some(match scheme.as_str() {
@@ -320,7 +321,7 @@ mod tests {
     const MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
     #[test]
-    fn accepted_spellings() {
+    fn accepted_forms() {
         for (text, canonical) in [
             (MD5, "md5:d41d8cd98f00b204e9800998ecf8427e"),
             ("D41D8CD98F00B204E9800998ECF8427E", "md5:d41d8cd98f00b204e9800998ecf8427e"),
@@ -349,14 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_is_not_an_error_in_form() {
+    fn unsupported_kinds_are_distinguished_from_syntax_errors() {
         for text in ["2001:db8::1", "[2001:db8::1]", "::ffff:1.2.3.4", "sha512:00", "ipv6:::1", &"a".repeat(128)] {
             assert!(error(text).is_unsupported(), "{text}");
         }
     }
 
     #[test]
-    fn not_guessed() {
+    fn ambiguous_texts_are_rejected() {
         assert_eq!(error(""), KeyError::Empty);
         assert_eq!(error(&"a".repeat(31)), KeyError::HexLength { found: 31 });
         assert_eq!(error(&"0".repeat(24)), KeyError::HexLength { found: 24 });
@@ -364,14 +365,14 @@ mod tests {
         assert!(matches!(error("ipv4:192.0.2.0/24"), KeyError::Block { .. }));
         assert!(matches!(error("192.0.2.1-192.0.2.9"), KeyError::Block { .. }));
         assert!(matches!(error("someone@mail.example"), KeyError::Mail { .. }));
-        assert!(matches!(error("word"), KeyError::Unrecognised { .. }));
-        assert!(matches!(error("deadbeef"), KeyError::Unrecognised { .. }));
+        assert!(matches!(error("word"), KeyError::UnknownFormat { .. }));
+        assert!(matches!(error("deadbeef"), KeyError::UnknownFormat { .. }));
         assert!(matches!(error("ipv4:1.2.3"), KeyError::Ipv4 { .. }));
         assert!(matches!(error("sha256:12"), KeyError::Digest(_)));
     }
 
     #[test]
-    fn refanging_leaves_real_addresses_alone() {
+    fn refanging_keeps_real_addresses() {
         assert_eq!(refang("http://a.example/x[.]y"), "http://a.example/x[.]y");
         assert_eq!(refang("http://a.example/?u=hxxp://b"), "http://a.example/?u=hxxp://b");
         assert_eq!(refang("a[dot]example"), "a.example");
@@ -380,16 +381,16 @@ mod tests {
         assert_eq!(refang("http:\\\\a.example\\b"), "http://a.example\\b");
         assert_eq!(refang("c:\\\\a.example\\b"), "c:\\\\a.example\\b");
         assert_eq!(refang("http://a.example\\b[.]c"), "http://a.example\\b[.]c");
-        // Not defanged: what looks like a scheme stands behind a host.
+        // Not defanged: what looks like a scheme follows a host.
         assert_eq!(refang("a/?[://]x"), "a/?[://]x");
         assert_eq!(refang("a/[:]//b"), "a/[:]//b");
         assert_eq!(refang("a/?:\\\\b"), "a/?:\\\\b");
     }
 
     #[test]
-    fn paths_of_files_are_no_addresses() {
+    fn file_paths_are_not_addresses() {
         for text in ["C:\\Windows\\evil.exe", "\\\\server.example\\share\\evil.exe", "c:\\\\a.example\\b"] {
-            assert!(matches!(error(text), KeyError::Unrecognised { .. } | KeyError::Web(_)), "{text}");
+            assert!(matches!(error(text), KeyError::UnknownFormat { .. } | KeyError::Web(_)), "{text}");
         }
     }
 }

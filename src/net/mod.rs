@@ -1,8 +1,8 @@
-//! What client and server share of the network: trust, transport, and frames on a stream.
+//! The network code that client and server share: TLS, transport settings, and frames on a stream.
 
-pub mod bare;
 pub(crate) mod exchange;
-pub(crate) mod steer;
+pub mod raw_transport;
+pub(crate) mod reuseport;
 pub(crate) mod tls;
 pub(crate) mod transport;
 

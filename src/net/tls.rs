@@ -1,4 +1,4 @@
-//! Who is trusted, and how a server proves who it is: TLS 1.3, nothing older.
+//! TLS 1.3 configuration: the identity of a server, and how a client verifies it.
 
 use std::{
     fmt, fs, io,
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; 32]);
 
-/// The text is no pin.
+/// An invalid pin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected `sha256:` and 64 hexadecimal digits, as `ksn serve` prints them, found {found:?}")]
 pub struct PinError {
@@ -36,7 +36,7 @@ pub struct PinError {
 }
 
 impl Pin {
-    /// The pin of a certificate in DER.
+    /// Returns the pin of a certificate in DER.
     pub fn of_certificate(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
@@ -73,28 +73,28 @@ impl fmt::Debug for Pin {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file that holds no certificates or no key in PEM.
+    /// A file contains no certificates or no key in PEM.
     #[error("{}: expected {expected} in PEM, found {found}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         expected: &'static str,
-        /// What is there instead.
+        /// The content found instead.
         found: String,
     },
-    /// A self-signed certificate could not be made.
-    #[error("cannot make a certificate: {0}")]
+    /// A self-signed certificate could not be created.
+    #[error("cannot create a self-signed certificate: {0}")]
     Make(String),
-    /// Certificate and key do not fit, or the server's name is none.
+    /// Certificate and key do not match, or the server's name is invalid.
     #[error("{0}")]
     Setup(String),
 }
@@ -107,7 +107,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// From two PEM files.
+    /// Reads the certificate chain and the key from two PEM files.
     pub(crate) fn from_files(chain: &Path, key: &Path) -> Result<Self, TlsError> {
         let pem = |source| match source {
             rustls_pki_types::pem::Error::Io(source) => TlsError::File { path: key.into(), source },
@@ -116,30 +116,35 @@ impl Identity {
         Ok(Self { chain: certificates(chain)?, key: PrivateKeyDer::from_pem_file(key).map_err(pem)? })
     }
 
-    /// The one kept in a directory, made when there is none: `server.crt`, `server.key` (readable by its owner alone)
-    /// and `server.pin` for people to copy.
-    pub(crate) fn kept_in(directory: &Path) -> Result<Self, TlsError> {
+    /// Loads the self-signed certificate of a directory, and creates it if there is none: `server.crt`, `server.key`
+    /// (readable only by its owner) and `server.pin` (for users to copy).
+    pub(crate) fn load_or_create(directory: &Path) -> Result<Self, TlsError> {
         let [chain, key, pin] = ["server.crt", "server.key", "server.pin"].map(|name| directory.join(name));
         if !chain.exists() || !key.exists() {
             fs::create_dir_all(directory).map_err(|source| TlsError::File { path: directory.into(), source })?;
             let names = vec!["localhost".to_owned(), "ksn".to_owned()];
-            let made = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.to_string()))?;
-            // The certificate comes last: whoever sees it finds its key.
-            keep(directory, &key, made.signing_key.serialize_pem().as_bytes(), true)?;
-            keep(directory, &pin, format!("{}\n", Pin::of_certificate(made.cert.der())).as_bytes(), false)?;
-            keep(directory, &chain, made.cert.pem().as_bytes(), false)?;
+            let created = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.to_string()))?;
+            // The certificate is written last, so that it never exists without its key.
+            write_atomically(directory, &key, created.signing_key.serialize_pem().as_bytes(), true)?;
+            write_atomically(
+                directory,
+                &pin,
+                format!("{}\n", Pin::of_certificate(created.cert.der())).as_bytes(),
+                false,
+            )?;
+            write_atomically(directory, &chain, created.cert.pem().as_bytes(), false)?;
         }
         Self::from_files(&chain, &key)
     }
 
-    /// The pin of the server's own certificate.
+    /// Returns the pin of the server's own certificate.
     pub(crate) fn pin(&self) -> Pin {
-        // `certificates` refuses files without any.
+        // `certificates` rejects files without certificates.
         Pin::of_certificate(self.chain.first().map_or(&[], |certificate| certificate.as_ref()))
     }
 }
 
-/// The TLS side of a server.
+/// Returns the TLS configuration of a server. Fails with [`TlsError::Setup`] when certificate and key do not match.
 pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsError> {
     let setup = |e: rustls::Error| TlsError::Setup(format!("the server's certificate cannot be used: {e}"));
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
@@ -152,7 +157,7 @@ pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsE
     QuicServerConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
 }
 
-/// The TLS side of a client. The verifier remembers why it refused a server.
+/// Returns the TLS configuration of a client. The verifier records why it refused a server.
 pub(crate) fn client_config(verifier: Arc<Verifier>, resumption: Resumption) -> Result<QuicClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -172,43 +177,43 @@ pub(crate) enum Refusal {
     Certificate(String),
 }
 
-/// Judges a server's certificate, and always its signature of the handshake.
+/// Verifies a server's certificate, and always its handshake signature.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    trust: Trust,
+    trust: TrustAnchor,
     refusal: Mutex<Option<Refusal>>,
     provider: Arc<CryptoProvider>,
 }
 
 #[derive(Debug)]
-enum Trust {
+enum TrustAnchor {
     Pin(Pin),
     Authorities(Arc<WebPkiServerVerifier>),
 }
 
 impl Verifier {
-    /// Trusts one certificate, whatever its names, dates and issuer.
+    /// Creates a verifier that trusts one certificate, regardless of its names, dates and issuer.
     pub(crate) fn with_pin(pin: Pin) -> Self {
-        Self { trust: Trust::Pin(pin), refusal: Mutex::default(), provider: provider() }
+        Self { trust: TrustAnchor::Pin(pin), refusal: Mutex::default(), provider: provider() }
     }
 
-    /// Trusts what the authorities in a PEM file have signed for the server's name.
+    /// Creates a verifier that trusts certificates for the server's name that are signed by the CAs of a PEM file.
     pub(crate) fn with_authorities(path: &Path) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|e| TlsError::Pem {
                 path: path.into(),
-                expected: "certificates of authorities",
+                expected: "CA certificates",
                 found: e.to_string(),
             })?;
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
             .map_err(|e| TlsError::Setup(e.to_string()))?;
-        Ok(Self { trust: Trust::Authorities(verifier), refusal: Mutex::default(), provider: provider() })
+        Ok(Self { trust: TrustAnchor::Authorities(verifier), refusal: Mutex::default(), provider: provider() })
     }
 
-    /// Why the last server was refused, if it was.
+    /// Takes the reason why the last server was refused, if it was.
     pub(crate) fn take_refusal(&self) -> Option<Refusal> {
         self.refusal.lock().map_or(None, |mut refusal| refusal.take())
     }
@@ -230,7 +235,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match &self.trust {
-            Trust::Pin(expected) => {
+            TrustAnchor::Pin(expected) => {
                 let found = Pin::of_certificate(end_entity);
                 if found == *expected {
                     return Ok(ServerCertVerified::assertion());
@@ -238,7 +243,7 @@ impl ServerCertVerifier for Verifier {
                 self.refuse(Refusal::Pin { expected: *expected, found });
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }
-            Trust::Authorities(verifier) => verifier
+            TrustAnchor::Authorities(verifier) => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .inspect_err(|e| self.refuse(Refusal::Certificate(e.to_string()))),
         }
@@ -250,7 +255,7 @@ impl ServerCertVerifier for Verifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+        Err(rustls::Error::General("TLS 1.2 is not supported".into()))
     }
 
     fn verify_tls13_signature(
@@ -268,7 +273,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// AES-128 first: as strong as the rest of the handshake, and the fastest where the processor has AES.
+/// Returns the crypto provider, with AES-128 as the preferred cipher: as strong as the rest of the handshake, and the
+/// fastest on processors with AES instructions.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -288,8 +294,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-/// Writes a file whole or not at all. Temporary files are readable by their owner alone, which a key stays.
-fn keep(directory: &Path, path: &Path, content: &[u8], secret: bool) -> Result<(), TlsError> {
+/// Writes a file atomically. Temporary files are readable only by their owner; a secret file stays so.
+fn write_atomically(directory: &Path, path: &Path, content: &[u8], secret: bool) -> Result<(), TlsError> {
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         io::Write::write_all(&mut file, content)?;
@@ -312,24 +318,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_is_made_once_and_its_key_is_kept_from_others() {
+    fn an_identity_is_created_once_and_its_key_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        let made = Identity::kept_in(directory.path()).unwrap();
-        let kept = Identity::kept_in(directory.path()).unwrap();
-        assert_eq!(made.pin(), kept.pin());
+        let created = Identity::load_or_create(directory.path()).unwrap();
+        let loaded = Identity::load_or_create(directory.path()).unwrap();
+        assert_eq!(created.pin(), loaded.pin());
         let text = fs::read_to_string(directory.path().join("server.pin")).unwrap();
-        assert_eq!(text.parse(), Ok(made.pin()));
+        assert_eq!(text.parse(), Ok(created.pin()));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(directory.path().join("server.key")).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        server_config(kept).unwrap();
+        server_config(loaded).unwrap();
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused_with_its_file() {
+    fn invalid_certificate_errors_name_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         assert!(matches!(Verifier::with_authorities(&path), Err(TlsError::File { .. })));

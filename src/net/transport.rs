@@ -1,22 +1,22 @@
-//! Sockets and the settings of QUIC.
+//! UDP sockets and QUIC transport settings.
 //!
-//! What bounds a bulk of lookups is bytes a second, and what bounds those is packets: each costs a header, an
-//! authentication tag and a walk through the kernel, whatever it holds. In trials on loopback, with a stream for
-//! every 4,096 keys of 32 bytes, eight at a time, one bit a key back, client and server on one core each:
+//! Bulk lookups are bound by bytes per second, and those by packets per second: each packet costs a header, an
+//! authentication tag and a pass through the kernel, whatever its size. Measured on loopback, with one stream per 4,096
+//! keys of 32 bytes, eight streams at a time, one bit per key in the answer, client and server on one core each:
 //!
-//! | packets of | keys a second | |
+//! | packet size | keys per second | |
 //! | --- | --- | --- |
 //! | 1,452 bytes, socket buffers of 212,992 (the default) | 31 M | 0.5 % of the packets lost |
 //! | 1,452 bytes, socket buffers of 8 MiB | 38–40 M | none lost |
 //! | 3,000 / 4,500 bytes | 66 / 86 M | |
 //! | 6,000 bytes | 99–113 M | |
-//! | 6,000 bytes, socket buffers of 212,992 | 0.7 M | collapse by loss |
+//! | 6,000 bytes, socket buffers of 212,992 | 0.7 M | throughput collapses due to loss |
 //! | 6,500 bytes | 91 M | |
-//! | 6,551 bytes and more | | ten of them exceed a UDP datagram: lost in silence |
+//! | 6,551 bytes and more | | ten of them exceed a UDP datagram: silently lost |
 //!
-//! So packets may grow to [`PACKET_BYTES_MAX`] where the buffers are large. Loopback carries them at once; elsewhere path
-//! MTU discovery (RFC 8899) finds what a path carries: 6,000 with jumbo frames, about 1,450 on the internet. What must
-//! differ between peers is the [`Profile`].
+//! Therefore packets may grow to [`PACKET_BYTES_MAX`] if the socket buffers are large. Loopback carries them
+//! immediately; elsewhere path MTU discovery (RFC 8899) finds the size: 6,000 with jumbo frames, about 1,450 on the
+//! internet. The settings that depend on the peer are those of its [`Profile`].
 
 use std::{
     io,
@@ -28,36 +28,37 @@ use std::{
 use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Type};
 
-use super::steer;
+use super::reuseport;
 use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, PACKET_BYTES_MAX, REQUEST_BYTES_MAX};
 
-/// What a packet may have where socket buffers are small: that of Ethernet.
+/// The largest packet with small socket buffers: that of Ethernet.
 const PACKET_BYTES_SMALL: u16 = 1_452;
 
-/// What every path of QUIC carries (RFC 9000, section 14).
+/// The packet size that every QUIC path carries (RFC 9000, section 14).
 const PACKET_BYTES_MIN: u16 = 1_200;
 
-/// What the server lets a client send before its hello is accepted, over all streams.
+/// The connection window of a client before its hello is accepted, over all streams.
 pub(crate) const EARLY_WINDOW_BYTES: u32 = 256 << 10;
 
 /// Streams that a client may open before its hello is accepted: the control stream, the batches that wait, and some
-/// that are refused with an error that says why instead of being held back.
+/// more that are rejected with an error frame instead of being blocked.
 pub(crate) const EARLY_STREAMS: u32 = EARLY_BATCHES_MAX as u32 + 12;
 
-/// How far away a peer is, as its address tells.
+/// The class of a peer's network path, derived from its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// This machine: its loopback carries every packet whole, so nothing has to be searched for. The probes of a search
-    /// are tens of kilobytes of padding, of which quinn reads each byte as a frame; that was a third of all that a
-    /// connection costs until its first batch.
+    /// This machine: loopback carries packets of any size, so MTU discovery is skipped. Its probes are tens of
+    /// kilobytes of padding, of which quinn parses each byte as a frame; that was a third of the cost of a connection
+    /// until its first batch.
     Local,
-    /// A private network: what is sent at once does not crowd out others.
+    /// A private network: a large initial window does not harm other traffic.
     Near,
     /// The internet: the standard initial window (RFC 9002, section 7.2).
     Far,
 }
 
 impl Profile {
+    /// Returns the profile of a peer address.
     pub(crate) fn of(peer: IpAddr) -> Self {
         let peer = peer.to_canonical();
         let is_private = match peer {
@@ -72,31 +73,32 @@ impl Profile {
     }
 }
 
-/// A UDP socket with large buffers, and what the kernel gave.
+/// A UDP socket with large buffers.
 #[derive(Debug)]
 pub(crate) struct Socket {
     udp: UdpSocket,
-    /// The smaller of the two buffers, in bytes that can be used.
+    /// The smaller of the two buffers granted by the kernel, in usable bytes.
     buffer_bytes: usize,
 }
 
 impl Socket {
-    /// Binds one and warns of small buffers. Linux clamps silently to `net.core.rmem_max`, so what is asked for is read
-    /// back.
+    /// Binds a socket and warns about small buffers. Linux silently clamps buffers to `net.core.rmem_max`, so the size
+    /// is read back.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         Self::bind_with(address, |_| Ok(())).inspect(Self::warn_of_small_buffers)
     }
 
-    /// Binds one to a port that several sockets share; the warning is the caller's, for all of them.
+    /// Binds a socket to a port that several sockets share (`SO_REUSEPORT`). The caller MUST warn about small buffers,
+    /// once for all of them.
     #[cfg(target_os = "linux")]
-    pub(super) fn bind_shared(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn bind_reuseport(address: SocketAddr) -> io::Result<Self> {
         Self::bind_with(address, |socket| socket.set_reuse_port(true))
     }
 
     fn bind_with(address: SocketAddr, set: impl Fn(&socket2::Socket) -> io::Result<()>) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
-            // Not everywhere possible, and IPv6 alone will do.
+            // Not supported everywhere; IPv6 alone is sufficient.
             let _ = socket.set_only_v6(false);
         }
         let (_, _) = (socket.set_recv_buffer_size(SOCKET_BYTES), socket.set_send_buffer_size(SOCKET_BYTES));
@@ -109,7 +111,11 @@ impl Socket {
     pub(super) fn warn_of_small_buffers(&self) {
         let bytes = self.buffer_bytes;
         if bytes < SOCKET_BYTES_WANTED {
-            tracing::warn!(bytes, "small UDP buffers: packets stay small and get lost under load; raise {SYSCTL}");
+            tracing::warn!(
+                bytes,
+                "small UDP buffers: packets stay small and get lost under load; \
+                 expected at least {SOCKET_BYTES_WANTED} bytes: raise {SYSCTL}"
+            );
         } else {
             tracing::debug!(bytes, "UDP buffers");
         }
@@ -119,18 +125,18 @@ impl Socket {
         self.udp.local_addr()
     }
 
-    /// What suits connections on this socket, with packets of at most so many bytes.
+    /// Returns the transport settings for this socket, with packets of at most `packet_bytes_max` bytes.
     pub(crate) fn transport(&self, packet_bytes_max: u16) -> Transport {
         let large = self.buffer_bytes >= SOCKET_BYTES_WANTED;
         let packet_bytes = packet_bytes_max.min(if large { PACKET_BYTES_MAX } else { PACKET_BYTES_SMALL });
         Transport {
             packet_bytes: packet_bytes.max(PACKET_BYTES_MIN),
-            // What one peer may have on its way fits the buffer that it arrives in.
+            // The bytes that one peer may have in flight fit the receive buffer.
             window_bytes: (self.buffer_bytes as u32).clamp(EARLY_WINDOW_BYTES, WINDOW_BYTES_MAX),
         }
     }
 
-    /// An endpoint on it, within the Tokio runtime that it is called in: the `number`th of so many on its port.
+    /// Creates an endpoint on the socket, in the current Tokio runtime: endpoint `number` of `endpoints` on its port.
     pub(crate) fn endpoint(
         self,
         transport: Transport,
@@ -139,7 +145,7 @@ impl Socket {
     ) -> io::Result<quinn::Endpoint> {
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(transport.packet_bytes.max(PACKET_BYTES_SMALL)).expect("within 1,200 and 65,527");
-        steer::steer(&mut config, number, endpoints);
+        reuseport::route_connection_ids(&mut config, number, endpoints);
         quinn::Endpoint::new(config, server, self.udp, Arc::new(quinn::TokioRuntime))
     }
 
@@ -156,22 +162,24 @@ impl std::os::fd::AsRawFd for Socket {
     }
 }
 
-/// Linux reports twice what is given: the other half is for its own accounts (socket(7), `SO_RCVBUF`).
+/// Returns the usable bytes of a buffer. Linux reports twice that: the other half is for its bookkeeping (socket(7),
+/// `SO_RCVBUF`).
 fn usable(reported: usize) -> usize {
     if cfg!(target_os = "linux") { reported / 2 } else { reported }
 }
 
-/// What the connections on a socket have in common.
+/// The transport settings that the connections on a socket share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transport {
+    /// The largest packet, in bytes of UDP payload.
     packet_bytes: u16,
-    /// What a client may send from its hello on, while the budget of the server lasts. Also what the server keeps of
-    /// answers that a client has not taken yet.
+    /// The receive window of a server's connection after the hello, within the server's budget, in bytes. Also its send
+    /// window: the answers that the server buffers until the client reads them.
     pub(crate) window_bytes: u32,
 }
 
 impl Transport {
-    /// Settings of a server's connections. They start small; [`open_windows`] lets go.
+    /// Returns the settings of a server's connections. Their windows start small; [`open_windows`] grows them.
     pub(crate) fn server(&self, profile: Profile) -> TransportConfig {
         let mut config = self.common(profile, REQUEST_BYTES_MAX as u32 + FRAME_SLACK);
         config
@@ -181,7 +189,7 @@ impl Transport {
         config
     }
 
-    /// Settings of a client's connections. It has chosen its server, so its windows start large.
+    /// Returns the settings of a client's connections. A client trusts its server, so its windows start large.
     pub(crate) fn client(&self, profile: Profile) -> TransportConfig {
         let mut config = self.common(profile, ANSWER_BYTES_MAX as u32 + FRAME_SLACK);
         config
@@ -205,10 +213,10 @@ impl Transport {
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS as u32))))
-            // Batches are answered in the order in which they were begun; splitting packets between them helps none.
+            // Batches are answered in the order in which they started; interleaving them in packets benefits none.
             .send_fairness(false);
         if profile == Profile::Local {
-            // Should it not hold, losses tell, and the search begins.
+            // If packets of this size are lost, quinn's black hole detection falls back to MTU discovery.
             config.initial_mtu(self.packet_bytes);
         }
         if profile != Profile::Far {
@@ -220,36 +228,37 @@ impl Transport {
     }
 }
 
-/// Grows the windows of a connection whose hello was accepted. The window of a single stream cannot be changed once
-/// the connection stands; it is that of the longest request from the start, and the smaller connection window is
-/// what holds before the hello.
+/// Grows the windows of a connection whose hello was accepted. The window of a single stream cannot be changed after
+/// the connection is established: it is that of the longest request from the start, and the smaller connection window
+/// applies before the hello.
 pub(crate) fn open_windows(connection: &quinn::Connection, window_bytes: u32, streams: u32) {
     connection.set_receive_window(VarInt::from_u32(window_bytes));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
 }
 
-/// A header and a little: a whole frame fits the window of its stream.
+/// Stream window beyond the longest body: the header and a margin, so that a whole frame fits.
 const FRAME_SLACK: u32 = 1 << 10;
 
-/// Two of the longest requests.
+/// Largest receive window of a server's connection: two of the longest requests.
 const WINDOW_BYTES_MAX: u32 = 2 * REQUEST_BYTES_MAX as u32;
 
-/// Eight of the longest answers: an answer that is read late never keeps an earlier one from arriving.
+/// Window of a client's connection: eight of the longest answers, so that an answer that is read late never blocks
+/// another one.
 const CLIENT_WINDOW_BYTES: u32 = 8 * ANSWER_BYTES_MAX as u32;
 
-/// One acknowledgement for so many packets (the ACK frequency extension); 38 M keys a second against 33 M without it.
+/// Packets per acknowledgement (the ACK frequency extension): 38 M keys per second, against 33 M without it.
 const ACK_PACKETS: u32 = 100;
 
-/// What may be on its way to a near peer from the start. Sixteen times as much made no difference.
+/// Initial congestion window for local and near peers. Sixteen times as much made no difference.
 const NEAR_WINDOW_BYTES: u64 = 1 << 20;
 
-/// What is asked of the kernel for each direction.
+/// Socket buffer requested from the kernel for each direction.
 const SOCKET_BYTES: usize = 8 << 20;
 
-/// Below this, long packets were lost.
+/// Socket buffer below which large packets were lost in measurements.
 const SOCKET_BYTES_WANTED: usize = 1 << 20;
 
-/// What to raise for larger buffers.
+/// The system setting that limits socket buffers, for the warning.
 const SYSCTL: &str = if cfg!(target_os = "linux") {
     "the sysctls net.core.rmem_max and net.core.wmem_max to 8388608"
 } else if cfg!(target_os = "macos") {
@@ -263,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_are_near() {
+    fn profiles_follow_the_address_range() {
         for local in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(Profile::of(local.parse().unwrap()), Profile::Local, "{local}");
         }
@@ -276,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_long_only_where_buffers_are_large() {
+    fn large_packets_require_large_buffers() {
         let socket = |buffer_bytes| Socket { udp: UdpSocket::bind("127.0.0.1:0").unwrap(), buffer_bytes };
         assert_eq!(socket(4 << 20).transport(u16::MAX).packet_bytes, PACKET_BYTES_MAX);
         assert_eq!(socket(4 << 20).transport(1_452).packet_bytes, 1_452);

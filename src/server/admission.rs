@@ -1,4 +1,4 @@
-//! Who may connect: so many in all, so many from one address.
+//! Admission control: limits the number of connections in total and per address.
 
 use std::{
     net::IpAddr,
@@ -10,7 +10,7 @@ use std::{
 
 use dashmap::DashMap;
 
-/// Counts connections. An address without any takes no memory.
+/// Counts connections. An address without connections takes no memory.
 #[derive(Debug)]
 pub(super) struct Admission {
     total: AtomicUsize,
@@ -19,9 +19,9 @@ pub(super) struct Admission {
     per_address_max: usize,
 }
 
-/// One connection's place, given back when dropped.
+/// The permit of one connection, released when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     admission: Arc<Admission>,
     address: IpAddr,
 }
@@ -31,14 +31,14 @@ impl Admission {
         Self { total: AtomicUsize::new(0), total_max, per_address: DashMap::new(), per_address_max }
     }
 
-    /// Connections at the moment.
+    /// Returns the current number of connections.
     pub(super) fn total(&self) -> usize {
         self.total.load(Relaxed)
     }
 
-    /// A place for a connection from that address, if there is one.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = whole_host(address);
+    /// Returns a permit for a connection from an address; `None` if a limit is reached.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
+        let address = client_network(address);
         self.total.fetch_update(Relaxed, Relaxed, |total| (total < self.total_max).then_some(total + 1)).ok()?;
         let mut count = self.per_address.entry(address).or_insert(0);
         if *count >= self.per_address_max {
@@ -47,11 +47,11 @@ impl Admission {
             return None;
         }
         *count += 1;
-        Some(Place { admission: self.clone(), address })
+        Some(ConnectionPermit { admission: self.clone(), address })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.admission.total.fetch_sub(1, Relaxed);
         self.admission.per_address.remove_if_mut(&self.address, |_, count| {
@@ -61,8 +61,8 @@ impl Drop for Place {
     }
 }
 
-/// One host has a whole /64 of IPv6 addresses to come from.
-fn whole_host(address: IpAddr) -> IpAddr {
+/// Returns the key that an address is counted by: IPv6 addresses by their /64, because one host has all of it.
+fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => IpAddr::from((u128::from(address) & !u128::from(u64::MAX)).to_be_bytes()),
@@ -74,19 +74,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_and_come_back() {
+    fn permits_are_bounded_and_released() {
         let admission = Arc::new(Admission::new(3, 2));
         let [a, b] = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap());
-        let places = [admission.admit(a), admission.admit(a)];
-        assert!(places.iter().all(Option::is_some));
+        let permits = [admission.admit(a), admission.admit(a)];
+        assert!(permits.iter().all(Option::is_some));
         assert!(admission.admit(a).is_none());
         let third = admission.admit(b);
         assert!(third.is_some() && admission.admit(b).is_none());
         drop(third);
-        // Mapped into IPv6, the address is still the same.
+        // An IPv4-mapped IPv6 address counts as the IPv4 address.
         assert!(admission.admit("::ffff:192.0.2.1".parse().unwrap()).is_none());
-        drop(places);
+        drop(permits);
         assert!(admission.per_address.is_empty() && admission.total() == 0);
-        assert_eq!(whole_host(b), whole_host("2001:db8::ffff".parse().unwrap()));
+        assert_eq!(client_network(b), client_network("2001:db8::ffff".parse().unwrap()));
     }
 }

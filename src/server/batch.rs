@@ -1,4 +1,4 @@
-//! One batch: request in, one view of the index, answer out.
+//! Answers one batch: reads the request, looks it up in one view of the index, and writes the answer.
 
 use std::{
     ops::ControlFlow,
@@ -9,19 +9,19 @@ use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::time::{self, Instant};
 
-use super::connection::{Failure, Session, within};
+use super::connection::{Failure, ServerSession, within};
 use crate::{
-    batch::Exception,
+    batch::Unanswered,
     engine::View,
     net::exchange,
     timestamp::Timestamp,
     wire::{AnswerMeta, AnswerWriter, ErrorCode, Header, RequestColumn, RequestLimits, RequestView, WireError},
 };
 
-/// Answers the batch of a stream whose header has come. The deadline covers all of it: a peer that sends or takes too
-/// slowly is cut.
+/// Answers the batch of a stream whose header was read. The deadline covers all of it: the stream of a peer that sends
+/// or reads too slowly is reset.
 pub(super) async fn answer(
-    session: &Session,
+    session: &ServerSession,
     header: &Header,
     send: &mut SendStream,
     recv: &mut RecvStream,
@@ -53,7 +53,7 @@ pub(super) async fn answer(
     drop(body);
     let sent = async {
         exchange::write_frame(send, frame).await?;
-        // Fails only if the peer no longer wants it.
+        // Fails only if the peer has stopped the stream.
         let _ = send.finish();
         Ok(())
     };
@@ -61,33 +61,33 @@ pub(super) async fn answer(
         let _ = send.reset(super::close_code(ErrorCode::Deadline));
         return Err(failure);
     }
-    // The batch is over when its answer has arrived: a server that goes away waits for that.
+    // The batch ends when its answer was acknowledged: a server that shuts down waits for that.
     let _ = time::timeout_at(deadline, send.stopped()).await;
     Ok(())
 }
 
-async fn wait_for_hello(session: &Session, deadline: Instant) -> Result<(), Failure> {
-    if *session.greeted.borrow() {
+async fn wait_for_hello(session: &ServerSession, deadline: Instant) -> Result<(), Failure> {
+    if *session.hello_accepted.borrow() {
         return Ok(());
     }
-    let missing = || Failure::Told {
+    let missing = || Failure::Reply {
         code: ErrorCode::HelloMissing,
         detail: session.shared.config.early_batches as u64,
-        message: "too many batches before the hello".into(),
+        message: format!("expected a hello; at most {} batches may wait for it", session.shared.config.early_batches),
     };
-    if !session.may_wait() {
+    if !session.may_wait_for_hello() {
         return Err(missing());
     }
-    let mut greeted = session.greeted.subscribe();
-    match time::timeout_at(deadline, greeted.wait_for(|greeted| *greeted)).await {
+    let mut hello_accepted = session.hello_accepted.subscribe();
+    match time::timeout_at(deadline, hello_accepted.wait_for(|hello_accepted| *hello_accepted)).await {
         Ok(Ok(_)) => Ok(()),
         _ => Err(missing()),
     }
 }
 
-/// Asks the engine in slices, and lets other batches run in between.
+/// Looks up a request in slices, and yields to other batches in between.
 async fn compute(
-    session: &Session,
+    session: &ServerSession,
     request: &RequestView<'_>,
     writer: &mut AnswerWriter,
     deadline: Instant,
@@ -95,10 +95,16 @@ async fn compute(
     let view = session.shared.index.view();
     let least = (request.options().generation_min, request.options().sequence_min);
     if (view.generation(), view.sequence()) < least {
-        return Err(Failure::Told {
+        return Err(Failure::Reply {
             code: ErrorCode::Behind,
             detail: view.generation(),
-            message: format!("this server is at generation {}.{}", view.generation(), view.sequence()),
+            message: format!(
+                "expected at least generation {}.{}, found {}.{}",
+                least.0,
+                least.1,
+                view.generation(),
+                view.sequence()
+            ),
         });
     }
     let now = now();
@@ -130,7 +136,7 @@ async fn compute(
                     }
                 }
             }
-            RequestColumn::Unknown { .. } => match writer.except_column(number, Exception::Unsupported) {
+            RequestColumn::Unknown { .. } => match writer.except_column(number, Unanswered::Unsupported) {
                 ControlFlow::Continue(()) => rows,
                 ControlFlow::Break(()) => 0,
             },
@@ -143,7 +149,7 @@ async fn compute(
     Ok(writer.finish(&meta(session, &view)).into())
 }
 
-fn meta<'a>(session: &Session, view: &'a View) -> AnswerMeta<'a> {
+fn meta<'a>(session: &ServerSession, view: &'a View) -> AnswerMeta<'a> {
     let config = &session.shared.config;
     let seconds = |ttl: Duration| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
     AnswerMeta {
@@ -155,7 +161,7 @@ fn meta<'a>(session: &Session, view: &'a View) -> AnswerMeta<'a> {
     }
 }
 
-/// A clock before 1970 or after 2106 reads as the first second: then no record has expired.
+/// Returns the current time. A clock before 1970 or after 2106 reads as the first second: then no record has expired.
 fn now() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as i64);
     Timestamp::from_unix(seconds).unwrap_or(FIRST_SECOND)
@@ -166,5 +172,5 @@ const FIRST_SECOND: Timestamp = match Timestamp::from_seconds(1) {
     None => unreachable!(),
 };
 
-/// Work between two yields, in probes: at the 10 ns that a probe of a large index takes at most, about 40 µs.
+/// Work between two yields, in probes: about 40 µs, as a probe of a large index takes at most 10 ns.
 const SLICE_COST: u64 = 4_096;

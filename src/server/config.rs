@@ -1,4 +1,4 @@
-//! How a server is set up.
+//! The settings of a server.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,69 +10,70 @@ use crate::{
     wire::{AnswerCaps, ServerLimits},
 };
 
-/// How the server proves who it is.
+/// The certificate with which a server authenticates itself.
 #[derive(Clone, Debug)]
 pub enum Certificate {
-    /// A chain and its key, in PEM.
+    /// A certificate chain and its private key, in PEM.
     Files {
-        /// The server's certificate, then those between it and the authority.
+        /// The file of the server's certificate, followed by the intermediate certificates.
         chain: PathBuf,
-        /// The private key.
+        /// The file of the private key.
         key: PathBuf,
     },
-    /// A self-signed one, kept in this directory and made when there is none. Clients pin it.
+    /// A self-signed certificate, kept in a directory and created if it does not exist. Clients pin it.
     SelfSigned {
-        /// The directory.
+        /// The state directory.
         state: PathBuf,
     },
 }
 
-/// Settings of a [`Server`](super::Server). [`ServerConfig::new`] gives those that suit most.
+/// Settings of a [`Server`](super::Server). [`ServerConfig::new`] returns the defaults.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 selects a free port.
     pub listen: SocketAddr,
-    /// How the server proves who it is.
+    /// The certificate of the server.
     pub certificate: Certificate,
-    /// Cores to serve on, each with an endpoint and a thread of its own; 0 for all that the process may use. With one,
-    /// the server runs within the runtime that it was made in. Where packets cannot be steered to the core of their
-    /// connection (anywhere but on Linux), it is always one.
+    /// Number of cores to serve on, each with its own endpoint and thread; 0 for all that the process may use. With
+    /// one, the server runs in the runtime in which it was bound. Where packets cannot be routed to the core of their
+    /// connection (on systems other than Linux), it is always one.
     pub cores: usize,
-    /// What one batch may hold, and how many batches a connection may have at a time. None of it may pass
-    /// [`limits`](crate::limits).
+    /// Limits of one batch, and of the concurrent batches of a connection. Values above [`limits`](crate::limits) are
+    /// reduced to those.
     pub limits: ServerLimits,
-    /// Bytes of texts in one answer.
+    /// Maximum bytes of texts in one answer.
     pub answer_text_bytes: usize,
-    /// Records of one key in one answer.
+    /// Maximum number of records of one key in one answer.
     pub records_per_key: usize,
-    /// Batches that may wait for the hello.
+    /// Maximum number of batches of a connection that may wait for the hello.
     pub early_batches: usize,
-    /// How long a connection may go without a hello.
+    /// Time within which a connection MUST send its hello.
     pub hello_deadline: Duration,
-    /// Connections in all.
+    /// Maximum number of connections.
     pub connections: usize,
-    /// Connections from one address.
+    /// Maximum number of connections from one address (IPv6: from one /64).
     pub connections_per_address: usize,
-    /// Connections beyond which a client must prove its address with a round trip more.
+    /// Number of connections from which on clients must validate their address with an additional round trip (QUIC
+    /// Retry).
     pub retry_above_connections: usize,
-    /// Memory for requests that arrive, over all connections.
+    /// Memory budget of request bodies, in bytes, over all connections.
     pub frame_bytes: usize,
-    /// Memory for the windows of all connections together: what peers may send ahead of what is read. Connections that
-    /// find it spent have small windows.
+    /// Memory budget of flow-control windows, in bytes, over all connections: what peers may send ahead of what is
+    /// read. Connections get small windows when it is exhausted.
     pub window_bytes: usize,
-    /// The longest packets, in bytes of UDP payload: path MTU discovery stays below. [`PACKET_BYTES_MAX`] leaves it to
-    /// the path; lower it for paths whose discovery is broken.
+    /// The largest packet, in bytes of UDP payload: the upper bound of path MTU discovery. Lower it from
+    /// [`PACKET_BYTES_MAX`] for paths where discovery is broken.
     pub packet_bytes_max: u16,
-    /// How long batches are still answered after the shutdown began.
+    /// Grace period: how long batches are still answered after a shutdown began.
     pub grace: Duration,
-    /// For how long clients may keep an answer with a record.
+    /// How long clients MAY cache an answer with a record.
     pub positive_ttl: Duration,
-    /// For how long clients may keep an answer without one.
+    /// How long clients MAY cache an answer without a record.
     pub negative_ttl: Duration,
 }
 
 impl ServerConfig {
-    /// The settings that suit most.
+    /// Returns the default settings for an address and a certificate.
     pub fn new(listen: SocketAddr, certificate: Certificate) -> Self {
         let caps = AnswerCaps::default();
         Self {
@@ -86,19 +87,19 @@ impl ServerConfig {
             hello_deadline: Duration::from_millis(HELLO_DEADLINE_MS),
             connections: CONNECTIONS_MAX,
             connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
-            // A handful of handshakes costs nothing; a flood of forged addresses must.
+            // A few handshakes are cheap; a flood of forged addresses must not be.
             retry_above_connections: CONNECTIONS_MAX / 16,
             frame_bytes: 512 << 20,
             window_bytes: 1 << 30,
             packet_bytes_max: PACKET_BYTES_MAX,
             grace: Duration::from_millis(BATCH_DEADLINE_MS / 2),
-            // Bad news keeps; what is unknown may be listed with the next delta.
+            // Listed keys stay listed; an unknown key may be listed in the next generation.
             positive_ttl: Duration::from_secs(3_600),
             negative_ttl: Duration::from_secs(300),
         }
     }
 
-    /// The settings with every limit within what the protocol allows.
+    /// Returns the settings with every limit clamped to those of the protocol.
     pub(super) fn clamped(mut self) -> Self {
         let (limits, max) = (&mut self.limits, ServerLimits::default());
         limits.columns = limits.columns.min(max.columns);

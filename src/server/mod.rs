@@ -1,14 +1,14 @@
-//! The server: answers batches over QUIC from an index that is swapped under it.
+//! The server: answers batches over QUIC from an index that can be replaced while it runs.
 //!
 //! ```text
 //! socket ─admission─▶ connection ─hello─▶ streams ─batch─▶ engine ─▶ answer
 //! ```
 //!
-//! Each core has a socket, an endpoint and a runtime of one thread to itself: a connection lives on one core from its
-//! first packet to its last.
+//! Each core has its own socket, endpoint and single-threaded runtime: a connection stays on one core from its first
+//! packet to its last.
 //!
-//! Nothing a peer sends makes the server wait without a deadline, allocate without a bound, or harm another
-//! connection: a stream fails alone with a numbered error, a connection ends alone with a numbered code.
+//! Nothing that a peer sends makes the server wait without a deadline, allocate without a bound, or affect another
+//! connection: errors are confined to a stream (an error frame) or to a connection (a close code).
 
 mod admission;
 mod batch;
@@ -37,7 +37,7 @@ use crate::{
     net::{
         Pin, TlsError,
         exchange::FrameBudget,
-        steer,
+        reuseport,
         tls::{self, Identity},
         transport::Profile,
     },
@@ -48,70 +48,76 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The certificate or its key.
+    /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The socket.
+    /// The server cannot listen on its address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// The address.
+        /// [`ServerConfig::listen`].
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// A server that listens. It answers once [`run`](Self::run) is polled.
+/// A server bound to its address. It answers while [`run`](Self::run) is polled.
 pub struct Server {
     workers: Workers,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     local: SocketAddr,
     pin: Pin,
 }
 
-/// What all connections share.
-pub(crate) struct Shared {
+/// The state that all connections share.
+pub(crate) struct ServerState {
     config: ServerConfig,
     index: Arc<Index>,
     admission: Arc<Admission>,
-    /// Memory for bodies that arrive.
+    /// Memory budget of request bodies.
     frames: FrameBudget,
-    /// KiB of windows beyond those before the hello.
+    /// Budget of the windows after the hello, in KiB.
     windows: Arc<Semaphore>,
-    /// What a connection has of them.
+    /// The window of one connection after the hello, in bytes.
     window_bytes: u32,
+    /// Answer writers for reuse.
     writers: Mutex<Vec<AnswerWriter>>,
     generation: watch::Sender<u64>,
     going_away: watch::Sender<bool>,
-    /// Settings for peers on this machine and for near ones; the endpoints have those for far ones.
+    /// Settings for [`Profile::Local`]; the endpoints use those for [`Profile::Far`].
     local: Arc<quinn::ServerConfig>,
+    /// Settings for [`Profile::Near`].
     near: Arc<quinn::ServerConfig>,
 }
 
 impl Server {
-    /// Listens. To be called within a Tokio runtime: the one that is to do the work, unless several cores are.
+    /// Binds a server to its address. MUST be called within a Tokio runtime: it serves there if
+    /// [`ServerConfig::cores`] is one.
+    ///
+    /// Fails with [`ServerError`] when the certificate cannot be used or the address cannot be bound.
     pub fn bind(config: ServerConfig, index: Arc<Index>) -> Result<Self, ServerError> {
         let config = config.clamped();
         let identity = match &config.certificate {
             Certificate::Files { chain, key } => Identity::from_files(chain, key)?,
-            Certificate::SelfSigned { state } => Identity::kept_in(state)?,
+            Certificate::SelfSigned { state } => Identity::load_or_create(state)?,
         };
         let pin = identity.pin();
         let listen = |source| ServerError::Listen { address: config.listen, source };
         let cores =
             if config.cores > 0 { config.cores } else { thread::available_parallelism().map_or(1, usize::from) };
-        let sockets = steer::bind(config.listen, cores).map_err(listen)?;
+        let sockets = reuseport::bind(config.listen, cores).map_err(listen)?;
         let local = sockets[0].local_addr().map_err(listen)?;
         let transport = sockets[0].transport(config.packet_bytes_max);
         let mut far = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
-        // A client that moves opens a new connection; a peer cannot make the server send elsewhere.
+        // Without migration, a client whose address changes opens a new connection, and no peer can redirect the
+        // packets of the server.
         far.transport_config(Arc::new(transport.server(Profile::Far))).migration(false);
         let settings = |profile| {
             let mut config = far.clone();
             config.transport_config(Arc::new(transport.server(profile)));
             Arc::new(config)
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerState {
             admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
             frames: FrameBudget::new(config.frame_bytes),
             windows: Arc::new(Semaphore::new(config.window_bytes >> 10)),
@@ -129,21 +135,21 @@ impl Server {
         Ok(Self { workers, shared, local, pin })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The pin of its certificate, for clients.
+    /// Returns the pin of the server's certificate, for clients.
     pub fn pin(&self) -> Pin {
         self.pin
     }
 
-    /// Answers until `shutdown` is ready; then takes no more connections, tells the clients, answers the batches that
-    /// are on their way, at most for the grace time, and closes.
+    /// Serves until `shutdown` completes. Then accepts no more connections, notifies the clients, answers the batches
+    /// in flight for at most [`ServerConfig::grace`], and closes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { workers, shared, .. } = self;
-        let lead = async {
+        let supervise = async {
             let mut ticks = time::interval(GENERATION_POLL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             tokio::pin!(shutdown);
@@ -156,7 +162,7 @@ impl Server {
             tracing::info!(connections = shared.admission.total(), "going away");
             shared.going_away.send_replace(true);
         };
-        tokio::join!(lead, workers.run());
+        tokio::join!(supervise, workers.run());
     }
 }
 
@@ -166,7 +172,7 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Shared {
+impl ServerState {
     fn watch_generation(&self) {
         let generation = self.index.view().generation();
         self.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
@@ -192,7 +198,7 @@ impl Shared {
     }
 }
 
-/// A panic ends the task it happens in and nothing else, but it is a defect.
+/// Logs the panic of a task. A panic ends only its own task, but it is a bug.
 fn report_panic<T>(ended: Result<T, tokio::task::JoinError>) -> Option<T> {
     ended.inspect_err(|error| tracing::error!(%error, "a task panicked")).ok()
 }
@@ -201,8 +207,8 @@ fn close_code(code: ErrorCode) -> VarInt {
     VarInt::from_u32(u32::from(code.number()))
 }
 
-/// How soon clients hear of a new generation. Reading a generation costs nanoseconds.
+/// Polling interval for new generations. Reading a generation costs nanoseconds.
 const GENERATION_POLL: Duration = Duration::from_secs(1);
 
-/// More batches than this are hardly worked on at one moment.
+/// Answer writers kept for reuse: more batches are rarely computed at the same time.
 const WRITERS_KEPT: usize = 32;

@@ -1,4 +1,4 @@
-//! The endpoints of a server: each accepts connections and serves them, on a core of its own if there are several.
+//! The endpoints of a server: each accepts connections and serves them, on its own core if there are several.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -9,39 +9,41 @@ use tokio::{
     time::{self},
 };
 
-use super::{Shared, close_code, connection, report_panic};
+use super::{ServerState, close_code, connection, report_panic};
 use crate::{
     net::{
-        steer,
+        reuseport,
         transport::{Profile, Socket, Transport},
     },
     wire::ErrorCode,
 };
 
-/// All endpoints of a server.
+/// The workers of a server, one per endpoint.
 pub(super) enum Workers {
-    /// One, in the runtime of the caller.
-    Here(Worker),
-    /// One on each of several threads.
+    /// One worker, in the runtime of the caller.
+    InRuntime(Worker),
+    /// Several workers, each on its own thread.
     Threads(Vec<Thread>),
 }
 
-/// One endpoint.
+/// An endpoint that accepts connections and serves them.
 pub(super) struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     endpoint: quinn::Endpoint,
 }
 
-/// A thread with a worker, which waits until it may start. It ends unused when this is dropped before.
+/// A thread with a worker that waits for its start signal. The thread ends if this is dropped before.
 pub(super) struct Thread {
     start: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Workers {
-    /// An endpoint for each socket. The caller is within a Tokio runtime.
+    /// Creates a worker for each socket. MUST be called within a Tokio runtime.
+    ///
+    /// Fails with an I/O error when an endpoint, a thread or its runtime cannot be created.
     pub(super) fn start(
-        shared: &Arc<Shared>,
+        shared: &Arc<ServerState>,
         mut sockets: Vec<Socket>,
         transport: Transport,
         config: &quinn::ServerConfig,
@@ -51,7 +53,7 @@ impl Workers {
             && let Some(socket) = sockets.pop()
         {
             let endpoint = socket.endpoint(transport, Some(config.clone()), (0, 1))?;
-            return Ok(Self::Here(Worker { shared: shared.clone(), endpoint }));
+            return Ok(Self::InRuntime(Worker { shared: shared.clone(), endpoint }));
         }
         let threads = sockets.into_iter().enumerate().map(|(number, socket)| {
             let (shared, config) = (shared.clone(), config.clone());
@@ -63,10 +65,10 @@ impl Workers {
         threads.collect::<io::Result<_>>().map(Self::Threads)
     }
 
-    /// Serves until the server goes away and all is answered.
+    /// Serves until the server shuts down and all batches are answered.
     pub(super) async fn run(self) {
         match self {
-            Self::Here(worker) => worker.run().await,
+            Self::InRuntime(worker) => worker.run().await,
             Self::Threads(threads) => {
                 let ended: Vec<_> = threads
                     .into_iter()
@@ -77,7 +79,7 @@ impl Workers {
                     .collect();
                 for ended in ended {
                     if ended.await.is_err() {
-                        tracing::error!("a worker ended early");
+                        tracing::error!("a worker thread ended unexpectedly");
                     }
                 }
             }
@@ -86,13 +88,13 @@ impl Workers {
 }
 
 impl Thread {
-    /// Starts a thread with a runtime of its own, in which it makes its worker.
+    /// Starts a thread with its own runtime, and creates its worker there.
     fn spawn(number: usize, make: impl FnOnce() -> io::Result<Worker> + Send + 'static) -> io::Result<Self> {
         let (start, started) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (made, is_made) = std::sync::mpsc::channel();
         let work = move || {
-            steer::pin_thread(number);
+            reuseport::pin_thread(number);
             let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(made.send(Err(error))),
@@ -111,7 +113,7 @@ impl Thread {
             });
         };
         thread::Builder::new().name(format!("ksn-server-{number}")).spawn(work)?;
-        is_made.recv().map_err(|_| io::Error::other("a worker ended before it began"))??;
+        is_made.recv().map_err(|_| io::Error::other("a worker thread ended before it started"))??;
         Ok(Self { start, ended })
     }
 }
@@ -133,28 +135,28 @@ impl Worker {
         self.endpoint.set_server_config(None);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if time::timeout(self.shared.config.grace, all_ended).await.is_err() {
-            tracing::warn!("the grace time ended before the last batch");
+            tracing::warn!("the grace period ended before the last batch was answered");
         }
-        self.endpoint.close(close_code(ErrorCode::GoingAway), b"the server shuts down");
-        // For the clients to learn of it; nothing depends on it.
+        self.endpoint.close(close_code(ErrorCode::GoingAway), b"the server is shutting down");
+        // Best effort: lets the close reach the clients.
         let _ = time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 
     fn admit(&self, incoming: quinn::Incoming, connections: &mut JoinSet<()>) {
-        let crowded = self.shared.admission.total() >= self.shared.config.retry_above_connections;
-        if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
+        let is_loaded = self.shared.admission.total() >= self.shared.config.retry_above_connections;
+        if is_loaded && !incoming.remote_address_validated() && incoming.may_retry() {
             let _ = incoming.retry();
             return;
         }
         let address = incoming.remote_address();
-        let Some(place) = self.shared.admission.admit(address.ip()) else {
+        let Some(permit) = self.shared.admission.admit(address.ip()) else {
             tracing::debug!(%address, "too many connections");
             incoming.refuse();
             return;
         };
         let shared = self.shared.clone();
         connections.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             let accepted = match Profile::of(address.ip()) {
                 Profile::Local => incoming.accept_with(shared.local.clone()),
                 Profile::Near => incoming.accept_with(shared.near.clone()),
@@ -164,11 +166,11 @@ impl Worker {
             match time::timeout(shared.config.hello_deadline, connecting).await {
                 Ok(Ok(connection)) => connection::serve(shared, connection).await,
                 Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%address, "handshake took too long"),
+                Err(_) => tracing::debug!(%address, "handshake timed out"),
             }
         });
     }
 }
 
-/// For the last packets of a shutdown.
+/// The time for the last packets of a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);

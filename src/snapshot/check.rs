@@ -1,5 +1,5 @@
-//! What is checked of a snapshot when it is opened, on all processors: every byte by its checksum, and every number in
-//! a row, so that nothing has to be checked per lookup.
+//! Validation of a snapshot when it is opened, on all processors: the checksums of all sections and every reference in
+//! a row, so that lookups need no further checks.
 
 use rayon::{
     iter::{IndexedParallelIterator, ParallelIterator},
@@ -10,7 +10,8 @@ use zerocopy::little_endian::U64;
 use super::{
     error::OpenError,
     layout::{
-        BUCKET_KEYS_MEAN, BUCKET_SLOTS, BlockRow, Bucket, ClassRow, RecordRow, Role, RunRow, TABLE_KEYS_MAX, Table,
+        BUCKET_KEYS_MEAN, BUCKET_SLOTS, BlockRow, Bucket, ClassRow, RecordRow, RunRow, SectionKind, TABLE_KEYS_MAX,
+        Table,
     },
     name_table::NameTable,
     open::Snapshot,
@@ -20,20 +21,20 @@ use crate::{
     record::RecordType,
 };
 
-/// Rows that one thread checks in one go: large enough that sharing them out costs nothing.
-const ROWS_AT_ONCE: usize = 16 << 10;
+/// The number of rows per parallel task: large enough that scheduling costs are negligible.
+const TASK_ROWS: usize = 16 << 10;
 
-/// Below this, BLAKE3 is faster on one thread (its own documentation says 128 KiB).
-const HASHED_ALONE_BYTES_MAX: usize = 128 << 10;
+/// Up to this size, in bytes, BLAKE3 is faster on one thread (its documentation states 128 KiB).
+const SINGLE_THREAD_HASH_BYTES_MAX: usize = 128 << 10;
 
 impl Snapshot {
-    /// Every section has its BLAKE3.
+    /// Checks that the BLAKE3 of every section is the one in the manifest.
     pub(super) fn check_checksums(&self) -> Result<(), OpenError> {
         self.manifest.sections.iter().try_for_each(|section| {
             let bytes = &self.memory[section.offset as usize..][..section.bytes as usize];
             let mut hasher = blake3::Hasher::new();
             match bytes.len() {
-                ..=HASHED_ALONE_BYTES_MAX => hasher.update(bytes),
+                ..=SINGLE_THREAD_HASH_BYTES_MAX => hasher.update(bytes),
                 _ => hasher.update_rayon(bytes),
             };
             let found = hasher.finalize();
@@ -41,20 +42,20 @@ impl Snapshot {
                 return Ok(());
             }
             let table = Table::from_number(section.table);
-            let role = Role::from_number(section.role);
+            let kind = SectionKind::from_number(section.kind);
             Err(OpenError::Checksum {
-                what: format!("section {role:?} of {table:?}").replace("Some", ""),
+                what: format!("section {kind:?} of {table:?}").replace("Some", ""),
                 expected: Hex(&section.blake3).to_string(),
                 found: found.to_hex().to_string(),
             })
         })
     }
 
-    /// Every number in a row points at something that is there.
+    /// Checks that every reference in a row is within bounds.
     pub(super) fn check_content(&self) -> Result<(), OpenError> {
         let (names, text) = self.name_sections();
         NameTable::check(names, text)?;
-        let classes = self.rows::<ClassRow>(Table::Shared, Role::Classes);
+        let classes = self.rows::<ClassRow>(Table::Shared, SectionKind::Classes);
         for (n, class) in classes.iter().enumerate() {
             let known = usize::from(class.source.get()) < self.manifest.sources.len()
                 && RecordType::from_number(class.record_type).is_some();
@@ -68,7 +69,7 @@ impl Snapshot {
                 Table::Web => self.check_expressions()?,
                 Table::Ipv4 => self.check_blocks()?,
                 _ => {
-                    let digests = self.section(table, Role::Digests);
+                    let digests = self.section(table, SectionKind::Digests);
                     self.check_key_count(table, digests.len() / table.digest_width().unwrap_or(1))?;
                 }
             }
@@ -78,11 +79,13 @@ impl Snapshot {
     }
 
     fn check_records(&self, table: Table, names: usize, classes: usize) -> Result<(), OpenError> {
-        let runs = self.rows::<RunRow>(table, Role::Runs);
-        let records = self.rows::<RecordRow>(table, Role::Records);
-        let more = self.rows::<RecordRow>(table, Role::MoreRecords);
-        let bad = |what: &str, n: usize| OpenError::invalid(format!("{what} {n} of {table:?} points at nothing"));
-        let is_sound = |record: &RecordRow| {
+        let runs = self.rows::<RunRow>(table, SectionKind::Runs);
+        let records = self.rows::<RecordRow>(table, SectionKind::Records);
+        let more = self.rows::<RecordRow>(table, SectionKind::MoreRecords);
+        let out_of_bounds = |what: &str, n: usize| {
+            OpenError::invalid(format!("{what} {n} of {table:?} references a row that does not exist"))
+        };
+        let is_valid = |record: &RecordRow| {
             let class = record.class.get();
             let (number, end) = match class & RecordRow::HAS_MORE {
                 0 => (class, classes),
@@ -90,38 +93,41 @@ impl Snapshot {
             };
             ((number as usize) < end) & ((record.name.get() as usize) < names)
         };
-        if let Some(n) = first_unsound(records, is_sound) {
-            return Err(bad("record", n));
+        if let Some(n) = first_invalid(records, is_valid) {
+            return Err(out_of_bounds("record", n));
         }
-        let is_sound =
+        let is_valid =
             |record: &RecordRow| (record.class.get() as usize) < classes && (record.name.get() as usize) < names;
-        if let Some(n) = first_unsound(more, is_sound) {
-            return Err(bad("further record", n));
+        if let Some(n) = first_invalid(more, is_valid) {
+            return Err(out_of_bounds("further record", n));
         }
         for (n, run) in runs.iter().enumerate() {
             let end = u64::from(run.first.get()) + u64::from(run.count.get());
             if run.class.get() as usize >= classes || end > more.len() as u64 {
-                return Err(bad("run", n));
+                return Err(out_of_bounds("run", n));
             }
         }
         Ok(())
     }
 
     fn check_key_count(&self, table: Table, keys: usize) -> Result<(), OpenError> {
-        let records = self.rows::<RecordRow>(table, Role::Records).len();
+        let records = self.rows::<RecordRow>(table, SectionKind::Records).len();
         if keys != records || keys as u64 > TABLE_KEYS_MAX {
             return Err(OpenError::invalid(format!("{table:?} has {keys} keys but {records} records")));
         }
         Ok(())
     }
 
-    /// Bucket `b` starts where the ones before it end; a probe then stays within the table.
+    /// Checks that the first keys of the buckets ascend by at most one bucket's slots, so that probes stay in bounds.
     fn check_buckets(&self, table: Table) -> Result<(), OpenError> {
-        let buckets = self.rows::<Bucket>(table, Role::Buckets);
-        let keys = self.rows::<RecordRow>(table, Role::Records).len();
+        let buckets = self.rows::<Bucket>(table, SectionKind::Buckets);
+        let keys = self.rows::<RecordRow>(table, SectionKind::Records).len();
         let expected = if table == Table::Ipv4 || keys == 0 { 0 } else { (keys as u64).div_ceil(BUCKET_KEYS_MEAN) + 1 };
         if buckets.len() as u64 != expected {
-            return Err(OpenError::invalid(format!("{table:?} has {} buckets for {keys} keys", buckets.len())));
+            return Err(OpenError::invalid(format!(
+                "{table:?} has {} buckets for {keys} keys, expected {expected}",
+                buckets.len()
+            )));
         }
         let ascending = buckets.par_windows(2).all(|w| {
             let (first, next) = (w[0].first_key(), w[1].first_key());
@@ -136,17 +142,17 @@ impl Snapshot {
     }
 
     fn check_expressions(&self) -> Result<(), OpenError> {
-        let ends = self.rows::<U64>(Table::Web, Role::ExpressionEnds);
-        let text = self.section(Table::Web, Role::ExpressionText);
+        let ends = self.rows::<U64>(Table::Web, SectionKind::ExpressionEnds);
+        let text = self.section(Table::Web, SectionKind::ExpressionText);
         let scopes = ScopeSet::from_bits(self.manifest.web_scopes)
-            .ok_or_else(|| OpenError::invalid("its scopes are unknown"))?;
+            .ok_or_else(|| OpenError::invalid("the manifest lists unknown web scopes"))?;
         let mut start = 0;
         for (n, end) in ends.iter().enumerate() {
             let expression = usize::try_from(end.get()).ok().and_then(|end| text.get(start..end));
-            let sound = expression.and_then(|e| e.split_first()).is_some_and(|(&scope, text)| {
+            let valid = expression.and_then(|e| e.split_first()).is_some_and(|(&scope, text)| {
                 Scope::from_number(scope).is_some_and(|scope| scopes.contains(scope)) && text.is_ascii()
             });
-            if !sound {
+            if !valid {
                 return Err(OpenError::invalid(format!("web expression {n} is malformed")));
             }
             start = end.get() as usize;
@@ -158,7 +164,7 @@ impl Snapshot {
     }
 
     fn check_blocks(&self) -> Result<(), OpenError> {
-        let blocks = self.rows::<BlockRow>(Table::Ipv4, Role::Blocks);
+        let blocks = self.rows::<BlockRow>(Table::Ipv4, SectionKind::Blocks);
         let order = |b: &BlockRow| (b.first.get(), std::cmp::Reverse(b.last.get()));
         if blocks.iter().any(|b| b.first.get() > b.last.get()) || !blocks.is_sorted_by(|a, b| order(a) < order(b)) {
             return Err(OpenError::invalid("the IPv4 blocks are out of order"));
@@ -167,11 +173,11 @@ impl Snapshot {
     }
 }
 
-/// The first row that is not sound. Rows are looked at without a branch in between; which one it is matters only when
-/// there is one.
-fn first_unsound<T: Sync>(rows: &[T], is_sound: impl Fn(&T) -> bool + Sync) -> Option<usize> {
-    let unsound = |rows: &[T]| rows.iter().fold(false, |unsound, row| unsound | !is_sound(row));
-    let (number, rows) = rows.par_chunks(ROWS_AT_ONCE).enumerate().find_first(|(_, rows)| unsound(rows))?;
-    let at = rows.iter().position(|row| !is_sound(row))?;
-    Some(number * ROWS_AT_ONCE + at)
+/// Returns the number of the first row that is not valid. Each task checks its rows without a branch; the row is located
+/// only if the check fails.
+fn first_invalid<T: Sync>(rows: &[T], is_valid: impl Fn(&T) -> bool + Sync) -> Option<usize> {
+    let invalid = |rows: &[T]| rows.iter().fold(false, |invalid, row| invalid | !is_valid(row));
+    let (number, rows) = rows.par_chunks(TASK_ROWS).enumerate().find_first(|(_, rows)| invalid(rows))?;
+    let at = rows.iter().position(|row| !is_valid(row))?;
+    Some(number * TASK_ROWS + at)
 }

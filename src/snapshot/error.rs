@@ -1,70 +1,70 @@
-//! Why a snapshot cannot be opened or written.
+//! Errors of opening, building and writing snapshots.
 
 use std::{io, path::PathBuf};
 
-/// Why a snapshot cannot be opened.
+/// An error from opening a snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
-    /// The file does not begin as a snapshot does.
-    #[error("not a snapshot: it begins with {found:02x?}, a snapshot with {expected:02x?}; make one with `ksn build`")]
+    /// The file does not start with the magic of a snapshot.
+    #[error("not a snapshot: expected magic {expected:02x?}, found {found:02x?}; create one with `ksn build`")]
     Magic {
-        /// The first bytes of a snapshot.
+        /// The magic of a snapshot.
         expected: [u8; 8],
-        /// The first bytes of the file, fewer than 8 when it is shorter.
+        /// The first bytes of the file, fewer than 8 if the file is shorter.
         found: Vec<u8>,
     },
-    /// The transfer took the file for text.
-    #[error("damaged in transfer: line ends were rewritten as if it were text; copy it again in binary mode")]
+    /// The file was transferred in text mode.
+    #[error("damaged in transfer: line endings were converted; copy the file again in binary mode")]
     TextMode,
-    /// Another version of the format.
+    /// The format version is not supported.
     #[error(
-        "snapshot format {found}, this program reads format {expected}; build it again from its feeds with this \
-         version, or use the program that wrote it"
+        "unsupported snapshot format: expected version {expected}, found {found}; rebuild it from its feeds with this \
+         program, or use the program version that wrote it"
     )]
     Version {
-        /// The version this program reads.
+        /// The version that this program reads.
         expected: u32,
         /// The version of the file.
         found: u32,
     },
-    /// The file asks for abilities that this version does not have.
-    #[error("the snapshot needs abilities {bits:#010x} that this version does not have; use a newer version")]
+    /// The file requires features that this version does not support.
+    #[error("the snapshot requires unsupported features {bits:#010x}; use a newer version")]
     MustUnderstand {
-        /// The bits that are not known.
+        /// The unknown feature bits.
         bits: u32,
     },
-    /// The file is shorter than it says.
-    #[error("truncated: {found} bytes of {expected}; copy it again")]
+    /// The file is shorter than its header states.
+    #[error("truncated: expected {expected} bytes, found {found}; copy the file again")]
     Truncated {
-        /// The bytes that the header promises.
+        /// The file size in the header, in bytes.
         expected: u64,
-        /// The bytes there are.
+        /// The actual file size, in bytes.
         found: u64,
     },
-    /// The file is longer than it says.
-    #[error("{} bytes follow the end of the snapshot at byte {expected}; copy it again", found - expected)]
+    /// The file is longer than its header states.
+    #[error("{} trailing bytes: expected {expected} bytes, found {found}; copy the file again", found - expected)]
     TrailingBytes {
-        /// The bytes that the header promises.
+        /// The file size in the header, in bytes.
         expected: u64,
-        /// The bytes there are.
+        /// The actual file size, in bytes.
         found: u64,
     },
-    /// A checksum does not match: the bytes are not those that were written.
-    #[error("corrupt: the BLAKE3 of {what} is {found}, expected {expected}; copy it again or build it again")]
+    /// A checksum does not match: the file was changed after it was written.
+    #[error("corrupt: expected BLAKE3 {expected} of {what}, found {found}; copy the file again or rebuild it")]
     Checksum {
-        /// What was checked.
+        /// The part of the file that was checked.
         what: String,
-        /// The checksum that is stored.
+        /// The stored checksum, in hexadecimal.
         expected: String,
-        /// The checksum of the bytes.
+        /// The checksum of the bytes, in hexadecimal.
         found: String,
     },
-    /// The checksums match but the content breaks a rule of the format: it was not written by this program.
-    #[error("invalid: {what}; it was not written by `ksn build`")]
+    /// The checksums match, but the content violates the format: the file was not written by this program.
+    #[error("invalid snapshot: {what}; the file was not written by `ksn build`")]
     Invalid {
         /// What is wrong, and where.
         what: String,
@@ -77,56 +77,56 @@ impl OpenError {
     }
 }
 
-/// Why a snapshot cannot be built or written.
+/// An error from building or writing a snapshot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The snapshot cannot be laid out.
-    #[error("cannot make the snapshot: {0}")]
+    /// The manifest cannot be serialized.
+    #[error("cannot build the snapshot: {0}")]
     Io(#[from] io::Error),
     /// The file cannot be written.
     #[error("cannot write {}: {error}; {}", path.display(), remedy(error, *bytes))]
     Write {
         /// The file.
         path: PathBuf,
-        /// Bytes that it takes, beside those of one that it replaces.
+        /// The size of the new file in bytes. A file that it replaces needs its space until then.
         bytes: u64,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
-    /// The dataset's name is unusable.
-    #[error("the dataset's name must be 1 to 32 characters of a-z, 0-9, `.`, `_` and `-`, found {found:?}")]
+    /// The dataset name is invalid.
+    #[error("invalid dataset name {found:?}: expected 1 to 32 characters of a-z, 0-9, `.`, `_` and `-`")]
     Dataset {
         /// The name.
         found: String,
     },
     /// A web expression is not canonical.
-    #[error("a web expression must be ASCII in canonical form, found {found:?}")]
+    #[error("invalid web expression {found:?}: expected ASCII in canonical form")]
     Expression {
         /// The expression.
         found: String,
     },
-    /// More than a table can number.
-    #[error("{found} {what}, more than the {most} that one snapshot can hold; split the feeds")]
+    /// A limit of the format is exceeded.
+    #[error("too many {what}: found {found}, a snapshot can hold at most {most}; split the feeds")]
     TooMany {
-        /// What there is too much of.
+        /// What was counted.
         what: &'static str,
-        /// How many there are.
+        /// The count.
         found: u64,
-        /// How many there can be.
+        /// The limit.
         most: u64,
     },
 }
 
-/// What to do about a file that cannot be written.
+/// Returns advice on a file that cannot be written.
 fn remedy(error: &io::Error, bytes: u64) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            format!("make room for {bytes} bytes in its folder, or write it elsewhere; nothing was left behind")
+            format!("free {bytes} bytes on its file system, or write it elsewhere; the temporary file was removed")
         }
-        io::ErrorKind::NotFound => "make its folder first, or write it elsewhere".into(),
+        io::ErrorKind::NotFound => "create its directory first, or write it elsewhere".into(),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "its folder has to be writable; write it elsewhere, or as another user".into()
+            "make its directory writable, write it elsewhere, or run as another user".into()
         }
         _ => "write it elsewhere".into(),
     }

@@ -1,25 +1,25 @@
-//! What a snapshot is told about itself.
+//! Snapshot metadata.
 
 use std::collections::BTreeMap;
 
 use super::manifest::{Manifest, SourceEntry};
 use crate::{limits::DATASET_BYTES_MAX, timestamp::Timestamp};
 
-/// What a snapshot is told about itself. Together with the records it decides every byte.
+/// Snapshot metadata. Together with the set of records it determines every byte of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotInfo {
-    /// Which dataset this is a generation of: 1 to 32 characters of `a-z 0-9 . _ -`.
+    /// The name of the dataset: 1 to 32 characters of `a-z 0-9 . _ -`.
     pub dataset: String,
-    /// The number of this generation, larger for newer ones.
+    /// The generation number of the dataset. Newer generations MUST have larger numbers.
     pub generation: u64,
-    /// When it was made.
+    /// The creation time.
     pub created: Timestamp,
-    /// What was compiled in, by name, and its version (such as the public suffix list that screened the feeds).
+    /// The versions of compiled-in data by name, such as the public suffix list that filtered the feeds.
     pub compiled_with: BTreeMap<String, String>,
 }
 
 impl SnapshotInfo {
-    /// A manifest without sections.
+    /// Returns a manifest without sections.
     pub(super) fn manifest(&self, sources: Vec<SourceEntry>) -> Manifest {
         Manifest {
             dataset: self.dataset.clone(),
@@ -35,7 +35,7 @@ impl SnapshotInfo {
     }
 }
 
-/// Whether a text can name a dataset: 1 to 32 characters of `a-z 0-9 . _ -`.
+/// Returns whether a dataset name is valid: 1 to 32 characters of `a-z 0-9 . _ -`.
 pub(crate) fn is_dataset_name(name: &str) -> bool {
     (1..=DATASET_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))

@@ -1,7 +1,7 @@
-//! The rows that sections are made of.
+//! The row formats of sections.
 //!
-//! Every row is a fixed number of bytes of explicit little-endian integers with alignment 1, so that a section is used
-//! where it was read, on any machine.
+//! Every row has a fixed size and consists of little-endian integers with alignment 1, so that a section can be used in
+//! place on any machine.
 
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -10,22 +10,24 @@ use zerocopy::{
 
 use crate::key::{DigestKind, KeyKind};
 
-/// Fingerprints in a bucket.
+/// The number of fingerprints in a bucket.
 pub(crate) const BUCKET_SLOTS: usize = 15;
 
-/// Keys a bucket holds on average. With 15 slots and 8 keys, 0.2 % of the keys overflow into the next bucket.
+/// The average number of keys per bucket. With 15 slots and 8 keys, 0.2 % of the keys overflow into the next bucket.
 pub(crate) const BUCKET_KEYS_MEAN: u64 = 8;
 
-/// Keys in one table: a bucket numbers its first key with 30 bits.
+/// The maximum number of keys in one table: a bucket stores the number of its first key in 30 bits.
 pub(crate) const TABLE_KEYS_MAX: u64 = 1 << 30;
 
-/// A cache line of a digest table: the fingerprints of the keys that belong here, and the number of the first.
+/// One cache line of a hash table: the fingerprints of its keys and the number of the first key.
 ///
-/// A key belongs in bucket `first four bytes (big-endian) * buckets >> 32`; its fingerprint is the next four bytes. The
-/// key in slot `i` is key number `first_key() + i` of the table, so that digests and records lie densely in the order
-/// of buckets. What does not fit goes behind the keys of the next bucket; what fits in neither goes to the tail of the
-/// table, which is sorted and searched by halving. Slots that hold no key are zero: a fingerprint only proposes, the
-/// whole key decides. Behind the buckets stands one row more, whose first key is the first of the tail.
+/// The home bucket of a key is `first four bytes (big-endian) * buckets >> 32`; its fingerprint is the next four bytes.
+/// The key in slot `i` is key number `first_key() + i` of the table, so digests and records are stored densely in bucket
+/// order. A key that does not fit into its home bucket MUST be stored after the keys of the next bucket, and
+/// [`OVERFLOWS`](Self::OVERFLOWS) set in the home bucket. A key that fits into neither MUST be stored in the tail of the
+/// table, which is sorted and searched by binary search, and [`HAS_TAIL`](Self::HAS_TAIL) set in the home bucket. Unused
+/// slots MUST be zero. A matching fingerprint only marks a candidate; a reader MUST compare the whole key. The buckets
+/// are followed by one sentinel row, whose first key is the first key of the tail.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Bucket {
@@ -34,51 +36,51 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Some of the keys that belong here are in the next bucket.
+    /// Some keys of this home bucket are stored in the next bucket.
     pub(crate) const OVERFLOWS: u32 = 1 << 31;
-    /// Some of the keys that belong here are in the tail.
+    /// Some keys of this home bucket are stored in the tail.
     pub(crate) const HAS_TAIL: u32 = 1 << 30;
 
-    /// The number of the key in slot 0.
+    /// Returns the number of the key in slot 0.
     #[inline]
     pub(crate) fn first_key(&self) -> u32 {
         self.meta.get() & !(Self::OVERFLOWS | Self::HAS_TAIL)
     }
 }
 
-/// The bucket that a key belongs in, from its first four bytes.
+/// Returns the home bucket of a key, computed from its first four bytes.
 #[inline]
 pub(crate) fn bucket_of(prefix: [u8; 8], buckets: usize) -> usize {
     let [a, b, c, d, ..] = prefix;
     ((u64::from(u32::from_be_bytes([a, b, c, d])) * buckets as u64) >> 32) as usize
 }
 
-/// The fingerprint of a key, from its next four bytes.
+/// Returns the fingerprint of a key: its second four bytes.
 #[inline]
 pub(crate) fn fingerprint_of(prefix: [u8; 8]) -> u32 {
     let [.., a, b, c, d] = prefix;
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// One record. Key number `n` of a table has its first record in row `n`.
+/// One record. Row `n` is the first record of key number `n` of the table.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct RecordRow {
     pub(crate) id: U64,
-    /// Seconds since 1970, or 0.
+    /// Seconds since 1970, or 0 for none.
     pub(crate) timestamp: U32,
-    /// Row of the names.
+    /// The row number of the name.
     pub(crate) name: U32,
-    /// Row of the classes; with [`HAS_MORE`](Self::HAS_MORE), row of the runs instead.
+    /// The row number of the class, or, with [`HAS_MORE`](Self::HAS_MORE) set, of the run.
     pub(crate) class: U32,
 }
 
 impl RecordRow {
-    /// The key has further records: the rest of the field is a row of the runs.
+    /// The key has further records: the other bits of the field are the row number of a [`RunRow`].
     pub(crate) const HAS_MORE: u32 = 1 << 31;
 }
 
-/// The further records of one key: `count` rows of the table's further records, from `first`.
+/// The further records of one key: `count` rows of [`SectionKind::MoreRecords`], starting at row `first`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct RunRow {
@@ -88,25 +90,25 @@ pub(crate) struct RunRow {
     pub(crate) count: U32,
 }
 
-/// What many records have in common.
+/// Attributes shared by many records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct ClassRow {
-    /// Row of the sources in the manifest.
+    /// The index of the source in the manifest.
     pub(crate) source: U16,
     /// The number of a [`RecordType`](crate::record::RecordType).
     pub(crate) record_type: u8,
-    /// Zero.
+    /// MUST be zero.
     pub(crate) reserved: u8,
-    /// The port that the feed gave, or 0.
+    /// The port from the feed, or 0 for none.
     pub(crate) port: U16,
-    /// Zero.
+    /// MUST be zero.
     pub(crate) reserved_too: U16,
-    /// Seconds since 1970, or 0.
+    /// Seconds since 1970, or 0 for never.
     pub(crate) expiry: U32,
 }
 
-/// A block of IPv4 addresses, both ends included.
+/// A range of IPv4 addresses, both ends inclusive.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct BlockRow {
@@ -122,10 +124,10 @@ const _: () = {
     assert!(size_of::<BlockRow>() == 8);
 };
 
-/// The tables of a snapshot. Their numbers are those of the key kinds, and one more.
+/// The tables of a snapshot. The numbers 1 to 11 are those of the key kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Table {
-    /// Names and classes, which all tables share: number 0.
+    /// The names and classes that all tables share: number 0.
     Shared,
     /// Digests of one kind: numbers 1 to 9.
     Digest(DigestKind),
@@ -133,12 +135,12 @@ pub(crate) enum Table {
     Web,
     /// IPv4 blocks: number 11.
     Ipv4,
-    /// SHA-256 of web expressions whose text is not known: number 12.
+    /// SHA-256 of web expressions of unknown text: number 12.
     WebSha256,
 }
 
 impl Table {
-    /// Every table of keys, in the order of their numbers.
+    /// Returns all tables with keys, in ascending order of their numbers.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (1..=12).filter_map(Self::from_number)
     }
@@ -163,7 +165,7 @@ impl Table {
         }
     }
 
-    /// The kind of key that the table answers.
+    /// Returns the kind of the keys that are looked up in this table.
     pub(crate) fn kind(self) -> Option<KeyKind> {
         match self {
             Self::Shared => None,
@@ -173,7 +175,7 @@ impl Table {
         }
     }
 
-    /// Bytes of one key in the section of keys, for tables of digests.
+    /// Returns the size of a key in bytes, for tables of digests.
     pub(crate) fn digest_width(self) -> Option<usize> {
         match self {
             Self::Digest(kind) => Some(kind.width()),
@@ -183,35 +185,36 @@ impl Table {
     }
 }
 
-/// What a section holds. A section is known by its table and its role; a section without rows is left out.
+/// The kind of a section. A section is identified by its table and its kind. A section without rows MUST be omitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub(crate) enum Role {
-    /// Shared: where each name ends in the text of names (4 bytes each).
+pub(crate) enum SectionKind {
+    /// Shared: the end offset of each name in the name text (4 bytes each).
     NameEnds = 1,
-    /// Shared: the text of names, UTF-8.
+    /// Shared: the concatenated names. Each name MUST be valid UTF-8.
     NameText = 2,
     /// Shared: [`ClassRow`]s.
     Classes = 3,
-    /// [`Bucket`]s of digest and web tables.
+    /// Digests and web: [`Bucket`]s.
     Buckets = 4,
-    /// Digests, in the order of buckets, then the tail.
+    /// Digests: the keys in bucket order, then the tail, which MUST be sorted.
     Digests = 5,
-    /// Web: where each expression ends in their text (8 bytes each), in the order of buckets, then the tail.
+    /// Web: the end offset of each expression in the text (8 bytes each), in bucket order, then the tail, which MUST be
+    /// sorted by hash.
     ExpressionEnds = 6,
-    /// Web: each expression's scope (1 byte), then its text.
+    /// Web: for each expression its scope (1 byte) and its text, which MUST be ASCII.
     ExpressionText = 7,
-    /// IPv4: [`BlockRow`]s, by first address, the larger block first.
+    /// IPv4: [`BlockRow`]s, which MUST be sorted by first address, then by descending last address.
     Blocks = 8,
-    /// The first [`RecordRow`] of every key.
+    /// All tables of keys: the first [`RecordRow`] of each key, in the order of keys.
     Records = 9,
-    /// [`RunRow`]s of the keys that have several.
+    /// All tables of keys: the [`RunRow`]s of keys with several records.
     Runs = 10,
-    /// The further [`RecordRow`]s.
+    /// All tables of keys: the further [`RecordRow`]s.
     MoreRecords = 11,
 }
 
-impl Role {
+impl SectionKind {
     const ALL: [Self; 11] = [
         Self::NameEnds,
         Self::NameText,
@@ -230,7 +233,7 @@ impl Role {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Bytes of one row of this role in this table; `None` when the table has no such section.
+    /// Returns the row size in bytes of a section of this kind in a table, or `None` if the table cannot have one.
     pub(crate) fn stride(self, table: Table) -> Option<u32> {
         let keyed = !matches!(table, Table::Shared);
         let hashed = keyed && table != Table::Ipv4;

@@ -6,17 +6,17 @@ use zerocopy::{
     little_endian::{U32, U64},
 };
 
-/// The first bytes of a snapshot. The high bit, the line ends and the end-of-file mark show up a transfer that took it
-/// for text, as in PNG (RFC 2083, section 3.1).
+/// The magic, the first bytes of a snapshot. The byte with the high bit, the line endings and the end-of-file character
+/// detect transfers in text mode, as in PNG (RFC 2083, section 3.1).
 pub(crate) const MAGIC: [u8; 8] = *b"\x89KSN\r\n\x1a\n";
 
 /// The format version that this program reads and writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// Sections start at multiples of this: a bucket is then one cache line. The gaps are zero.
+/// The alignment of sections in bytes, so that each bucket is one cache line. Gaps MUST be zero.
 pub(crate) const SECTION_ALIGNMENT: u64 = 64;
 
-/// Bytes of a manifest. The longest there can be has 65,535 sources of 64 bytes.
+/// The maximum size of a manifest in bytes. The largest possible one has 65,535 sources of 64 bytes.
 pub(crate) const MANIFEST_BYTES_MAX: u32 = 16 << 20;
 
 /// The fixed header, 128 bytes at the start of the file.
@@ -27,23 +27,23 @@ pub(crate) struct Header {
     pub(crate) magic: [u8; 8],
     /// [`FORMAT_VERSION`].
     pub(crate) version: U32,
-    /// Bits for what a reader must understand to read on; a set bit that is not known refuses the file.
+    /// Feature bits. A reader MUST reject the file if a bit is set that it does not know.
     pub(crate) must_understand: U32,
-    /// Bytes of the whole file.
+    /// The size of the file in bytes.
     pub(crate) file_bytes: U64,
-    /// Where the manifest starts; it ends with the file.
+    /// The offset of the manifest, which MUST end with the file.
     pub(crate) manifest_offset: U64,
-    /// Bytes of the manifest.
+    /// The size of the manifest in bytes.
     pub(crate) manifest_bytes: U32,
-    /// Zero.
+    /// MUST be zero.
     pub(crate) reserved: [u8; 60],
-    /// BLAKE3 of the header up to here and of the manifest, which holds the BLAKE3 of every section: it stands for the
-    /// whole file.
+    /// The BLAKE3 of the header up to this field, followed by the manifest. The manifest holds the BLAKE3 of every
+    /// section, so this covers the whole file.
     pub(crate) root: [u8; 32],
 }
 
 impl Header {
-    /// What [`root`](Self::root) has to be.
+    /// Computes the expected [`root`](Self::root).
     pub(crate) fn root_over(&self, manifest: &[u8]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.as_bytes()[..size_of::<Self>() - 32]);
@@ -52,25 +52,25 @@ impl Header {
     }
 }
 
-/// What a snapshot says of itself. Stored as an rkyv archive behind the sections; it is read only after its BLAKE3 was
-/// checked, and then checked again by rkyv.
+/// The manifest, stored as an rkyv archive after the sections. A reader MUST verify its BLAKE3 before parsing it; rkyv then
+/// validates its structure.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) dataset: String,
     pub(crate) generation: u64,
-    /// Seconds since 1970.
+    /// The creation time in seconds since 1970. MUST NOT be 0.
     pub(crate) created: u32,
-    /// The first four bytes of the digests in it: all of them, until there are shards.
+    /// The range of the first four bytes of the digests. MUST be the full range until shards are specified.
     pub(crate) key_range: (u32, u32),
-    /// Seed of the hash of web expressions.
+    /// The seed of the hash of web expressions.
     pub(crate) web_seed: u64,
-    /// The scopes of web expressions that occur, one bit each.
+    /// The scopes that occur among the web expressions, one bit each.
     pub(crate) web_scopes: u8,
-    /// By name; a record's class numbers them from 0.
+    /// Sorted by name; [`ClassRow::source`](super::layout::ClassRow::source) is an index into them.
     pub(crate) sources: Vec<SourceEntry>,
-    /// What was compiled in, and its version: name and value, by name.
+    /// Names and versions of compiled-in data, sorted by name.
     pub(crate) compiled_with: Vec<(String, String)>,
-    /// By table and role.
+    /// Sorted by table and section kind.
     pub(crate) sections: Vec<SectionEntry>,
 }
 
@@ -79,26 +79,26 @@ pub(crate) struct Manifest {
 pub(crate) struct SourceEntry {
     pub(crate) name: String,
     pub(crate) records: u64,
-    /// The newest record time in seconds since 1970, or 0.
+    /// The newest record timestamp in seconds since 1970, or 0 for none.
     pub(crate) newest: u32,
 }
 
-/// Where a section lies.
+/// The location, row size and checksum of a section.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SectionEntry {
     /// The number of a [`Table`](super::layout::Table).
     pub(crate) table: u8,
-    /// The number of a [`Role`](super::layout::Role).
-    pub(crate) role: u8,
-    /// Bytes of a row.
+    /// The number of a [`SectionKind`](super::layout::SectionKind).
+    pub(crate) kind: u8,
+    /// The row size in bytes.
     pub(crate) stride: u32,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) blake3: [u8; 32],
 }
 
-// A host program that turns on other rkyv features (big-endian, unaligned, another pointer width) would change the
-// archive. This breaks its build instead of its snapshots.
+// A host program that enables other rkyv features (big-endian, unaligned, another pointer width) would change the archive
+// format. These assertions fail its build instead.
 const _: () = {
     assert!(size_of::<Header>() == 128);
     assert!(size_of::<ArchivedManifest>() == 72 && align_of::<ArchivedManifest>() == 8);

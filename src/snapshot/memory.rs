@@ -1,4 +1,4 @@
-//! Where an opened snapshot lies: in anonymous memory, in a mapping of its file, or in a vector.
+//! The memory of an opened snapshot: anonymous memory, a mapping of its file, or a vector.
 
 #[cfg(target_os = "linux")]
 use std::num::NonZero;
@@ -10,12 +10,13 @@ use rayon::{
     slice::ParallelSliceMut,
 };
 
+/// The bytes of a snapshot.
 pub(super) enum Memory {
-    /// Read into pages of its own: the file may be replaced or truncated meanwhile.
+    /// Anonymous pages that the file was read into: the file may be replaced or truncated afterwards.
     Anonymous(MmapMut),
-    /// The file itself.
+    /// A mapping of the file.
     Mapped(Mmap),
-    /// Bytes that were in memory already.
+    /// Bytes from the caller.
     Owned(Vec<u8>),
 }
 
@@ -32,17 +33,17 @@ impl Deref for Memory {
 }
 
 impl Memory {
-    /// Reads `bytes` bytes of a file into huge pages where the system has them, and lets go of the page cache's copy.
+    /// Reads `bytes` bytes of a file into huge pages, where available, and evicts them from the page cache.
     pub(super) fn read(file: &File, bytes: usize) -> io::Result<Self> {
         if bytes == 0 {
             return Ok(Self::Owned(Vec::new()));
         }
         let mut map = MmapOptions::new().len(bytes).map_anon()?;
-        // Random reads of a large table miss the TLB on small pages. Advice must come before the first touch; where
-        // there are no huge pages it fails, which changes nothing but the speed.
+        // Random reads of a large table miss the TLB on small pages. The advice must precede the first access; it fails
+        // where there are no huge pages, which affects only the speed.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        // On all processors: most of the time goes into zeroing the pages and copying. What was read leaves the page
+        // On all processors: most of the time is spent zeroing pages and copying. Each chunk is evicted from the page
         // cache at once, so that the file is never in memory twice.
         map.par_chunks_mut(READ_BYTES).enumerate().try_for_each(|(number, chunk)| {
             let offset = (number * READ_BYTES) as u64;
@@ -55,7 +56,7 @@ impl Memory {
     }
 }
 
-/// Bytes that are read in one go: several huge pages of 2 MB, and pieces enough for all processors.
+/// The size of a read in bytes: several huge pages of 2 MB, small enough to occupy all processors.
 const READ_BYTES: usize = 8 << 20;
 
 #[cfg(unix)]

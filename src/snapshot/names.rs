@@ -1,4 +1,4 @@
-//! Texts that many records share, each kept once.
+//! Interning of texts that many records share.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,21 +10,21 @@ use hashbrown::HashTable;
 use rayon::slice::ParallelSliceMut;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Texts numbered in order of appearance.
+/// A string interner: texts are numbered in order of appearance.
 ///
-/// They lie in one piece of memory, and the table holds their hashes and numbers only: nothing is allocated for a text.
+/// All texts are stored in one buffer, and the table holds only hashes and numbers: there is no allocation per text.
 #[derive(Debug)]
 pub(super) struct Names {
     text: String,
-    /// Where each text ends.
+    /// The end offset of each text.
     ends: Vec<u64>,
-    /// The hash of each text, and its number.
+    /// The hash and the number of each text.
     numbers: HashTable<(u64, u32)>,
-    /// Of the hash: random, so that no feed can choose names that collide.
+    /// The hash seed, which is random so that no feed can choose names that collide.
     seed: u64,
 }
 
-/// Texts whose numbers are wanted, one after the other.
+/// A batch of texts to intern.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     text: String,
@@ -60,7 +60,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The number of a text, which may be a new one.
+    /// Returns the number of a text, adding the text if it is new.
     pub(super) fn number(&mut self, text: &str) -> u32 {
         let hash = self.hash(text);
         let found = self.numbers.find(hash, |&(other, number)| other == hash && self.text(number) == text);
@@ -74,11 +74,10 @@ impl Names {
         next
     }
 
-    /// The numbers of several texts.
+    /// Writes the numbers of a batch of texts to `numbers`, adding new texts.
     ///
-    /// Of many names each takes three reads that no cache holds and that wait for one another: its place in the table,
-    /// where its text lies, and the text. Here the same read is done for all texts before the next, so that they wait
-    /// together.
+    /// With many names, each lookup takes three dependent cache misses: the table slot, the offset of the text, and the
+    /// text. Each step is done for all texts of the batch before the next step, so that the misses overlap.
     pub(super) fn numbers(&mut self, wanted: &Wanted, numbers: &mut Vec<u32>) {
         let hashes = wanted.iter().map(|text| self.hash(text));
         let likely = hashes.map(|hash| self.numbers.find(hash, |(other, _)| *other == hash).map(|&(_, number)| number));
@@ -92,7 +91,7 @@ impl Names {
         }
     }
 
-    /// The text of a number.
+    /// Returns the text of a number.
     pub(super) fn text(&self, number: u32) -> &str {
         &self.text[range(&self.ends, number)]
     }
@@ -101,26 +100,26 @@ impl Names {
         xxh3_64_with_seed(text.as_bytes(), self.seed)
     }
 
-    /// How many.
+    /// Returns the number of distinct texts.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Bytes of all of them.
+    /// Returns the total size of the distinct texts in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.text.len() as u64
     }
 
-    /// The numbers in the order of their texts.
+    /// Returns the numbers, sorted by text.
     pub(super) fn sorted(&self) -> Vec<u32> {
-        // Sorted with the texts beside them, so that no comparison has to look them up.
+        // The texts are sorted together with the numbers, so that comparisons need no lookups.
         let mut texts: Vec<(&str, u32)> = (0..self.len() as u32).map(|number| (self.text(number), number)).collect();
         texts.par_sort_unstable();
         texts.into_iter().map(|(_, number)| number).collect()
     }
 }
 
-/// Texts with their order.
+/// Interned texts with their sort order.
 #[derive(Debug)]
 pub(super) struct SortedNames {
     pub(super) names: Names,
@@ -128,7 +127,7 @@ pub(super) struct SortedNames {
 }
 
 impl SortedNames {
-    /// The texts, sorted.
+    /// Returns the texts in sorted order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         self.order.iter().map(|&number| self.names.text(number))
     }
@@ -139,7 +138,7 @@ fn range(ends: &[u64], number: u32) -> Range<usize> {
     start as usize..ends[number as usize] as usize
 }
 
-/// What place each number has in an order of all numbers.
+/// Returns the rank of each number, given all numbers in order.
 pub(super) fn ranks(order: &[u32]) -> Vec<u32> {
     let mut ranks = vec![0; order.len()];
     for (rank, &number) in order.iter().enumerate() {
@@ -153,22 +152,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_numbered_as_they_appear_one_by_one_or_together() {
+    fn batches_and_single_texts_get_the_same_numbers() {
         let texts: Vec<String> =
             (0..3_000u32).map(|n| "x".repeat(n as usize % 7) + &(n * n % 1_009).to_string()).collect();
-        let (mut one_by_one, mut together) = (Names::default(), Names::default());
+        let (mut single, mut batched) = (Names::default(), Names::default());
         for texts in texts.chunks(50) {
             let mut wanted = Wanted::default();
             texts.iter().for_each(|text| wanted.push(text));
             let mut numbers = Vec::new();
-            together.numbers(&wanted, &mut numbers);
-            let expected: Vec<u32> = texts.iter().map(|text| one_by_one.number(text)).collect();
+            batched.numbers(&wanted, &mut numbers);
+            let expected: Vec<u32> = texts.iter().map(|text| single.number(text)).collect();
             assert_eq!(numbers, expected);
-            assert!(texts.iter().zip(numbers).all(|(text, number)| together.text(number) == text));
+            assert!(texts.iter().zip(numbers).all(|(text, number)| batched.text(number) == text));
         }
         let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();
-        assert_eq!(together.len(), distinct.len());
-        let names = SortedNames { order: together.sorted(), names: together };
+        assert_eq!(batched.len(), distinct.len());
+        let names = SortedNames { order: batched.sorted(), names: batched };
         assert!(names.iter().eq(distinct));
     }
 }

@@ -1,4 +1,4 @@
-//! Opening a snapshot: everything is checked once, so that nothing has to be checked per lookup.
+//! Opening a snapshot: everything is validated once, so that lookups need no further checks.
 
 use std::{fs::File, path::Path};
 
@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian::U32}
 use super::{
     error::OpenError,
     info::is_dataset_name,
-    layout::{RecordRow, Role, Table},
+    layout::{RecordRow, SectionKind, Table},
     manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry},
     memory::Memory,
     name_table::NameTable,
@@ -17,53 +17,55 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// A snapshot that was opened and found sound.
+/// An opened and validated snapshot.
 pub struct Snapshot {
     pub(super) memory: Memory,
     pub(super) manifest: Manifest,
     root: [u8; 32],
     created: Timestamp,
-    /// Offset and length of each section, by table and role.
-    sections: [[(usize, usize); ROLES]; TABLES],
+    /// The offset and length of each section in bytes, by table and section kind.
+    sections: [[(usize, usize); SECTION_KINDS]; TABLES],
 }
 
 const TABLES: usize = 13;
-const ROLES: usize = 12;
+const SECTION_KINDS: usize = 12;
 
-/// A source of records, as a snapshot knows it.
+/// A source of records in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceInfo<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// Its records.
+    /// The number of records.
     pub records: u64,
-    /// The time of its newest record.
+    /// The timestamp of the newest record.
     pub newest: Option<Timestamp>,
 }
 
-/// A section, as `ksn inspect` shows it.
+/// A section of a snapshot, as shown by `ksn inspect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SectionInfo {
-    /// The kind of key it belongs to; `None` for what all kinds share.
+    /// The kind of key that the section belongs to; `None` if it is shared by all kinds.
     pub kind: Option<KeyKind>,
-    /// What it holds.
-    pub role: String,
-    /// Where it starts.
+    /// The section kind.
+    pub section: String,
+    /// The offset in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Its rows.
+    /// The number of rows.
     pub rows: u64,
-    /// The BLAKE3 of its bytes.
+    /// The BLAKE3 of the section.
     pub blake3: [u8; 32],
 }
 
 impl Snapshot {
-    /// Reads a snapshot into memory of its own and checks it. The file may be replaced afterwards.
+    /// Reads a snapshot into memory and validates it. The file may be replaced afterwards.
+    ///
+    /// Fails with [`OpenError`] when the file cannot be read or is not a valid snapshot.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let mut file = File::open(path)?;
         let found = file.metadata()?.len();
-        // The header is checked before memory is taken for the rest.
+        // The header is checked before memory is allocated for the rest.
         let mut head = [0; size_of::<Header>()];
         let mut filled = 0;
         while filled < head.len() {
@@ -73,28 +75,29 @@ impl Snapshot {
             }
         }
         read_header(&head[..filled], found)?;
-        let bytes = usize::try_from(found).map_err(|_| OpenError::invalid("it is larger than memory can address"))?;
+        let bytes = usize::try_from(found)
+            .map_err(|_| OpenError::invalid(format!("its {found} bytes exceed the address space")))?;
         Self::check(Memory::read(&file, bytes)?)
     }
 
-    /// Maps a snapshot instead of reading it: it is there at once and its pages are shared between processes.
+    /// Maps a snapshot into memory instead of reading it, and validates it. Its pages are shared between processes.
     ///
     /// # Safety
     ///
-    /// The file must not be changed or truncated as long as the snapshot lives: its content was checked once, and a
-    /// page that is gone kills the process. Replacing it by renaming another over it is safe.
+    /// The file must not be modified or truncated while the snapshot exists: its content is validated only once, and
+    /// accessing a truncated page kills the process. Replacing the file by renaming another one over it is safe.
     #[allow(unsafe_code)]
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let file = File::open(path)?;
         if file.metadata()?.len() == 0 {
             return Self::check(Memory::Owned(Vec::new()));
         }
-        // SAFETY: the caller promises that the file stays as it is.
+        // SAFETY: the caller guarantees that the file is not modified.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Self::check(Memory::Mapped(map))
     }
 
-    /// Takes a snapshot that is in memory already.
+    /// Validates a snapshot that is in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, OpenError> {
         Self::check(Memory::Owned(bytes))
     }
@@ -104,39 +107,40 @@ impl Snapshot {
         let manifest = read_manifest(&header, &memory)?;
         let created =
             Timestamp::from_seconds(manifest.created).ok_or_else(|| OpenError::invalid("it has no creation time"))?;
-        let mut snapshot = Self { memory, manifest, root: header.root, created, sections: [[(0, 0); ROLES]; TABLES] };
+        let mut snapshot =
+            Self { memory, manifest, root: header.root, created, sections: [[(0, 0); SECTION_KINDS]; TABLES] };
         snapshot.check_sections(header.manifest_offset.get() as usize)?;
         snapshot.check_checksums()?;
         snapshot.check_content()?;
         Ok(snapshot)
     }
 
-    /// The dataset that it is a generation of.
+    /// Returns the name of the dataset.
     pub fn dataset(&self) -> &str {
         &self.manifest.dataset
     }
 
-    /// The number of its generation.
+    /// Returns the generation number.
     pub fn generation(&self) -> u64 {
         self.manifest.generation
     }
 
-    /// When it was made.
+    /// Returns the creation time.
     pub fn created(&self) -> Timestamp {
         self.created
     }
 
-    /// The checksum that stands for the whole file.
+    /// Returns the root checksum, which covers the whole file.
     pub fn root(&self) -> [u8; 32] {
         self.root
     }
 
-    /// Bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.memory.len() as u64
     }
 
-    /// The sources, by name. A record's source number counts them from 0.
+    /// Returns the sources, sorted by name. A record's source number is an index into them.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = SourceInfo<'_>> {
         self.manifest.sources.iter().map(|s| SourceInfo {
             name: &s.name,
@@ -145,16 +149,16 @@ impl Snapshot {
         })
     }
 
-    /// What was compiled in: name and version.
+    /// Returns the names and versions of compiled-in data.
     pub fn compiled_with(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.manifest.compiled_with.iter().map(|(name, version)| (&**name, &**version))
     }
 
-    /// Its sections.
+    /// Returns the sections.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = SectionInfo> {
         self.manifest.sections.iter().map(|s| SectionInfo {
             kind: Table::from_number(s.table).and_then(Table::kind),
-            role: Role::from_number(s.role).map(|role| format!("{role:?}")).unwrap_or_default(),
+            section: SectionKind::from_number(s.kind).map(|kind| format!("{kind:?}")).unwrap_or_default(),
             offset: s.offset,
             bytes: s.bytes,
             rows: s.bytes / u64::from(s.stride.max(1)),
@@ -162,15 +166,16 @@ impl Snapshot {
         })
     }
 
-    /// Keys (indicators) that answer a kind.
+    /// Returns the number of keys (indicators) of a kind.
     pub fn keys(&self, kind: KeyKind) -> u64 {
-        self.count(kind, |table| self.rows::<RecordRow>(table, Role::Records).len())
+        self.count(kind, |table| self.rows::<RecordRow>(table, SectionKind::Records).len())
     }
 
-    /// Records that answer a kind.
+    /// Returns the number of records of a kind.
     pub fn records(&self, kind: KeyKind) -> u64 {
         self.count(kind, |table| {
-            self.rows::<RecordRow>(table, Role::Records).len() + self.rows::<RecordRow>(table, Role::MoreRecords).len()
+            self.rows::<RecordRow>(table, SectionKind::Records).len()
+                + self.rows::<RecordRow>(table, SectionKind::MoreRecords).len()
         })
     }
 
@@ -190,7 +195,7 @@ impl Snapshot {
         &self.manifest.sources[usize::from(number)].name
     }
 
-    /// The detection names.
+    /// Returns the detection names.
     #[allow(unsafe_code)]
     pub(crate) fn names(&self) -> NameTable<'_> {
         let (ends, text) = self.name_sections();
@@ -199,61 +204,68 @@ impl Snapshot {
     }
 
     pub(super) fn name_sections(&self) -> (&[U32], &[u8]) {
-        (self.rows(Table::Shared, Role::NameEnds), self.section(Table::Shared, Role::NameText))
+        (self.rows(Table::Shared, SectionKind::NameEnds), self.section(Table::Shared, SectionKind::NameText))
     }
 
-    /// The bytes of a section; none when it is absent.
-    pub(crate) fn section(&self, table: Table, role: Role) -> &[u8] {
-        let (offset, length) = self.sections[usize::from(table.number())][role as usize];
+    /// Returns the bytes of a section, which are empty if there is no such section.
+    pub(crate) fn section(&self, table: Table, kind: SectionKind) -> &[u8] {
+        let (offset, length) = self.sections[usize::from(table.number())][kind as usize];
         &self.memory[offset..offset + length]
     }
 
-    /// The rows of a section; none when it is absent.
-    pub(crate) fn rows<T: FromBytes + Immutable + KnownLayout + Unaligned>(&self, table: Table, role: Role) -> &[T] {
-        <[T]>::ref_from_bytes(self.section(table, role)).expect("the length was checked when it was opened")
+    /// Returns the rows of a section, which are empty if there is no such section.
+    pub(crate) fn rows<T: FromBytes + Immutable + KnownLayout + Unaligned>(
+        &self,
+        table: Table,
+        kind: SectionKind,
+    ) -> &[T] {
+        <[T]>::ref_from_bytes(self.section(table, kind)).expect("the length was checked when it was opened")
     }
 
-    /// Every section is one that is known, lies whole between header and manifest, overlaps no other, and leaves only
-    /// zeros between.
+    /// Checks that every section is known, lies between header and manifest and overlaps no other, and that the gaps are
+    /// zero.
     fn check_sections(&mut self, manifest_offset: usize) -> Result<(), OpenError> {
         let mut end = size_of::<Header>();
         let mut by_offset: Vec<&SectionEntry> = self.manifest.sections.iter().collect();
         by_offset.sort_by_key(|s| s.offset);
         for section in by_offset {
-            let (table, role) = Table::from_number(section.table)
-                .zip(Role::from_number(section.role))
-                .ok_or_else(|| OpenError::invalid(format!("section {}.{} is unknown", section.table, section.role)))?;
-            let bad = |what: &str| OpenError::invalid(format!("the section {role:?} of {table:?} {what}"));
-            let stride = role.stride(table).ok_or_else(|| bad("has no place in that table"))?;
+            let (table, kind) = Table::from_number(section.table)
+                .zip(SectionKind::from_number(section.kind))
+                .ok_or_else(|| OpenError::invalid(format!("section {}.{} is unknown", section.table, section.kind)))?;
+            let bad = |what: &str| OpenError::invalid(format!("the section {kind:?} of {table:?} {what}"));
+            let stride = kind.stride(table).ok_or_else(|| bad("is not allowed in that table"))?;
             if section.stride != stride || section.bytes % u64::from(stride) != 0 || section.bytes == 0 {
-                return Err(bad(&format!("has {} bytes, not rows of {stride}", section.bytes)));
+                return Err(bad(&format!(
+                    "has {} bytes with a row size of {}, expected rows of {stride}",
+                    section.bytes, section.stride
+                )));
             }
             let range = usize::try_from(section.offset)
                 .ok()
                 .zip(usize::try_from(section.bytes).ok())
                 .and_then(|(offset, bytes)| Some((offset, offset.checked_add(bytes)?)));
             let Some((start, section_end)) = range.filter(|&(_, end)| end <= manifest_offset) else {
-                return Err(bad("reaches into the manifest or past the end"));
+                return Err(bad("extends past the start of the manifest"));
             };
             if start % SECTION_ALIGNMENT as usize != 0 {
                 return Err(bad("does not start at a multiple of 64"));
             }
             if start < end {
-                return Err(bad("overlaps another"));
+                return Err(bad("overlaps another section"));
             }
             if start - end >= SECTION_ALIGNMENT as usize || self.memory[end..start].iter().any(|&b| b != 0) {
-                return Err(bad("has bytes before it that belong to nothing"));
+                return Err(bad("is preceded by bytes of no section"));
             }
-            let place = &mut self.sections[usize::from(section.table)][usize::from(section.role)];
-            if place.1 != 0 {
+            let entry = &mut self.sections[usize::from(section.table)][usize::from(section.kind)];
+            if entry.1 != 0 {
                 return Err(bad("occurs twice"));
             }
-            *place = (start, section_end - start);
+            *entry = (start, section_end - start);
             end = section_end;
         }
         let gap = &self.memory[end..manifest_offset];
         if gap.len() >= SECTION_ALIGNMENT as usize || gap.iter().any(|&b| b != 0) {
-            return Err(OpenError::invalid("bytes before the manifest belong to nothing"));
+            return Err(OpenError::invalid("the manifest is preceded by bytes of no section"));
         }
         Ok(())
     }
@@ -269,11 +281,11 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// Reads and checks the fixed header of a file of `found` bytes.
+/// Parses and checks the header of a file of `found` bytes.
 fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     let magic = &head[..head.len().min(MAGIC.len())];
     if magic != MAGIC {
-        // `\r\n` became `\n`, or the other way round.
+        // `\r\n` was converted to `\n`, or vice versa.
         if magic.starts_with(b"\x89KSN\n") || magic.starts_with(b"\x89KSN\r\r") {
             return Err(OpenError::TextMode);
         }
@@ -298,6 +310,7 @@ fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     Ok(header)
 }
 
+/// Verifies and parses the manifest.
 fn read_manifest(header: &Header, memory: &[u8]) -> Result<Manifest, OpenError> {
     let (offset, bytes) = (header.manifest_offset.get(), header.manifest_bytes.get());
     let fits = bytes <= MANIFEST_BYTES_MAX
@@ -318,12 +331,12 @@ fn read_manifest(header: &Header, memory: &[u8]) -> Result<Manifest, OpenError> 
     let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(stored.len());
     aligned.extend_from_slice(stored);
     let manifest = rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(&aligned)
-        .map_err(|e| OpenError::invalid(format!("the manifest cannot be read ({e})")))?;
+        .map_err(|e| OpenError::invalid(format!("the manifest is malformed ({e})")))?;
     if !is_dataset_name(&manifest.dataset) {
-        return Err(OpenError::invalid("its dataset has no proper name"));
+        return Err(OpenError::invalid(format!("the dataset name {:?} is invalid", manifest.dataset)));
     }
     if manifest.key_range != (0, u32::MAX) {
-        return Err(OpenError::invalid("it is a shard, which this version cannot read"));
+        return Err(OpenError::invalid("it is a shard, which this version does not support"));
     }
     Ok(manifest)
 }

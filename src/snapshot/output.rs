@@ -1,4 +1,4 @@
-//! Sections on their way to a file: laid out by one thread, hashed and written by another.
+//! Writing sections to a file: one thread serializes them, another hashes and writes them.
 
 use std::{
     cell::RefCell,
@@ -9,56 +9,56 @@ use std::{
 
 use super::manifest::SectionEntry;
 
-/// Where sections are written to, all at the same time.
+/// The output of all sections, which may be written concurrently.
 pub(super) struct Output {
     full: SyncSender<Piece>,
     empty: RefCell<Receiver<Vec<u8>>>,
 }
 
-/// Bytes of a section.
+/// A buffer of bytes to append to a section.
 struct Piece {
     section: usize,
     bytes: Vec<u8>,
 }
 
-/// Appends to one section.
-pub(super) struct Pen<'o> {
+/// A buffered writer that appends to one section.
+pub(super) struct SectionWriter<'o> {
     output: &'o Output,
-    /// `None` for a section that is left out as nothing is in it.
+    /// The index of the section; `None` if the section is omitted because it is empty.
     section: Option<usize>,
     buffer: Vec<u8>,
 }
 
-/// Bytes of a piece: enough for BLAKE3 to work on many chunks at once, and little enough to be still in the cache when
-/// they are written.
+/// The size of a buffer in bytes: enough for BLAKE3 to process many chunks at once, and small enough to remain in the
+/// cache until it is written.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Pieces that wait to be written.
+/// The maximum number of queued buffers.
 const PIECES_WAITING_MAX: usize = 16;
 
 impl Output {
-    /// Writes the sections that `lay_out` makes with its pens, and notes their hashes. The places of all sections are
-    /// known before.
+    /// Writes the sections that `write` produces with its [`SectionWriter`]s, and stores their hashes in `sections`. The
+    /// offsets of all sections must be set already.
     pub(super) fn write<W: Write + Seek + Send>(
         out: &mut W,
         sections: &mut [SectionEntry],
-        lay_out: impl FnOnce(&Self),
+        write: impl FnOnce(&Self),
     ) -> io::Result<()> {
         thread::scope(|scope| {
             let (full, pieces) = sync_channel(PIECES_WAITING_MAX);
             let (written, empty) = channel();
-            let writer = thread::Builder::new().spawn_scoped(scope, || write(out, sections, pieces, written))?;
-            lay_out(&Self { full, empty: empty.into() });
+            let writer = thread::Builder::new().spawn_scoped(scope, || write_pieces(out, sections, pieces, written))?;
+            write(&Self { full, empty: empty.into() });
             writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
-    pub(super) fn pen(&self, section: Option<usize>) -> Pen<'_> {
-        Pen { output: self, section, buffer: Vec::new() }
+    pub(super) fn writer(&self, section: Option<usize>) -> SectionWriter<'_> {
+        SectionWriter { output: self, section, buffer: Vec::new() }
     }
 }
 
-fn write<W: Write + Seek>(
+fn write_pieces<W: Write + Seek>(
     out: &mut W,
     sections: &mut [SectionEntry],
     pieces: Receiver<Piece>,
@@ -71,17 +71,17 @@ fn write<W: Write + Seek>(
         out.write_all(&bytes)?;
         hasher.update(&bytes);
         bytes.clear();
-        // Nobody waits for it at the end.
+        // The receiver may be gone once all sections are produced.
         let _ = written.send(bytes);
     }
     for (section, hasher) in sections.iter_mut().zip(hashers) {
-        assert_eq!(section.bytes, hasher.count(), "a section is as long as was planned");
+        assert_eq!(section.bytes, hasher.count(), "a section must have the planned length");
         section.blake3 = *hasher.finalize().as_bytes();
     }
     Ok(())
 }
 
-impl Pen<'_> {
+impl SectionWriter<'_> {
     #[inline]
     pub(super) fn put(&mut self, bytes: &[u8]) {
         if self.buffer.len() + bytes.len() > PIECE_BYTES {
@@ -95,12 +95,12 @@ impl Pen<'_> {
         let empty = self.output.empty.borrow().try_recv();
         let empty = empty.unwrap_or_else(|_| Vec::with_capacity(PIECE_BYTES));
         let bytes = std::mem::replace(&mut self.buffer, empty);
-        // It fails when writing did; the writer says why.
+        // This fails only after a write error, which the writer thread returns.
         let _ = self.output.full.send(Piece { section, bytes });
     }
 }
 
-impl Drop for Pen<'_> {
+impl Drop for SectionWriter<'_> {
     fn drop(&mut self) {
         self.flush();
     }

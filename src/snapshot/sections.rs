@@ -1,4 +1,4 @@
-//! What stands in each section, from tables in final order.
+//! Serialization of the sections from tables in final order.
 
 use std::{cmp::Reverse, iter};
 
@@ -9,19 +9,19 @@ use zerocopy::{
 };
 
 use super::{
-    drafts::{Draft, Drafts, TableKey, WebKey},
-    layout::{BlockRow, ClassRow, RecordRow, Role, RunRow, Table},
+    buckets::{buckets_of, build_buckets},
+    chunked_vec::ChunkedVec,
+    layout::{BlockRow, ClassRow, RecordRow, RunRow, SectionKind, Table},
     manifest::{Header, Manifest, SECTION_ALIGNMENT, SectionEntry},
     names::SortedNames,
-    output::{Output, Pen},
-    part::Part,
-    place::{buckets_of, place},
+    output::{Output, SectionWriter},
+    sort_entries::{SortEntries, SortEntry, TableKey, WebKey},
     tables::Tables,
     web_hash,
 };
 use crate::key::{DigestKind, Ipv4Block, Scope, ScopeSet};
 
-/// Everything that is written into sections.
+/// The content of all sections.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) names: SortedNames,
@@ -30,24 +30,28 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Says in the manifest where each section will lie, and how web expressions are hashed. Gives where the sections
-    /// end.
+    /// Adds the layout of all sections, the hash seed and the scopes of web expressions to the manifest. Returns the end
+    /// offset of the sections.
     pub(super) fn plan(&self, manifest: &mut Manifest) -> u64 {
         let mut plan = Plan { end: size_of::<Header>() as u64, sections: &mut manifest.sections };
-        plan.section(Table::Shared, Role::NameEnds, self.names.order.len() as u64);
-        plan.section(Table::Shared, Role::NameText, self.names.names.bytes());
-        plan.section(Table::Shared, Role::Classes, self.classes.len() as u64);
+        plan.section(Table::Shared, SectionKind::NameEnds, self.names.order.len() as u64);
+        plan.section(Table::Shared, SectionKind::NameText, self.names.names.bytes());
+        plan.section(Table::Shared, SectionKind::Classes, self.classes.len() as u64);
         for (table, digests) in self.digests() {
-            plan.section(table, Role::Buckets, bucket_rows(digests.keys));
-            plan.section(table, Role::Digests, digests.keys);
+            plan.section(table, SectionKind::Buckets, bucket_rows(digests.keys));
+            plan.section(table, SectionKind::Digests, digests.keys);
             plan.records(table, digests);
         }
         let web = &self.tables.web;
-        plan.section(Table::Web, Role::Buckets, bucket_rows(web.keys));
-        plan.section(Table::Web, Role::ExpressionEnds, web.keys);
-        plan.section(Table::Web, Role::ExpressionText, expressions(web).map(|(_, text)| text.len() as u64 + 1).sum());
+        plan.section(Table::Web, SectionKind::Buckets, bucket_rows(web.keys));
+        plan.section(Table::Web, SectionKind::ExpressionEnds, web.keys);
+        plan.section(
+            Table::Web,
+            SectionKind::ExpressionText,
+            expressions(web).map(|(_, text)| text.len() as u64 + 1).sum(),
+        );
         plan.records(Table::Web, web);
-        plan.section(Table::Ipv4, Role::Blocks, self.tables.ipv4.keys);
+        plan.section(Table::Ipv4, SectionKind::Blocks, self.tables.ipv4.keys);
         plan.records(Table::Ipv4, &self.tables.ipv4);
         let end = plan.end;
         if web.keys > 0 {
@@ -57,62 +61,69 @@ impl Content {
         end
     }
 
-    /// Writes every section. `place` gives the number of a section in the plan.
-    pub(super) fn lay_out(&self, web_seed: u64, output: &Output, place: impl Fn(Table, Role) -> Option<usize>) {
-        let pen = |table, role| output.pen(place(table, role));
-        self.shared(&pen);
+    /// Writes every section. `position` returns the index of a section in the plan, if it has one.
+    pub(super) fn write(&self, web_seed: u64, output: &Output, position: impl Fn(Table, SectionKind) -> Option<usize>) {
+        let writer = |table, kind| output.writer(position(table, kind));
+        self.shared(&writer);
         for (table, digests) in self.digests() {
-            self.digest_table(&pen, table, digests);
+            self.digest_table(&writer, table, digests);
         }
-        self.web(&pen, web_seed);
-        self.ipv4(&pen);
+        self.web(&writer, web_seed);
+        self.ipv4(&writer);
     }
 
-    /// The tables of digests, in the order of the file.
-    fn digests(&self) -> impl Iterator<Item = (Table, &Drafts<[u8; 32]>)> {
+    /// Returns the tables of digests, in file order.
+    fn digests(&self) -> impl Iterator<Item = (Table, &SortEntries<[u8; 32]>)> {
         let of_kinds = DigestKind::ALL.into_iter().map(Table::Digest).zip(&self.tables.digests);
         of_kinds.chain([(Table::WebSha256, &self.tables.web_sha256)])
     }
 
-    fn shared<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>) {
-        let (mut ends, mut text) = (pen(Table::Shared, Role::NameEnds), pen(Table::Shared, Role::NameText));
+    fn shared<'o>(&self, writer: &impl Fn(Table, SectionKind) -> SectionWriter<'o>) {
+        let (mut ends, mut text) =
+            (writer(Table::Shared, SectionKind::NameEnds), writer(Table::Shared, SectionKind::NameText));
         let mut end = 0;
         for name in self.names.iter() {
             text.put(name.as_bytes());
             end += name.len() as u32;
             ends.put(U32::new(end).as_bytes());
         }
-        let mut classes = pen(Table::Shared, Role::Classes);
+        let mut classes = writer(Table::Shared, SectionKind::Classes);
         self.classes.iter().for_each(|class| classes.put(class.as_bytes()));
     }
 
-    fn digest_table<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>, table: Table, settled: &Drafts<[u8; 32]>) {
-        let mut buckets = pen(table, Role::Buckets);
-        let (mut digests, mut records) = (pen(table, Role::Digests), pen(table, Role::Records));
+    fn digest_table<'o>(
+        &self,
+        writer: &impl Fn(Table, SectionKind) -> SectionWriter<'o>,
+        table: Table,
+        sorted: &SortEntries<[u8; 32]>,
+    ) {
+        let mut buckets = writer(table, SectionKind::Buckets);
+        let (mut digests, mut records) = (writer(table, SectionKind::Digests), writer(table, SectionKind::Records));
         let width = table.digest_width().unwrap_or_default();
         let mut put = |(key, row): (&[u8; 32], RecordRow)| {
             digests.put(&key[..width]);
             records.put(row.as_bytes());
         };
-        let keys = keys(self, pen, table, settled).map(|(key, row)| (key.prefix().to_be_bytes(), (key, row)));
-        let tail = place(settled.keys, keys, |bucket, slots| {
+        let keys = keys(self, writer, table, sorted).map(|(key, row)| (key.prefix().to_be_bytes(), (key, row)));
+        let tail = build_buckets(sorted.keys, keys, |bucket, slots| {
             buckets.put(bucket.as_bytes());
             slots.iter().for_each(|&(_, key)| put(key));
         });
         tail.into_iter().for_each(put);
     }
 
-    fn web<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>, seed: u64) {
-        let settled = &self.tables.web;
-        let keys: Vec<(&WebKey, RecordRow)> = keys(self, pen, Table::Web, settled).collect();
+    fn web<'o>(&self, writer: &impl Fn(Table, SectionKind) -> SectionWriter<'o>, seed: u64) {
+        let sorted = &self.tables.web;
+        let keys: Vec<(&WebKey, RecordRow)> = keys(self, writer, Table::Web, sorted).collect();
         let hashed = keys.iter().zip(0u32..);
         let mut by_hash: Vec<([u8; 8], u32)> =
             hashed.map(|((key, _), n)| (web_hash(seed, key.0, key.1.as_bytes()), n)).collect();
         by_hash.par_sort_unstable();
 
-        let mut buckets = pen(Table::Web, Role::Buckets);
-        let (mut ends, mut text) = (pen(Table::Web, Role::ExpressionEnds), pen(Table::Web, Role::ExpressionText));
-        let mut records = pen(Table::Web, Role::Records);
+        let mut buckets = writer(Table::Web, SectionKind::Buckets);
+        let (mut ends, mut text) =
+            (writer(Table::Web, SectionKind::ExpressionEnds), writer(Table::Web, SectionKind::ExpressionText));
+        let mut records = writer(Table::Web, SectionKind::Records);
         let mut end = 0;
         let mut put = |n: u32| {
             let ((scope, expression), row) = keys[n as usize];
@@ -122,16 +133,17 @@ impl Content {
             ends.put(U64::new(end).as_bytes());
             records.put(row.as_bytes());
         };
-        let tail = place(settled.keys, by_hash.into_iter(), |bucket, slots| {
+        let tail = build_buckets(sorted.keys, by_hash.into_iter(), |bucket, slots| {
             buckets.put(bucket.as_bytes());
             slots.iter().for_each(|&(_, n)| put(n));
         });
         tail.into_iter().for_each(put);
     }
 
-    fn ipv4<'o>(&self, pen: &impl Fn(Table, Role) -> Pen<'o>) {
-        let (mut blocks, mut records) = (pen(Table::Ipv4, Role::Blocks), pen(Table::Ipv4, Role::Records));
-        for (block, row) in keys(self, pen, Table::Ipv4, &self.tables.ipv4) {
+    fn ipv4<'o>(&self, writer: &impl Fn(Table, SectionKind) -> SectionWriter<'o>) {
+        let (mut blocks, mut records) =
+            (writer(Table::Ipv4, SectionKind::Blocks), writer(Table::Ipv4, SectionKind::Records));
+        for (block, row) in keys(self, writer, Table::Ipv4, &self.tables.ipv4) {
             let block: &Ipv4Block = block;
             let (first, last) = (u32::from(block.first()).into(), u32::from(block.last()).into());
             blocks.put(BlockRow { first, last }.as_bytes());
@@ -144,18 +156,18 @@ fn bucket_rows(keys: u64) -> u64 {
     if keys == 0 { 0 } else { buckets_of(keys) as u64 + 1 }
 }
 
-/// Every expression once.
-fn expressions(web: &Drafts<WebKey>) -> impl Iterator<Item = (Scope, &str)> {
-    let mut drafts = web.parts.iter().flat_map(Part::iter).peekable();
+/// Returns every distinct expression.
+fn expressions(web: &SortEntries<WebKey>) -> impl Iterator<Item = (Scope, &str)> {
+    let mut entries = web.partitions.iter().flat_map(ChunkedVec::iter).peekable();
     iter::from_fn(move || {
-        let Draft { key, .. } = drafts.next()?;
-        while drafts.next_if(|draft| draft.key == *key).is_some() {}
+        let SortEntry { key, .. } = entries.next()?;
+        while entries.next_if(|entry| entry.key == *key).is_some() {}
         Some((key.0, &*key.1))
     })
 }
 
-/// The seed depends on all expressions: who writes one into a feed cannot know where it will land.
-fn seed(dataset: &str, web: &Drafts<WebKey>) -> u64 {
+/// Derives the hash seed from all expressions, so that the author of a feed cannot predict the bucket of an expression.
+fn seed(dataset: &str, web: &SortEntries<WebKey>) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("ksn 2026-11-22 seed of web expressions");
     hasher.update(dataset.as_bytes());
     for (scope, expression) in expressions(web) {
@@ -167,51 +179,52 @@ fn seed(dataset: &str, web: &Drafts<WebKey>) -> u64 {
     u64::from_le_bytes(seed)
 }
 
+/// The layout of the sections, built in file order.
 struct Plan<'m> {
     end: u64,
     sections: &'m mut Vec<SectionEntry>,
 }
 
 impl Plan<'_> {
-    /// The next section, unless it is empty.
-    fn section(&mut self, table: Table, role: Role, rows: u64) {
+    /// Appends a section, unless it is empty.
+    fn section(&mut self, table: Table, kind: SectionKind, rows: u64) {
         if rows == 0 {
             return;
         }
-        let stride = role.stride(table).expect("a table is given only sections that it has");
+        let stride = kind.stride(table).expect("a section that the table can have");
         let (offset, bytes) = (self.end.next_multiple_of(SECTION_ALIGNMENT), rows * u64::from(stride));
-        let (table, role) = (table.number(), role as u8);
-        self.sections.push(SectionEntry { table, role, stride, offset, bytes, blake3: [0; 32] });
+        let (table, kind) = (table.number(), kind as u8);
+        self.sections.push(SectionEntry { table, kind, stride, offset, bytes, blake3: [0; 32] });
         self.end = offset + bytes;
     }
 
-    fn records<K: TableKey>(&mut self, table: Table, settled: &Drafts<K>) {
-        self.section(table, Role::Records, settled.keys);
-        self.section(table, Role::Runs, settled.shared_keys);
-        self.section(table, Role::MoreRecords, settled.len - settled.keys);
+    fn records<K: TableKey>(&mut self, table: Table, sorted: &SortEntries<K>) {
+        self.section(table, SectionKind::Records, sorted.keys);
+        self.section(table, SectionKind::Runs, sorted.shared_keys);
+        self.section(table, SectionKind::MoreRecords, sorted.len - sorted.keys);
     }
 }
 
-/// The keys of a table, each with its first record. The others are written on the way.
+/// Returns the keys of a table, each with its first record, and writes the further records as it advances.
 fn keys<'a, 'o, K: TableKey>(
     content: &'a Content,
-    pen: &impl Fn(Table, Role) -> Pen<'o>,
+    writer: &impl Fn(Table, SectionKind) -> SectionWriter<'o>,
     table: Table,
-    settled: &'a Drafts<K>,
+    sorted: &'a SortEntries<K>,
 ) -> impl Iterator<Item = (&'a K, RecordRow)> {
-    let mut drafts = settled.parts.iter().flat_map(Part::iter).peekable();
-    let (mut runs, mut more) = (pen(table, Role::Runs), pen(table, Role::MoreRecords));
+    let mut entries = sorted.partitions.iter().flat_map(ChunkedVec::iter).peekable();
+    let (mut runs, mut more) = (writer(table, SectionKind::Runs), writer(table, SectionKind::MoreRecords));
     let (mut run_count, mut more_count) = (0, 0);
     let mut rows: Vec<RecordRow> = Vec::new();
     iter::from_fn(move || {
-        let Draft { key, row } = drafts.next()?;
-        let Some(second) = drafts.next_if(|draft| draft.key == *key) else { return Some((key, *row)) };
+        let SortEntry { key, row } = entries.next()?;
+        let Some(second) = entries.next_if(|entry| entry.key == *key) else { return Some((key, *row)) };
         rows.clear();
         rows.extend([*row, second.row]);
-        while let Some(draft) = drafts.next_if(|draft| draft.key == *key) {
-            rows.push(draft.row);
+        while let Some(entry) = entries.next_if(|entry| entry.key == *key) {
+            rows.push(entry.row);
         }
-        // The likely winner first: most keys are then answered from their first record's line.
+        // The likely winner comes first, so that most keys need only the cache line of their first record.
         rows.sort_by_key(|row| {
             let class = &content.classes[row.class.get() as usize];
             (class.record_type, Reverse(row.timestamp.get()), class.source.get())

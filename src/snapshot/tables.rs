@@ -1,29 +1,29 @@
-//! All tables of a snapshot, on their way from drafts to what is written.
+//! All tables of a snapshot during a build.
 
 use std::{collections::HashSet, mem};
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{
-    drafts::{Drafts, Meaning, TableKey, WebKey},
+    dedup::Ids,
     error::BuildError,
     layout::TABLE_KEYS_MAX,
     manifest::SourceEntry,
-    unique::Ids,
+    sort_entries::{BuildContext, SortEntries, TableKey, WebKey},
 };
 use crate::key::{Digest, DigestKind, Indicator, Ipv4Block};
 
 /// The records of every table.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    /// By kind.
-    pub(super) digests: [Drafts<[u8; 32]>; DigestKind::ALL.len()],
-    pub(super) web: Drafts<WebKey>,
-    pub(super) web_sha256: Drafts<[u8; 32]>,
-    pub(super) ipv4: Drafts<Ipv4Block>,
+    /// The digests by kind.
+    pub(super) digests: [SortEntries<[u8; 32]>; DigestKind::ALL.len()],
+    pub(super) web: SortEntries<WebKey>,
+    pub(super) web_sha256: SortEntries<[u8; 32]>,
+    pub(super) ipv4: SortEntries<Ipv4Block>,
 }
 
-/// The final numbers of names and classes, by those that rows have so far.
+/// The final numbers of names and classes, indexed by the preliminary numbers in rows.
 pub(super) struct Numbers {
     pub(super) names: Vec<u32>,
     pub(super) classes: Vec<u32>,
@@ -32,9 +32,9 @@ pub(super) struct Numbers {
 }
 
 impl Tables {
-    /// Gives every record an ID of its own. Whether any was changed.
-    pub(super) fn make_ids_unique(&mut self, meaning: &Meaning<'_>, sources: &[String]) -> bool {
-        let mut ids = Ids { meaning, sources, seen: HashSet::new(), changed: false };
+    /// Replaces duplicate IDs by derived ones and returns whether any was replaced.
+    pub(super) fn make_ids_unique(&mut self, context: &BuildContext<'_>, sources: &[String]) -> bool {
+        let mut ids = Ids { context, sources, seen: HashSet::new(), changed: false };
         for (kind, table) in DigestKind::ALL.into_iter().zip(&mut self.digests) {
             ids.make_unique(table, |key| {
                 Indicator::Digest(Digest::new(kind, &key[..kind.width()]).expect("a digest is as wide as its kind"))
@@ -46,21 +46,23 @@ impl Tables {
         ids.changed
     }
 
-    /// Records, duplicates included until they are settled.
+    /// Returns the number of records, including duplicates before [`sort_and_dedup`](Self::sort_and_dedup).
     pub(super) fn len(&self) -> u64 {
-        let digests: u64 = self.digests.iter().map(|drafts| drafts.len).sum();
+        let digests: u64 = self.digests.iter().map(|entries| entries.len).sum();
         digests + self.web.len + self.web_sha256.len + self.ipv4.len
     }
 
-    /// Sorts everything and keeps one of each record; duplicates are counted by their input.
-    pub(super) fn settle(&mut self, meaning: &Meaning<'_>, duplicates: &mut Vec<u64>) {
-        self.digests.iter_mut().for_each(|table| table.settle(meaning, duplicates));
-        self.web.settle(meaning, duplicates);
-        self.web_sha256.settle(meaning, duplicates);
-        self.ipv4.settle(meaning, duplicates);
+    /// Sorts and deduplicates all tables, and adds the number of duplicates per input to `duplicates`.
+    pub(super) fn sort_and_dedup(&mut self, context: &BuildContext<'_>, duplicates: &mut Vec<u64>) {
+        self.digests.iter_mut().for_each(|table| table.sort_and_dedup(context, duplicates));
+        self.web.sort_and_dedup(context, duplicates);
+        self.web_sha256.sort_and_dedup(context, duplicates);
+        self.ipv4.sort_and_dedup(context, duplicates);
     }
 
-    /// Gives names and classes their final numbers and counts: the records of each source, the keys of each table.
+    /// Assigns the final numbers of names and classes, and counts the records of each source and the keys of each table.
+    ///
+    /// Fails with [`BuildError::TooMany`] when a table has too many records.
     pub(super) fn number(&mut self, numbers: &Numbers, sources: &mut [SourceEntry]) -> Result<(), BuildError> {
         self.digests.iter_mut().try_for_each(|table| number(table, numbers, sources))?;
         number(&mut self.web, numbers, sources)?;
@@ -69,39 +71,39 @@ impl Tables {
     }
 }
 
-/// What parts add up to.
+/// The counts of one or several partitions.
 #[derive(Default)]
 struct Tally {
-    /// By source: records, and the time of the newest.
+    /// For each source, the number of records and the newest timestamp.
     sources: Vec<(u64, u32)>,
     keys: u64,
     shared_keys: u64,
 }
 
 fn number<K: TableKey>(
-    table: &mut Drafts<K>,
+    table: &mut SortEntries<K>,
     numbers: &Numbers,
     sources: &mut [SourceEntry],
 ) -> Result<(), BuildError> {
-    too_many("records under one kind of key", table.len, TABLE_KEYS_MAX)?;
-    let tally = table.parts.par_iter_mut().fold(Tally::default, |mut tally, part| {
+    too_many("records of one kind of key", table.len, TABLE_KEYS_MAX)?;
+    let tally = table.partitions.par_iter_mut().fold(Tally::default, |mut tally, partition| {
         tally.sources.resize(sources.len(), (0, 0));
         let mut last: Option<(&K, bool)> = None;
-        for draft in part.iter_mut() {
-            let row = &mut draft.row;
+        for entry in partition.iter_mut() {
+            let row = &mut entry.row;
             row.name = numbers.names[row.name.get() as usize].into();
             row.class = numbers.classes[row.class.get() as usize].into();
             let source = &mut tally.sources[usize::from(numbers.sources[row.class.get() as usize])];
             source.0 += 1;
             source.1 = source.1.max(row.timestamp.get());
-            // Each key counts when it begins, and once more when a second record of it is seen.
+            // A key is counted at its first record, and as shared at its second.
             match &mut last {
-                Some((key, is_shared)) if **key == draft.key => {
+                Some((key, is_shared)) if **key == entry.key => {
                     tally.shared_keys += u64::from(!mem::replace(is_shared, true));
                 }
                 _ => {
                     tally.keys += 1;
-                    last = Some((&draft.key, false));
+                    last = Some((&entry.key, false));
                 }
             }
         }
@@ -128,6 +130,7 @@ impl Tally {
     }
 }
 
+/// Fails with [`BuildError::TooMany`] when `found` exceeds `most`.
 pub(super) fn too_many(what: &'static str, found: u64, most: u64) -> Result<(), BuildError> {
     if found > most {
         return Err(BuildError::TooMany { what, found, most });

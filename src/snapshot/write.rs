@@ -1,4 +1,4 @@
-//! A finished snapshot, and its way into a file.
+//! Writing a finished snapshot to a file.
 
 use std::{
     fs,
@@ -15,20 +15,20 @@ use super::{
     sections::Content,
 };
 
-/// What became of the records that were added.
+/// The outcome of the records that were added to a builder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuildSummary {
-    /// Records in the snapshot.
+    /// The number of records in the snapshot.
     pub records: u64,
-    /// Records that were another one's equal, by the number of the input that they came from.
+    /// The number of duplicate records, by the number of their input.
     pub duplicates: Vec<u64>,
 }
 
-/// A finished snapshot: sorted, and laid out as it is written.
+/// A finished snapshot that is ready to be written.
 #[derive(Debug)]
 pub struct BuiltSnapshot {
     content: Content,
-    /// Without the hashes of sections.
+    /// The manifest without the hashes of sections.
     manifest: Manifest,
     manifest_offset: u64,
     manifest_bytes: u64,
@@ -42,50 +42,51 @@ impl BuiltSnapshot {
         Ok(Self { content, manifest, manifest_offset, manifest_bytes, summary })
     }
 
-    /// Bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.manifest_offset + self.manifest_bytes
     }
 
-    /// The bytes of the file, in memory: for small ones.
+    /// Returns the content of the file. Intended for small snapshots.
     ///
     /// # Panics
     ///
-    /// When there is not enough memory, as a vector does.
+    /// Panics if there is not enough memory, as [`Vec`] does.
     pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::with_capacity(self.bytes() as usize));
-        self.lay_out(&mut bytes).expect("writing to memory does not fail");
+        self.write_sections(&mut bytes).expect("writing to memory does not fail");
         bytes.into_inner()
     }
 
-    /// Writes the bytes of the file to where nobody can seek. Large ones go through a temporary file.
+    /// Writes the file to a writer that cannot seek. Large snapshots are buffered in a temporary file.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         let mut file = tempfile::spooled_tempfile(SPOOLED_BYTES_MAX);
-        self.lay_out(&mut file)?;
+        self.write_sections(&mut file)?;
         file.rewind()?;
         io::copy(&mut file, out).map(drop)
     }
 
-    /// What became of the records.
+    /// Returns the outcome of the records.
     pub fn summary(&self) -> &BuildSummary {
         &self.summary
     }
 
-    /// Writes the file so that it is there whole or not at all: a temporary file beside it is written, synced and
-    /// renamed.
+    /// Writes the file atomically: a temporary file in the same directory is written, synced and renamed.
+    ///
+    /// Fails with [`BuildError::Write`] when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), BuildError> {
-        self.write_beside(path).map_err(|error| BuildError::Write { path: path.into(), bytes: self.bytes(), error })
+        self.write_atomically(path).map_err(|error| BuildError::Write { path: path.into(), bytes: self.bytes(), error })
     }
 
-    fn write_beside(&self, path: &Path) -> io::Result<()> {
+    fn write_atomically(&self, path: &Path) -> io::Result<()> {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".ksn-").suffix(".tmp").tempfile_in(directory)?;
-        self.lay_out(file.as_file_mut())?;
+        self.write_sections(file.as_file_mut())?;
         file.as_file().sync_all()?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Temporary files are private; a snapshot is read by a server that runs as another user.
+            // Temporary files are private, but the server that reads the snapshot may run as another user.
             file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.persist(path).map_err(|e| e.error)?;
@@ -94,15 +95,15 @@ impl BuiltSnapshot {
         Ok(())
     }
 
-    fn lay_out(&self, out: &mut (impl Write + Seek + Send)) -> io::Result<()> {
+    fn write_sections(&self, out: &mut (impl Write + Seek + Send)) -> io::Result<()> {
         let mut manifest = self.manifest.clone();
-        let places: Vec<_> = manifest.sections.iter().map(|section| (section.table, section.role)).collect();
+        let sections: Vec<_> = manifest.sections.iter().map(|section| (section.table, section.kind)).collect();
         Output::write(out, &mut manifest.sections, |output| {
-            self.content.lay_out(manifest.web_seed, output, |table, role| {
-                places.iter().position(|&place| place == (table.number(), role as u8))
+            self.content.write(manifest.web_seed, output, |table, kind| {
+                sections.iter().position(|&section| section == (table.number(), kind as u8))
             });
         })?;
-        manifest.sections.sort_by_key(|s| (s.table, s.role));
+        manifest.sections.sort_by_key(|s| (s.table, s.kind));
         let manifest = archive(&manifest)?;
         let mut header = Header {
             magic: MAGIC,
@@ -122,7 +123,7 @@ impl BuiltSnapshot {
     }
 }
 
-/// Bytes that are held in memory on their way to a pipe.
+/// The size in bytes up to which [`BuiltSnapshot::write_to`] buffers in memory.
 const SPOOLED_BYTES_MAX: usize = 64 << 20;
 
 fn archive(manifest: &Manifest) -> io::Result<rkyv::util::AlignedVec> {

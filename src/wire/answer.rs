@@ -1,10 +1,10 @@
-//! What is known of a batch of keys, as one frame: its rows, and the reading of it.
+//! The answer frame: its rows, and its parser.
 
 use rend::unaligned::{u16_ule, u32_ule, u64_ule};
 
 use super::{FrameKind, Header, WireError, raw};
 use crate::{
-    batch::{Column, Exception, Position, Texts},
+    batch::{Column, Position, Texts, Unanswered},
     key::Scope,
     limits::DATASET_BYTES_MAX,
     record::RecordType,
@@ -19,7 +19,7 @@ raw::layout! {
         pub(super) positive_ttl_s: u32_ule,
         pub(super) negative_ttl_s: u32_ule,
         pub(super) hits: u32_ule,
-        pub(super) exceptions: u32_ule,
+        pub(super) unanswered: u32_ule,
         pub(super) texts: u32_ule,
         pub(super) text_bytes: u32_ule,
         pub(super) columns: u16_ule,
@@ -47,7 +47,7 @@ raw::layout! {
 }
 
 raw::layout! {
-    /// Why one key, or a column, has no answer.
+    /// A key or a whole column without an answer, and the reason.
     pub struct ExceptionRow: 8 {
         pub(super) row: u32_ule,
         pub(super) column: u16_ule,
@@ -56,124 +56,125 @@ raw::layout! {
 }
 
 impl HitRow {
-    /// Which key.
+    /// Returns the position of the key.
     pub fn position(&self) -> Position {
         Position { column: self.column.to_native(), row: self.row.to_native() }
     }
 
-    /// What the record says.
+    /// Returns the record type.
     pub fn record_type(&self) -> RecordType {
-        // `AnswerView::parse` has refused every other number.
+        // `AnswerView::parse` has rejected every other number.
         RecordType::from_number(self.record_type).unwrap_or(RecordType::Other)
     }
 
-    /// How the record matched a web address.
+    /// Returns the scope in which the record matched a web address.
     pub fn scope(&self) -> Option<Scope> {
         Scope::from_number(self.scope)
     }
 
-    /// The record's ID, unique within its source.
+    /// Returns the record's ID, unique within its source.
     pub fn id(&self) -> u64 {
         self.id.to_native()
     }
 
-    /// The port that the feed gave.
+    /// Returns the port that the feed lists.
     pub fn port(&self) -> Option<u16> {
         Some(self.port.to_native()).filter(|&port| port != 0)
     }
 
-    /// When the record was made or last changed.
+    /// Returns the time at which the record was created or last changed.
     pub fn timestamp(&self) -> Option<Timestamp> {
         Timestamp::from_seconds(self.timestamp.to_native())
     }
 
-    /// When it stops counting.
+    /// Returns the time at which the record expires.
     pub fn expiry(&self) -> Option<Timestamp> {
         Timestamp::from_seconds(self.expiry.to_native())
     }
 
-    /// Whether this is the last of its key's records here, and there are more.
+    /// Returns whether this is the last of its key's records in this answer, and there are more.
     pub fn is_cut(&self) -> bool {
         self.flags.to_native() & LIST_CUT != 0
     }
 
-    /// Whether this is the last record of its prefix here, and there may be more digests that begin so.
+    /// Returns whether this is the last record of its prefix in this answer, and there may be more candidates.
     pub fn is_short_of_candidates(&self) -> bool {
         self.flags.to_native() & CANDIDATES_CUT != 0
     }
 
-    /// The number of the detection name in the texts of the answer.
+    /// Returns the index of the detection name in the texts of the answer.
     pub fn name_text(&self) -> u32 {
         self.name.to_native()
     }
 
-    /// The number of the source in the texts of the answer.
+    /// Returns the index of the source in the texts of the answer.
     pub fn source_text(&self) -> u32 {
         self.source.to_native()
     }
 
-    /// The number of what matched in the texts of the answer.
+    /// Returns the index of the matched expression or block in the texts of the answer.
     pub fn matched_text(&self) -> u32 {
         self.matched.to_native()
     }
 }
 
 impl ExceptionRow {
-    /// The column.
+    /// Returns the column.
     pub fn column(&self) -> u16 {
         self.column.to_native()
     }
 
-    /// The row; `None` for the whole column.
+    /// Returns the row; `None` for the whole column.
     pub fn row(&self) -> Option<u32> {
         Some(self.row.to_native()).filter(|&row| row != WHOLE_COLUMN)
     }
 
-    /// Why. A number that a later version added is taken for [`Exception::Unsupported`].
-    pub fn exception(&self) -> Exception {
-        Exception::from_number(self.code.to_native()).unwrap_or(Exception::Unsupported)
+    /// Returns the reason. An unknown number, from a later version, is read as [`Unanswered::Unsupported`].
+    pub fn unanswered(&self) -> Unanswered {
+        Unanswered::from_number(self.code.to_native()).unwrap_or(Unanswered::Unsupported)
     }
 }
 
-/// Where an answer comes from, and how long it holds.
+/// The dataset that an answer comes from, and how long the answer may be cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerMeta<'a> {
-    /// The dataset.
+    /// The name of the dataset.
     pub dataset: &'a str,
-    /// Its generation.
+    /// The generation of the dataset.
     pub generation: u64,
     /// The sequence within that generation.
     pub sequence: u64,
-    /// Seconds for which an answer with a record may be kept.
+    /// Seconds for which an answer with a record may be cached.
     pub positive_ttl_s: u32,
-    /// Seconds for which an answer without one may be kept.
+    /// Seconds for which an answer without a record may be cached.
     pub negative_ttl_s: u32,
 }
 
-/// An answer that has been checked.
+/// A validated answer.
 ///
-/// What is not checked, because only the one who asked knows it: that the columns are those of the request, that rows lie
-/// in them, and (until [`candidates`](Self::candidates) is called) that every hit of a prefix has its suffix.
+/// Not validated, because it depends on the request: that the columns are those of the request, that the rows exist in
+/// them, and (until [`candidates`](Self::candidates) is called) that every hit of a prefix has its suffix.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerView<'a> {
     head: &'a AnswerHead,
     dataset: &'a str,
     answered: &'a [u32_ule],
     hits: &'a [HitRow],
-    exceptions: &'a [ExceptionRow],
+    unanswered: &'a [ExceptionRow],
     suffixes: &'a [u8],
     texts: Texts<'a>,
 }
 
 impl<'a> AnswerView<'a> {
-    /// Reads the body of a frame.
+    /// Parses the body of a frame.
     pub fn parse(header: &Header, body: &'a [u8]) -> Result<Self, WireError> {
         let head: &AnswerHead = header.head(FrameKind::Answer, body, "answer head")?;
-        let mut rest = header.behind_head(body)?;
+        let mut rest = header.after_head(body)?;
         let columns = usize::from(head.columns.to_native());
         let answered = raw::rows(&mut rest, columns, "answered rows")?;
         let hits: &[HitRow] = raw::rows(&mut rest, head.hits.to_native() as usize, "hits")?;
-        let exceptions: &[ExceptionRow] = raw::rows(&mut rest, head.exceptions.to_native() as usize, "exceptions")?;
+        let unanswered: &[ExceptionRow] =
+            raw::rows(&mut rest, head.unanswered.to_native() as usize, "unanswered rows")?;
         let suffixes: &[u8] = raw::rows(&mut rest, head.suffix_bytes.to_native() as usize, SUFFIXES)?;
         let (texts, text_bytes) = (head.texts.to_native(), head.text_bytes.to_native());
         let texts = raw::texts(&mut rest, texts as usize, text_bytes as usize, "texts")?;
@@ -186,11 +187,11 @@ impl<'a> AnswerView<'a> {
             });
         }
         check_hits(hits, columns, texts.len())?;
-        check_exceptions(exceptions, columns)?;
-        Ok(Self { head, dataset: raw::dataset_name(&head.dataset)?, answered, hits, exceptions, suffixes, texts })
+        check_unanswered(unanswered, columns)?;
+        Ok(Self { head, dataset: raw::dataset_name(&head.dataset)?, answered, hits, unanswered, suffixes, texts })
     }
 
-    /// Where the answer comes from, and how long it holds.
+    /// Returns the dataset that the answer comes from, and how long it may be cached.
     pub fn meta(&self) -> AnswerMeta<'a> {
         AnswerMeta {
             dataset: self.dataset,
@@ -201,52 +202,52 @@ impl<'a> AnswerView<'a> {
         }
     }
 
-    /// Whether rows were left out because the answer would have grown too long.
+    /// Returns whether rows were left out because the answer would have exceeded its size limit.
     pub fn is_truncated(&self) -> bool {
         self.head.flags.to_native() & TRUNCATED != 0
     }
 
-    /// How many rows of each column are answered, from row 0.
+    /// Returns how many rows of each column are answered, from row 0.
     pub fn answered(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         self.answered.iter().map(|rows| rows.to_native())
     }
 
-    /// The records that matched, by ascending position.
+    /// Returns the records that matched, by ascending position.
     pub fn hits(&self) -> &'a [HitRow] {
         self.hits
     }
 
-    /// The records that matched, each with the rest of its digest where a prefix was asked (else with nothing): the hit
-    /// is one of the key only if that is how the digest goes on.
+    /// Returns the records that matched, each with the rest of its digest if the key was a prefix (else with an empty
+    /// slice): the hit belongs to the key only if the rest of the key's digest is equal to it.
     ///
-    /// `asked` are the columns of the request. It is an error if there are not as many in the answer, or not as many
-    /// bytes of suffixes as its hits need.
+    /// `requested` are the columns of the request. Fails with [`WireError::Mismatch`] when the answer has a different
+    /// number of columns, or not as many suffix bytes as its hits need.
     ///
     /// ```
     /// use ksn::{batch::Column, wire::{AnswerView, WireError}};
     ///
-    /// /// How many SHA-256 digests are listed, of which the first eight bytes each were asked.
-    /// fn listed(asked: &Column<'_>, whole: &[[u8; 32]], answer: &AnswerView<'_>) -> Result<usize, WireError> {
+    /// /// Counts the listed SHA-256 digests, of which the first eight bytes each were requested.
+    /// fn listed(requested: &Column<'_>, whole: &[[u8; 32]], answer: &AnswerView<'_>) -> Result<usize, WireError> {
     ///     let rest = |row: u32| whole.get(row as usize).map(|digest| &digest[8..]);
-    ///     let candidates = answer.candidates(&[*asked])?;
+    ///     let candidates = answer.candidates(&[*requested])?;
     ///     Ok(candidates.filter(|&(hit, suffix)| rest(hit.position().row) == Some(suffix)).count())
     /// }
     /// ```
     pub fn candidates(
         &self,
-        asked: &[Column<'_>],
+        requested: &[Column<'_>],
     ) -> Result<impl ExactSizeIterator<Item = (&'a HitRow, &'a [u8])> + use<'a>, WireError> {
         let mismatch = |field, expected: usize, found: usize| WireError::Mismatch {
             field,
             expected: expected as u64,
             found: found as u64,
         };
-        if asked.len() != self.answered.len() {
-            return Err(mismatch("columns of an answer", asked.len(), self.answered.len()));
+        if requested.len() != self.answered.len() {
+            return Err(mismatch("columns of an answer", requested.len(), self.answered.len()));
         }
-        // Hits ascend by column: where each column's end is soon found.
+        // Hits ascend by column, so that the end of each column is found by binary search.
         let (mut runs, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for (number, column) in (0..).zip(asked) {
+        for (number, column) in (0..).zip(requested) {
             let end = start + self.hits[start..].partition_point(|hit| hit.column.to_native() <= number);
             if end > start {
                 runs.push((end, column.suffix_width()));
@@ -269,17 +270,17 @@ impl<'a> AnswerView<'a> {
         }))
     }
 
-    /// The keys and columns without an answer.
-    pub fn exceptions(&self) -> &'a [ExceptionRow] {
-        self.exceptions
+    /// Returns the keys and columns without an answer.
+    pub fn unanswered(&self) -> &'a [ExceptionRow] {
+        self.unanswered
     }
 
-    /// A text; empty for a number that there is not.
+    /// Returns the text at an index; empty when the index is out of range.
     pub fn text(&self, number: u32) -> &'a str {
         raw::text(&self.texts, number as usize)
     }
 
-    /// How many texts there are.
+    /// Returns the number of texts.
     pub fn texts(&self) -> usize {
         self.texts.len()
     }
@@ -309,12 +310,12 @@ fn check_hits(hits: &[HitRow], columns: usize, texts: usize) -> Result<(), WireE
     Ok(())
 }
 
-fn check_exceptions(exceptions: &[ExceptionRow], columns: usize) -> Result<(), WireError> {
+fn check_unanswered(unanswered: &[ExceptionRow], columns: usize) -> Result<(), WireError> {
     let position = |row: &ExceptionRow| Position { column: row.column(), row: row.row.to_native() };
-    for (at, row) in exceptions.iter().enumerate() {
-        below("column of an exception", columns, u32::from(row.column()))?;
-        if at > 0 && position(&exceptions[at - 1]) >= position(row) {
-            return Err(WireError::Order { field: "exceptions", at: at as u64 });
+    for (at, row) in unanswered.iter().enumerate() {
+        below("column of an unanswered row", columns, u32::from(row.column()))?;
+        if at > 0 && position(&unanswered[at - 1]) >= position(row) {
+            return Err(WireError::Order { field: "unanswered rows", at: at as u64 });
         }
     }
     Ok(())

@@ -1,32 +1,32 @@
-//! What can be wrong with a frame, the numbered codes that say so, and the frame that carries one.
+//! Frame errors, their numeric codes, and the error frame.
 
 use rend::unaligned::{u16_ule, u32_ule, u64_ule};
 
 use super::{FrameKind, Header, header, raw};
 use crate::limits::{ANSWER_BYTES_MAX, ERROR_TEXT_BYTES_MAX};
 
-/// Why bytes are not the frame that was expected.
+/// An error in the bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The first bytes are not those of any frame.
+    /// The magic bytes are wrong.
     #[error("magic: expected \"KSN\", found bytes {found:02x?}")]
     Magic {
-        /// The bytes.
+        /// The bytes found.
         found: [u8; 3],
     },
-    /// A version of the protocol that this program does not speak.
+    /// The version of the protocol is not supported.
     #[error("version: expected {version}, found {found}", version = super::VERSION)]
     Version {
-        /// The version.
+        /// The version found.
         found: u8,
     },
-    /// A kind of frame that is unknown, or not the one that belongs here.
+    /// The kind of the frame is unknown, or not the expected one.
     #[error("frame kind: expected {expected}, found {found}")]
     FrameKind {
-        /// What belongs here.
+        /// The kind or kinds that are expected here.
         expected: &'static str,
-        /// The number of the kind.
+        /// The number of the kind found.
         found: u8,
     },
     /// The frame ends within a field.
@@ -34,83 +34,83 @@ pub enum WireError {
     TooShort {
         /// The field.
         field: &'static str,
-        /// Its bytes.
+        /// The bytes that it needs.
         expected: u64,
-        /// Those that are left.
+        /// The bytes that are left.
         found: u64,
     },
-    /// Bytes behind the last field.
+    /// There are bytes after the last field.
     #[error("end of the frame: expected no more bytes, found {found}")]
     Trailing {
-        /// How many.
+        /// The number of bytes.
         found: u64,
     },
-    /// A frame or field above its limit.
+    /// A frame or field exceeds its limit.
     #[error("{field}: expected at most {max}, found {found}")]
     TooMuch {
         /// The field.
         field: &'static str,
         /// The limit.
         max: u64,
-        /// What it has.
+        /// The value found.
         found: u64,
     },
-    /// A field that does not agree with the others.
+    /// A field contradicts other fields.
     #[error("{field}: expected {expected}, found {found}")]
     Mismatch {
         /// The field.
         field: &'static str,
-        /// What follows from the others.
+        /// The value that follows from the other fields.
         expected: u64,
-        /// What it has.
+        /// The value found.
         found: u64,
     },
-    /// A number that stands for nothing.
+    /// A number has no defined meaning.
     #[error("{field}: expected {expected}, found {found}")]
     Number {
         /// The field.
         field: &'static str,
-        /// What it may have.
+        /// The values that are allowed.
         expected: &'static str,
-        /// What it has.
+        /// The value found.
         found: u64,
     },
-    /// A digest narrower than its kind.
-    #[error("width of a column of kind {kind}: expected {expected}, found {found}; only whole digests are supported")]
+    /// The width of a column of digests is below that of its kind, and not that of a prefix.
+    #[error("width of a column of kind {kind}: expected {expected} (whole digests), 8 or 4 (prefixes), found {found}")]
     Width {
-        /// The kind's number.
+        /// The number of the kind of key.
         kind: u8,
-        /// Its width.
+        /// The width of a whole digest, in bytes.
         expected: u8,
-        /// The column's.
+        /// The width of the column, in bytes.
         found: u8,
     },
-    /// A text that is not UTF-8, or that ends within a character.
-    #[error("{field}: expected text, found something else at byte {at}")]
+    /// A text is not UTF-8, or ends within a character; the name of a dataset is not printable ASCII.
+    #[error("{field}: expected valid text, found invalid text at byte {at}")]
     Text {
         /// The field.
         field: &'static str,
-        /// Where.
+        /// The offset of the error, in bytes.
         at: u64,
     },
     /// The ends of texts descend, or the last is not the number of bytes.
-    #[error("{field}: expected ends of texts to ascend up to the number of bytes")]
+    #[error("{field}: expected text ends that ascend to the number of bytes")]
     TextEnds {
         /// The field.
         field: &'static str,
     },
-    /// Rows that do not ascend by column and row.
-    #[error("{field}: expected positions to ascend, found row {at} out of order")]
+    /// The rows of a table do not ascend by column and row.
+    #[error("{field}: expected ascending positions, found row {at} out of order")]
     Order {
         /// The field.
         field: &'static str,
-        /// Which row of the table.
+        /// The index of the row in the table.
         at: u64,
     },
 }
 
 impl WireError {
-    /// The code that tells the peer.
+    /// Returns the code that is sent to the peer.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Version { .. } => ErrorCode::UnsupportedVersion,
@@ -128,12 +128,12 @@ impl WireError {
         }
     }
 
-    /// A body above a limit lower than that of the protocol.
+    /// Creates the error of a body above a limit that is lower than that of the protocol.
     pub fn body_too_long(max: u64, found: u64) -> Self {
         Self::TooMuch { field: header::BODY, max, found }
     }
 
-    /// The limit that was passed, or 0.
+    /// Returns the limit that was exceeded, or the width of a whole digest; 0 for other errors.
     pub fn limit(&self) -> u64 {
         match self {
             Self::TooMuch { max, .. } => *max,
@@ -143,43 +143,43 @@ impl WireError {
     }
 }
 
-/// What went wrong, as a number: in error frames, and as the code with which a stream or connection is closed (there 0
-/// means that nothing did). Numbers are only ever added.
+/// The code of a failure, in error frames and as the application error code that closes a stream or connection (where 0
+/// means no error). Numbers MUST NOT be reused; later versions MAY add some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u16)]
 pub enum ErrorCode {
-    /// The frame is not what this protocol allows.
+    /// The frame violates the protocol.
     Malformed = 1,
-    /// No version in common.
+    /// Client and server have no protocol version in common.
     UnsupportedVersion = 2,
-    /// A frame of another kind belongs here.
+    /// A frame of another kind was expected.
     UnexpectedFrame = 3,
-    /// The body is longer than allowed.
+    /// The body exceeds its limit.
     TooLong = 4,
-    /// More columns than allowed.
+    /// The batch has too many columns.
     TooManyColumns = 5,
-    /// More keys than allowed.
+    /// The batch has too many keys.
     TooManyKeys = 6,
-    /// More cost than allowed.
+    /// The cost of the batch exceeds its limit.
     TooMuchCost = 7,
-    /// A web address longer than allowed.
+    /// A web address exceeds its limit.
     AddressTooLong = 8,
-    /// A width of keys that this server does not answer.
+    /// The width of a column of digests is below that of its kind, and not that of a prefix.
     UnsupportedWidth = 9,
-    /// Batches came, but no hello.
+    /// Batches arrived without a hello.
     HelloMissing = 10,
     /// The batch took longer than its deadline.
     Deadline = 11,
-    /// Too many connections or batches.
+    /// There are too many connections or batches.
     Overloaded = 12,
     /// The server is shutting down.
     GoingAway = 13,
-    /// A defect of the server.
+    /// An internal error of the server.
     Internal = 14,
-    /// The client may not ask that. Not sent by this version.
+    /// The client is not permitted to make this request. Not sent by this version.
     Denied = 15,
-    /// The dataset is older than the request demands.
+    /// The dataset is older than the request's minimum generation and sequence.
     Behind = 16,
 }
 
@@ -204,12 +204,12 @@ impl ErrorCode {
         Self::Behind,
     ];
 
-    /// The code of a number; `None` for those that a later version added.
+    /// Returns the code with a number; `None` for an unknown number, from a later version.
     pub fn from_number(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its number.
+    /// Returns the number of the code.
     pub fn number(self) -> u16 {
         self as u16
     }
@@ -229,21 +229,21 @@ raw::layout! {
 /// The content of an error frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorFrame<'a> {
-    /// The number of the code; [`ErrorCode::from_number`] knows those of this version.
+    /// The number of the code; [`ErrorCode::from_number`] maps those of this version.
     pub code: u16,
-    /// Milliseconds after which it is worth trying again; 0 when it is not.
+    /// Milliseconds after which the client may retry; 0 when it should not.
     pub retry_after_ms: u32,
-    /// The limit, when the code is about one.
+    /// The limit, if the code is about one.
     pub detail: u64,
-    /// For people.
+    /// The message, for humans.
     pub message: &'a str,
 }
 
 impl<'a> ErrorFrame<'a> {
-    /// Reads the body of a frame.
+    /// Parses the body of a frame.
     pub fn parse(header: &Header, body: &'a [u8]) -> Result<Self, WireError> {
         let head: &ErrorHead = header.head(FrameKind::Error, body, "error head")?;
-        let mut rest = header.behind_head(body)?;
+        let mut rest = header.after_head(body)?;
         let bytes: &[u8] = raw::rows(&mut rest, head.text_bytes.to_native() as usize, MESSAGE)?;
         raw::end(rest)?;
         let message =
@@ -256,9 +256,9 @@ impl<'a> ErrorFrame<'a> {
         })
     }
 
-    /// The whole frame.
+    /// Serializes the whole frame. A message that is too long is truncated.
     pub fn to_frame(&self) -> Vec<u8> {
-        let message = raw::cut(self.message, ERROR_TEXT_BYTES_MAX);
+        let message = raw::truncate(self.message, ERROR_TEXT_BYTES_MAX);
         Header::frame(FrameKind::Error, size_of::<ErrorHead>(), |out| {
             raw::push(
                 out,
@@ -276,7 +276,7 @@ impl<'a> ErrorFrame<'a> {
     }
 }
 
-/// What a client is told of a frame that could not be read.
+/// Returns the code that is sent to the peer.
 impl From<&WireError> for ErrorCode {
     fn from(error: &WireError) -> Self {
         error.code()

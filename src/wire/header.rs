@@ -1,4 +1,4 @@
-//! The header that every frame starts with.
+//! The frame header.
 
 use rend::unaligned::{u16_ule, u32_ule};
 use rkyv::{Portable, api::low::LowValidator, bytecheck::CheckBytes, rancor::Failure};
@@ -6,24 +6,24 @@ use rkyv::{Portable, api::low::LowValidator, bytecheck::CheckBytes, rancor::Fail
 use super::{VERSION, WireError, raw};
 use crate::limits::{ANSWER_BYTES_MAX, CONTROL_BYTES_MAX, REQUEST_BYTES_MAX};
 
-/// Bytes of a header.
+/// The length of a header in bytes.
 pub const HEADER_BYTES: usize = 16;
 
-/// What a frame is. Numbers are only ever added.
+/// The kind of a frame. Numbers MUST NOT be reused; later versions MAY add some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// The client's first frame.
+    /// The first frame of the client.
     Hello = 1,
-    /// The server's reply to it.
+    /// The reply of the server to a hello.
     Welcome = 2,
     /// A batch of keys.
     Request = 3,
-    /// What is known of them.
+    /// The answer to a batch.
     Answer = 4,
-    /// Something the client should know.
+    /// A notification from the server, on the control stream.
     Notice = 5,
-    /// Instead of a welcome or an answer.
+    /// An error, in place of a welcome or an answer.
     Error = 6,
 }
 
@@ -31,12 +31,12 @@ impl FrameKind {
     /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 6] = [Self::Hello, Self::Welcome, Self::Request, Self::Answer, Self::Notice, Self::Error];
 
-    /// The kind of a number.
+    /// Returns the kind with a number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its name in messages.
+    /// Returns the name of the kind in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hello => "hello",
@@ -48,7 +48,7 @@ impl FrameKind {
         }
     }
 
-    /// The longest body that is read.
+    /// Returns the maximum length of a body of this kind, in bytes.
     pub fn body_bytes_max(self) -> usize {
         match self {
             Self::Request => REQUEST_BYTES_MAX,
@@ -70,19 +70,19 @@ raw::layout! {
     }
 }
 
-/// A header whose magic, version, kind and lengths are in order.
+/// A header with valid magic, version, kind and lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the frame is.
+    /// The kind of the frame.
     pub kind: FrameKind,
-    /// Bytes of the head.
+    /// The length of the head in bytes.
     pub head_bytes: u16,
-    /// Bytes behind the header, head included: at most [`FrameKind::body_bytes_max`].
+    /// The bytes after the header, including the head: at most [`FrameKind::body_bytes_max`].
     pub body_bytes: u32,
 }
 
 impl Header {
-    /// Reads a header. Nothing of the body is needed yet, so that its length is judged before it is allocated.
+    /// Parses a header. It needs no body, so that the length is checked before the body is allocated.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, WireError> {
         let raw: &RawHeader = raw::head(bytes, HEADER_BYTES as u16, "header")?;
         if raw.magic != MAGIC {
@@ -105,7 +105,7 @@ impl Header {
         Ok(Self { kind, head_bytes, body_bytes })
     }
 
-    /// Splits a whole frame into header and body.
+    /// Splits a whole frame into header and body. Fails when the frame is shorter or longer than the header states.
     pub fn split(frame: &[u8]) -> Result<(Self, &[u8]), WireError> {
         let Some((bytes, body)) = frame.split_first_chunk::<HEADER_BYTES>() else {
             let (expected, found) = (HEADER_BYTES as u64, frame.len() as u64);
@@ -120,7 +120,7 @@ impl Header {
         Ok((header, body))
     }
 
-    /// The head of a body of that kind.
+    /// Returns the head of a body. Fails when the frame is of another kind.
     pub(super) fn head<'a, T>(&self, kind: FrameKind, body: &'a [u8], field: &'static str) -> Result<&'a T, WireError>
     where
         T: Portable + for<'b> CheckBytes<LowValidator<'b, Failure>>,
@@ -131,13 +131,13 @@ impl Header {
         raw::head(body, self.head_bytes, field)
     }
 
-    /// What follows the head.
-    pub(super) fn behind_head<'a>(&self, body: &'a [u8]) -> Result<&'a [u8], WireError> {
+    /// Returns the part of the body after the head.
+    pub(super) fn after_head<'a>(&self, body: &'a [u8]) -> Result<&'a [u8], WireError> {
         let (expected, found) = (u64::from(self.head_bytes), body.len() as u64);
         body.get(usize::from(self.head_bytes)..).ok_or(WireError::TooShort { field: "head", expected, found })
     }
 
-    /// A whole frame; `write` appends the body.
+    /// Builds a whole frame; `write` appends the body.
     pub(super) fn frame(kind: FrameKind, head_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut frame = vec![0; HEADER_BYTES];
         write(&mut frame);
@@ -162,5 +162,5 @@ impl Header {
 
 const MAGIC: [u8; 3] = *b"KSN";
 
-/// The field that an oversized body is blamed on.
+/// The field name in the error of an oversized body.
 pub(super) const BODY: &str = "body bytes";

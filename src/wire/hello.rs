@@ -62,31 +62,31 @@ raw::layout! {
     }
 }
 
-/// What a client says first.
+/// The first frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The lowest version of the protocol that it speaks.
+    /// The lowest protocol version that the client supports.
     pub version_min: u8,
-    /// The highest.
+    /// The highest protocol version that the client supports.
     pub version_max: u8,
-    /// The name of its software.
+    /// The name of the client software.
     pub software: &'a str,
-    /// Its full version.
+    /// The full version of the client software.
     pub software_version: &'a str,
-    /// The family of its platform: `linux`, `windows`, …
+    /// The platform family: `linux`, `windows`, …
     pub platform: &'a str,
 }
 
 impl<'a> Hello<'a> {
-    /// Of a program that speaks this version.
+    /// Creates the hello of a client that supports this version only.
     pub fn new(software: &'a str, software_version: &'a str, platform: &'a str) -> Self {
         Self { version_min: VERSION, version_max: VERSION, software, software_version, platform }
     }
 
-    /// Reads the body of a frame.
+    /// Parses the body of a frame.
     pub fn parse(header: &Header, body: &'a [u8]) -> Result<Self, WireError> {
         let head: &HelloHead = header.head(FrameKind::Hello, body, "hello head")?;
-        let mut rest = header.behind_head(body)?;
+        let mut rest = header.after_head(body)?;
         let count = usize::from(head.texts.to_native());
         if count < 3 {
             return Err(WireError::TooShort { field: "hello texts", expected: 3, found: count as u64 });
@@ -106,9 +106,10 @@ impl<'a> Hello<'a> {
         })
     }
 
-    /// The whole frame. Texts that are too long are cut.
+    /// Serializes the whole frame. Texts that are too long are truncated.
     pub fn to_frame(&self) -> Vec<u8> {
-        let texts = [self.software, self.software_version, self.platform].map(|t| raw::cut(t, HELLO_TEXT_BYTES_MAX));
+        let texts =
+            [self.software, self.software_version, self.platform].map(|t| raw::truncate(t, HELLO_TEXT_BYTES_MAX));
         Header::frame(FrameKind::Hello, size_of::<HelloHead>(), |out| {
             raw::push(
                 out,
@@ -129,28 +130,28 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// What a server accepts in one batch and at a time.
+/// The limits of a server, per batch and per connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Columns in a batch.
+    /// Maximum number of columns in a batch.
     pub columns: u16,
-    /// Keys in a batch.
+    /// Maximum number of keys in a batch.
     pub keys: u32,
-    /// Cost of a batch.
+    /// Maximum cost of a batch.
     pub cost: u64,
-    /// Bytes of the body of a request.
+    /// Maximum length of the body of a request, in bytes.
     pub request_bytes: u32,
-    /// Bytes of the body of an answer.
+    /// Maximum length of the body of an answer, in bytes.
     pub answer_bytes: u32,
-    /// Bytes of a web address.
+    /// Maximum length of a web address, in bytes.
     pub address_bytes: u32,
-    /// Batches at a time.
+    /// Maximum number of concurrent batches of a connection.
     pub streams: u32,
-    /// Milliseconds for a batch.
+    /// Deadline of a batch, in milliseconds.
     pub deadline_ms: u32,
 }
 
-/// Those of [`limits`].
+/// Returns the values of [`limits`].
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
@@ -166,37 +167,37 @@ impl Default for ServerLimits {
     }
 }
 
-/// What the server replies to a hello.
+/// The reply of a server to a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// The version of the protocol that it chose.
+    /// The protocol version that the server selected.
     pub version: u8,
-    /// What it accepts.
+    /// The limits of the server.
     pub limits: ServerLimits,
-    /// Its dataset.
+    /// The name of the dataset.
     pub dataset: String,
-    /// The generation of it.
+    /// The generation of the dataset.
     pub generation: u64,
     /// The sequence within that generation.
     pub sequence: u64,
-    /// When the dataset was made.
+    /// The time at which the dataset was created.
     pub created: Option<Timestamp>,
-    /// Numbers of kinds of key, and how many records it has of each.
+    /// The number of each kind of key, and how many records of it the server has.
     pub kinds: Vec<(u8, u64)>,
-    /// Its software and version.
+    /// The name and version of the server software.
     pub software: String,
 }
 
 impl Welcome {
-    /// How many records the server has of a kind of key.
+    /// Returns how many records the server has of a kind of key.
     pub fn records(&self, kind: KeyKind) -> u64 {
         self.kinds.iter().filter(|(number, _)| *number == kind.number()).map(|(_, records)| records).sum()
     }
 
-    /// Reads the body of a frame.
+    /// Parses the body of a frame.
     pub fn parse(header: &Header, body: &[u8]) -> Result<Self, WireError> {
         let head: &WelcomeHead = header.head(FrameKind::Welcome, body, "welcome head")?;
-        let mut rest = header.behind_head(body)?;
+        let mut rest = header.after_head(body)?;
         let kinds: &[KindRow] = raw::rows(&mut rest, usize::from(head.kinds.to_native()), "kinds of key")?;
         let count = usize::from(head.texts.to_native());
         if count < 1 {
@@ -225,9 +226,9 @@ impl Welcome {
         })
     }
 
-    /// The whole frame. Texts that are too long are cut.
+    /// Serializes the whole frame. Texts that are too long are truncated.
     pub fn to_frame(&self) -> Vec<u8> {
-        let software = raw::cut(&self.software, HELLO_TEXT_BYTES_MAX);
+        let software = raw::truncate(&self.software, HELLO_TEXT_BYTES_MAX);
         Header::frame(FrameKind::Welcome, size_of::<WelcomeHead>(), |out| {
             raw::push(
                 out,
@@ -260,33 +261,33 @@ impl Welcome {
     }
 }
 
-/// What a server says unasked, on the control stream.
+/// A notification from the server, on the control stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The dataset has a new generation.
     NewGeneration(u64),
-    /// The server shuts down in so many milliseconds.
+    /// The server is shutting down.
     GoingAway {
-        /// Until then batches that run are answered.
+        /// Milliseconds during which running batches are still answered.
         grace_ms: u64,
     },
-    /// No more batches for so many milliseconds, please.
+    /// The client should pause sending batches.
     RetryAfter {
-        /// From now.
+        /// The length of the pause in milliseconds, from receipt.
         pause_ms: u64,
     },
-    /// One that a later version added: to be ignored.
+    /// An unknown kind, from a later version; it MUST be ignored.
     Unknown(u16),
 }
 
 impl Notice {
-    /// Reads the body of a frame.
+    /// Parses the body of a frame.
     pub fn parse(header: &Header, body: &[u8]) -> Result<Self, WireError> {
         let head: &NoticeHead = header.head(FrameKind::Notice, body, "notice head")?;
         let kind = head.kind.to_native();
         if (1..=3).contains(&kind) {
-            raw::end(header.behind_head(body)?)?;
+            raw::end(header.after_head(body)?)?;
         }
         let value = head.value.to_native();
         Ok(match kind {
@@ -297,7 +298,7 @@ impl Notice {
         })
     }
 
-    /// The whole frame.
+    /// Serializes the whole frame.
     pub fn to_frame(self) -> Vec<u8> {
         let (kind, value) = match self {
             Self::NewGeneration(generation) => (1, generation),
@@ -313,5 +314,5 @@ impl Notice {
 
 fn bounded(text: &str) -> Result<&str, WireError> {
     let (max, found) = (HELLO_TEXT_BYTES_MAX as u64, text.len() as u64);
-    if found > max { Err(WireError::TooMuch { field: "a text of a greeting", max, found }) } else { Ok(text) }
+    if found > max { Err(WireError::TooMuch { field: "text of a hello or welcome", max, found }) } else { Ok(text) }
 }

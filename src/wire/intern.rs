@@ -1,19 +1,19 @@
-//! The texts of one answer, each once, in tables that are kept from frame to frame.
+//! String interner for the texts of an answer. Its tables are reused from frame to frame.
 
 use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::little_endian::U32;
 
-/// Texts with numbers. Text 0 is empty.
+/// Deduplicated texts, referenced by index. Text 0 is empty.
 #[derive(Debug)]
 pub(super) struct Interner {
-    /// Open addressing, a power of two long: a tag, and the number of its text; 0 where free, as nothing is interned
-    /// under the empty text.
+    /// Open addressing, a power of two long: a tag, and the index of its text; 0 where free, since the empty text is
+    /// never stored in a slot.
     slots: Vec<(u64, u32)>,
-    /// The slots in use, to free them without passing over all.
+    /// The slots in use, to clear them without scanning all.
     used: Vec<u32>,
     ends: Vec<U32>,
     bytes: Vec<u8>,
-    /// The last number of each class and its text: records of one source and one family come in runs.
+    /// The last number of each class and the index of its text: records of one source and one family occur in runs.
     last: [Option<(u32, u32)>; 2],
 }
 
@@ -30,7 +30,7 @@ impl Interner {
         interner
     }
 
-    /// Forgets all but text 0.
+    /// Removes all texts but text 0.
     pub(super) fn clear(&mut self) {
         for &at in &self.used {
             self.slots[at as usize] = (0, 0);
@@ -42,7 +42,7 @@ impl Interner {
         self.ends.push(U32::new(0));
     }
 
-    /// The number of a text that is known by a number of its own within a class.
+    /// Interns a text that is identified by `number` within its class, and returns its index.
     pub(super) fn by_number(&mut self, class: NumberClass, number: u32, text: &str) -> u32 {
         if let Some((last, text)) = self.last[class as usize]
             && last == number
@@ -55,7 +55,7 @@ impl Interner {
         found
     }
 
-    /// The number of a text that is known by its bytes only.
+    /// Interns a text that is identified by its bytes, and returns its index.
     pub(super) fn by_text(&mut self, text: &[u8]) -> u32 {
         self.intern(xxh3_64(text) | BY_TEXT, text, true)
     }
@@ -113,7 +113,7 @@ impl Interner {
     }
 }
 
-/// What the numbers of texts number.
+/// The namespace of the numbers that identify texts.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum NumberClass {
@@ -121,13 +121,13 @@ pub(super) enum NumberClass {
     Source = 1,
 }
 
-/// Tells tags made of text from those made of numbers.
+/// Distinguishes tags hashed from text from those made of numbers.
 const BY_TEXT: u64 = 1 << 63;
 
-/// Most batches name a few dozen texts.
+/// Initial number of slots: most answers have a few dozen texts.
 const SLOTS_MIN: usize = 256;
 
-/// Consecutive numbers land far apart (Fibonacci hashing).
+/// Spreads consecutive numbers over the slots (Fibonacci hashing).
 fn mix(tag: u64) -> usize {
     (tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_once_through_growth_and_reuse() {
+    fn texts_are_deduplicated_across_growth_and_reuse() {
         let mut interner = Interner::new();
         for _ in 0..2 {
             for i in 0..2_000u32 {

@@ -1,4 +1,4 @@
-//! Bytes as structs of unaligned little-endian integers, read in place.
+//! Structs of unaligned little-endian integers, read from bytes in place.
 
 use rkyv::{
     Portable,
@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, little_endian::U32}
 use super::WireError;
 use crate::{batch::Texts, limits::DATASET_BYTES_MAX};
 
-/// Reads the head of a body in place. `head_bytes` is what the header says of its length; it may be longer than `T`.
+/// Reads the head of a body in place. `head_bytes` is its length according to the header; it may be longer than `T`.
 pub(super) fn head<'a, T>(body: &'a [u8], head_bytes: u16, field: &'static str) -> Result<&'a T, WireError>
 where
     T: Portable + for<'b> CheckBytes<LowValidator<'b, Failure>>,
@@ -27,7 +27,7 @@ where
     })
 }
 
-/// Takes `count` rows from the front of `rest`.
+/// Splits `count` rows off the front of `rest`.
 pub(super) fn rows<'a, T>(rest: &mut &'a [u8], count: usize, field: &'static str) -> Result<&'a [T], WireError>
 where
     T: FromBytes + Immutable + KnownLayout,
@@ -37,12 +37,13 @@ where
         expected: (count as u64).saturating_mul(size_of::<T>() as u64),
         found: found.len() as u64,
     };
-    let (rows, behind) = <[T]>::ref_from_prefix_with_elems(rest, count).map_err(|_| too_short(rest))?;
-    *rest = behind;
+    let (rows, remaining) = <[T]>::ref_from_prefix_with_elems(rest, count).map_err(|_| too_short(rest))?;
+    *rest = remaining;
     Ok(rows)
 }
 
-/// Takes `count` texts of `bytes` bytes together from the front of `rest`: ascending ends, UTF-8 each.
+/// Splits `count` texts of `bytes` bytes in total off the front of `rest`. Fails unless the ends ascend and each text
+/// is UTF-8.
 pub(super) fn texts<'a>(
     rest: &mut &'a [u8],
     count: usize,
@@ -58,7 +59,7 @@ pub(super) fn texts<'a>(
     Texts::new(ends, bytes).ok_or(WireError::TextEnds { field })
 }
 
-/// A text of [`texts`], which are known to be UTF-8.
+/// Returns one of [`texts`], which are known to be UTF-8; empty when the index is out of range.
 pub(super) fn text<'a>(texts: &Texts<'a>, at: usize) -> &'a str {
     if at >= texts.len() {
         return "";
@@ -66,7 +67,7 @@ pub(super) fn text<'a>(texts: &Texts<'a>, at: usize) -> &'a str {
     std::str::from_utf8(texts.get(at)).unwrap_or("")
 }
 
-/// Nothing may be left.
+/// Fails when bytes are left.
 pub(super) fn end(rest: &[u8]) -> Result<(), WireError> {
     if rest.is_empty() { Ok(()) } else { Err(WireError::Trailing { found: rest.len() as u64 }) }
 }
@@ -86,21 +87,21 @@ pub(super) fn push<T: IntoBytes + Immutable>(out: &mut Vec<u8>, value: &T) {
     out.extend_from_slice(value.as_bytes());
 }
 
-/// The start of a text that fits `bytes_max` without cutting a character.
-pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+/// Truncates a text to at most `bytes_max` bytes, at a character boundary.
+pub(super) fn truncate(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
 }
 
-/// The name of a dataset in its fixed field.
+/// Returns the name of a dataset as its fixed-size field, padded with zeros.
 pub(super) fn dataset_field(name: &str) -> [u8; DATASET_BYTES_MAX] {
     let mut field = [0; DATASET_BYTES_MAX];
-    let name = cut(name, DATASET_BYTES_MAX).as_bytes();
+    let name = truncate(name, DATASET_BYTES_MAX).as_bytes();
     field[..name.len()].copy_from_slice(name);
     field
 }
 
-/// The name of a dataset from its fixed field: printable ASCII, then nothing but zeros.
+/// Returns the name of a dataset from its fixed-size field. Fails unless it is printable ASCII, padded with zeros.
 pub(super) fn dataset_name(field: &[u8; DATASET_BYTES_MAX]) -> Result<&str, WireError> {
     let length = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     let (name, padding) = field.split_at(length);
@@ -108,7 +109,7 @@ pub(super) fn dataset_name(field: &[u8; DATASET_BYTES_MAX]) -> Result<&str, Wire
     std::str::from_utf8(name).ok().filter(|_| valid).ok_or(WireError::Text { field: "dataset", at: 0 })
 }
 
-/// A `repr(C)` struct without padding and of alignment 1, readable where it lies, and its size.
+/// Declares a `repr(C)` struct without padding and of alignment 1, readable in place, and asserts its size.
 macro_rules! layout {
     ($(#[$attr:meta])* $vis:vis struct $name:ident: $bytes:literal { $($(#[$field_attr:meta])* $field_vis:vis $field:ident: $type:ty,)* }) => {
         $(#[$attr])*

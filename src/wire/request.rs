@@ -1,4 +1,4 @@
-//! A batch of keys as one frame.
+//! The request frame: a batch of keys.
 
 use rend::unaligned::{u16_ule, u32_ule, u64_ule};
 use zerocopy::{FromBytes, IntoBytes, little_endian::U32};
@@ -33,33 +33,33 @@ raw::layout! {
     }
 }
 
-/// How a batch is to be answered.
+/// The options of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestOptions {
-    /// The record that wins, or all of them.
+    /// Whether the winning record or all records are returned.
     pub detail: Detail,
-    /// Milliseconds after which nobody waits for the answer; 0 leaves it to the server.
+    /// Deadline in milliseconds; 0 means the server's.
     pub deadline_ms: u32,
-    /// The oldest generation that may answer; 0 for any.
+    /// The minimum generation of the dataset; 0 for any.
     pub generation_min: u64,
-    /// The oldest sequence of that generation.
+    /// The minimum sequence within that generation.
     pub sequence_min: u64,
 }
 
-/// What is accepted of one request; the length of its body is judged with the header.
+/// The limits that a request is checked against; the length of its body is checked with the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Columns.
+    /// Maximum number of columns.
     pub columns: usize,
-    /// Keys in all columns.
+    /// Maximum number of keys in all columns.
     pub keys: u64,
-    /// Their cost.
+    /// Maximum cost of the keys.
     pub cost: u64,
-    /// Bytes of one web address.
+    /// Maximum length of a web address, in bytes.
     pub address_bytes: usize,
 }
 
-/// Those of [`limits`].
+/// Returns the values of [`limits`].
 impl Default for RequestLimits {
     fn default() -> Self {
         Self {
@@ -71,22 +71,22 @@ impl Default for RequestLimits {
     }
 }
 
-/// A column of a request where it arrived.
+/// A column of a received request.
 #[derive(Clone, Copy, Debug)]
 pub enum RequestColumn<'a> {
     /// Keys of a kind that this version knows.
     Known(Column<'a>),
-    /// Keys of another kind, or under a flag that this version does not know: unsupported as a whole.
+    /// Keys of an unknown kind, or a column with an unknown flag: unsupported as a whole.
     Unknown {
         /// The number of the kind.
         kind: u8,
-        /// How many keys.
+        /// The number of keys.
         count: u32,
     },
 }
 
 impl RequestColumn<'_> {
-    /// How many keys.
+    /// Returns the number of keys.
     pub fn rows(&self) -> u32 {
         match self {
             Self::Known(column) => column.rows() as u32,
@@ -94,7 +94,7 @@ impl RequestColumn<'_> {
         }
     }
 
-    /// What one of them costs.
+    /// Returns the cost of one key.
     fn key_cost(&self) -> u64 {
         match self {
             Self::Known(column) => column.key_cost(),
@@ -103,7 +103,7 @@ impl RequestColumn<'_> {
     }
 }
 
-/// A request that has been checked.
+/// A validated request.
 #[derive(Clone, Debug)]
 pub struct RequestView<'a> {
     options: RequestOptions,
@@ -113,7 +113,7 @@ pub struct RequestView<'a> {
 }
 
 impl<'a> RequestView<'a> {
-    /// Reads the body of a frame: every length, offset and limit is checked here, once.
+    /// Parses the body of a frame. Checks every length, offset and limit.
     pub fn parse(header: &Header, body: &'a [u8], limits: &RequestLimits) -> Result<Self, WireError> {
         let head: &RequestHead = header.head(FrameKind::Request, body, "request head")?;
         let detail = match head.detail {
@@ -123,7 +123,7 @@ impl<'a> RequestView<'a> {
                 return Err(WireError::Number { field: "detail", expected: "0 or 1", found: u64::from(found) });
             }
         };
-        let mut rest = header.behind_head(body)?;
+        let mut rest = header.after_head(body)?;
         let count = usize::from(head.columns.to_native());
         at_most(COLUMNS, limits.columns as u64, count as u64)?;
         let rows: &[ColumnRow] = raw::rows(&mut rest, count, "columns")?;
@@ -155,34 +155,35 @@ impl<'a> RequestView<'a> {
         Ok(request)
     }
 
-    /// How it is to be answered.
+    /// Returns the options.
     pub fn options(&self) -> &RequestOptions {
         &self.options
     }
 
-    /// The columns, in order.
+    /// Returns the columns, in order.
     pub fn columns(&self) -> &[RequestColumn<'a>] {
         &self.columns
     }
 
-    /// Keys in all columns.
+    /// Returns the number of keys in all columns.
     pub fn keys(&self) -> u64 {
         self.keys
     }
 
-    /// Their cost.
+    /// Returns the cost of all keys.
     pub fn cost(&self) -> u64 {
         self.cost
     }
 }
 
-/// The bytes of a request's body with such columns.
+/// Returns the length of the body of a request with these columns, in bytes.
 pub fn request_bytes(columns: &[Column<'_>]) -> usize {
     let keys: usize = columns.iter().map(column_bytes).sum();
     size_of::<RequestHead>() + columns.len() * size_of::<ColumnRow>() + keys
 }
 
-/// Writes a whole frame. The caller keeps to the limits of the server; those of 32-bit fields are far above them.
+/// Serializes a whole frame. The caller MUST observe the server's limits, which are far below those of the 32-bit
+/// fields.
 pub fn write_request(options: &RequestOptions, columns: &[Column<'_>]) -> Vec<u8> {
     let body_bytes = request_bytes(columns);
     let mut frame = Vec::with_capacity(HEADER_BYTES + body_bytes);
@@ -243,7 +244,7 @@ fn column<'a>(
 ) -> Result<RequestColumn<'a>, WireError> {
     let count = row.count.to_native();
     let length = u64::from(row.length.to_native());
-    // What is known of every column, whatever its kind.
+    // This holds for every column, whatever its kind.
     if row.width > 0 {
         exactly("length of a column", u64::from(count) * u64::from(row.width), length)?;
     }
@@ -284,7 +285,7 @@ fn column<'a>(
     }))
 }
 
-/// Bytes of a whole key.
+/// Returns the width of a whole key in bytes; 0 for texts.
 fn width(kind: KeyKind) -> u8 {
     match kind {
         KeyKind::Digest(kind) => kind.width() as u8,
@@ -311,7 +312,7 @@ fn exactly(field: &'static str, expected: u64, found: u64) -> Result<(), WireErr
     if found == expected { Ok(()) } else { Err(WireError::Mismatch { field, expected, found }) }
 }
 
-// The fields of which the limits have codes of their own.
+// The fields whose limits have their own error codes.
 pub(super) const COLUMNS: &str = "columns of a batch";
 pub(super) const KEYS: &str = "keys of a batch";
 pub(super) const COST: &str = "cost of a batch";

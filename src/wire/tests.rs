@@ -1,5 +1,5 @@
-//! Prevents a change of a byte that other programs and older versions rely on, and bytes from a stranger that panic or
-//! are read as something they are not.
+//! Prevents changes of the byte format that other programs and older versions rely on, and untrusted bytes that cause a
+//! panic or are misread.
 
 use std::{net::Ipv4Addr, ops::ControlFlow};
 
@@ -8,7 +8,7 @@ use zerocopy::little_endian::U32;
 
 use super::*;
 use crate::{
-    batch::{Column, Detail, Exception, Hit, Matched, Position, Sink, Texts},
+    batch::{Column, Detail, Hit, Matched, Position, Sink, Texts, Unanswered},
     key::{DigestKind, Hex, KeyKind, PrefixWidth, Scope},
     record::RecordType,
     timestamp::Timestamp,
@@ -61,8 +61,8 @@ fn sample_answer() -> Vec<u8> {
     let name = ("Evil", 9);
     assert!(writer.hit(Position { column: 0, row: 0 }, &hit(5, name, Matched::Web(Scope::Host, b"a.b"))).is_continue());
     assert!(writer.hit(Position { column: 2, row: 1 }, &hit(6, name, Matched::Block(block))).is_continue());
-    assert!(writer.exception(Position { column: 0, row: 1 }, Exception::Malformed).is_continue());
-    assert!(writer.except_column(1, Exception::Unsupported).is_continue());
+    assert!(writer.unanswered(Position { column: 0, row: 1 }, Unanswered::Malformed).is_continue());
+    assert!(writer.except_column(1, Unanswered::Unsupported).is_continue());
     for (column, rows) in [(0, 2), (1, 4), (2, 2)] {
         writer.answered(column, rows);
     }
@@ -95,7 +95,7 @@ fn parse_request(frame: &[u8]) -> Result<(), WireError> {
 }
 
 #[test]
-fn a_request_to_the_byte() {
+fn request_byte_format() {
     let expected = joined(&[
         "4b534e 01 03 00 2800 7d000000 00000000",
         "01 00 0300 fa000000 0700000000000000 0300000000000000 00000000000000000000000000000000",
@@ -117,7 +117,7 @@ fn a_request_to_the_byte() {
 }
 
 #[test]
-fn an_answer_to_the_byte() {
+fn answer_byte_format() {
     let expected = joined(&[
         "4b534e 01 04 00 5000 e7000000 00000000",
         "64656d6f 00000000000000000000000000000000000000000000000000000000",
@@ -140,11 +140,11 @@ fn an_answer_to_the_byte() {
     assert_eq!(answer.text(first.name_text()), "Evil");
     assert_eq!((answer.text(first.matched_text()), first.scope()), ("a.b", Some(Scope::Host)));
     assert_eq!((answer.text(second.matched_text()), second.port()), ("192.0.2.0/24", Some(8080)));
-    assert_eq!(answer.exceptions()[1].row(), None);
+    assert_eq!(answer.unanswered()[1].row(), None);
 }
 
 #[test]
-fn prefixes_and_their_answer_to_the_byte() {
+fn digest_prefix_byte_format() {
     let expected = joined(&[
         "4b534e 01 03 00 2800 5c000000 00000000",
         "01 00 0200 fa000000 0700000000000000 0300000000000000 00000000000000000000000000000000",
@@ -183,7 +183,7 @@ fn prefixes_and_their_answer_to_the_byte() {
 }
 
 #[test]
-fn prefixes_of_expressions_and_their_answer_to_the_byte() {
+fn expression_prefix_byte_format() {
     let columns = [
         Column::WebPrefixes { width: PrefixWidth::Eight, bytes: &[0xaa; 16] },
         Column::WebPrefixes { width: PrefixWidth::Four, bytes: &[0xbb; 4] },
@@ -238,16 +238,16 @@ fn prefixes_of_expressions_and_their_answer_to_the_byte() {
 }
 
 #[test]
-fn suffixes_that_do_not_fit_what_was_asked_are_refused() {
+fn suffixes_that_do_not_match_the_request_are_rejected() {
     let frame = sample_candidates();
     let (header, body) = Header::split(&frame).unwrap();
     let answer = AnswerView::parse(&header, body).unwrap();
-    let refused = |asked: &[Column<'_>]| answer.candidates(asked).err().map(|e| e.to_string());
-    assert_eq!(refused(&PREFIXES), None);
-    assert_eq!(refused(&PREFIXES[..1]).unwrap(), "columns of an answer: expected 1, found 2");
+    let error = |requested: &[Column<'_>]| answer.candidates(requested).err().map(|e| e.to_string());
+    assert_eq!(error(&PREFIXES), None);
+    assert_eq!(error(&PREFIXES[..1]).unwrap(), "columns of an answer: expected 1, found 2");
     let whole = Column::Digests { kind: DigestKind::Md5, bytes: &[] };
-    assert_eq!(refused(&[whole, PREFIXES[1]]).unwrap(), "suffixes: expected 16, found 40");
-    assert_eq!(refused(&[PREFIXES[1], PREFIXES[1]]).unwrap(), "suffixes: expected 64, found 40");
+    assert_eq!(error(&[whole, PREFIXES[1]]).unwrap(), "suffixes: expected 16, found 40");
+    assert_eq!(error(&[PREFIXES[1], PREFIXES[1]]).unwrap(), "suffixes: expected 64, found 40");
     // More than the frame holds.
     let mut long = frame.clone();
     long[16 + 76] = 0xff;
@@ -255,7 +255,7 @@ fn suffixes_that_do_not_fit_what_was_asked_are_refused() {
 }
 
 #[test]
-fn a_prefix_without_room_is_taken_back_whole() {
+fn a_prefix_that_does_not_fit_is_removed_entirely() {
     let room = 80 + 4 + 2 * (40 + 8 + 12 + 5);
     let mut writer = AnswerWriter::new(AnswerCaps { body_bytes: room, ..AnswerCaps::default() });
     writer.begin(1);
@@ -270,12 +270,13 @@ fn a_prefix_without_room_is_taken_back_whole() {
     let frame = writer.finish(&META);
     let (header, body) = Header::split(&frame).unwrap();
     let answer = AnswerView::parse(&header, body).unwrap();
-    let left: Vec<_> = answer.candidates(&PREFIXES[..1]).unwrap().map(|(hit, s)| (hit.position().row, s)).collect();
-    assert_eq!((left, answer.is_truncated()), (vec![(0, &[1; 8][..])], true));
+    let remaining: Vec<_> =
+        answer.candidates(&PREFIXES[..1]).unwrap().map(|(hit, s)| (hit.position().row, s)).collect();
+    assert_eq!((remaining, answer.is_truncated()), (vec![(0, &[1; 8][..])], true));
 }
 
 #[test]
-fn every_candidate_has_its_own_list_and_a_crowd_is_flagged() {
+fn records_are_limited_per_candidate_and_missing_candidates_are_flagged() {
     let write = |caps: AnswerCaps| {
         let mut writer = AnswerWriter::new(caps);
         writer.begin(1);
@@ -297,7 +298,7 @@ fn every_candidate_has_its_own_list_and_a_crowd_is_flagged() {
 }
 
 #[test]
-fn the_control_frames_to_the_byte() {
+fn control_frame_byte_format() {
     let hello = Hello::new("scan", "1.2", "linux").to_frame();
     let expected = joined(&[
         "4b534e 01 01 00 4000 58000000 00000000",
@@ -342,7 +343,7 @@ fn the_control_frames_to_the_byte() {
 }
 
 #[test]
-fn codes_are_numbered_densely() {
+fn error_codes_are_numbered_densely() {
     for (i, code) in ErrorCode::ALL.into_iter().enumerate() {
         assert_eq!((usize::from(code.number()), ErrorCode::from_number(code.number())), (i + 1, Some(code)));
     }
@@ -350,7 +351,7 @@ fn codes_are_numbered_densely() {
 }
 
 #[test]
-fn a_longer_head_is_read_as_far_as_it_is_known() {
+fn unknown_fields_of_a_head_are_skipped() {
     let mut frame = Notice::NewGeneration(9).to_frame();
     frame.extend_from_slice(&[0xff; 8]);
     frame[6] = 24;
@@ -363,7 +364,7 @@ fn a_longer_head_is_read_as_far_as_it_is_known() {
 }
 
 #[test]
-fn errors_name_field_and_code() {
+fn errors_state_field_and_code() {
     let cases: [(usize, u8, ErrorCode, &str); 9] = [
         (0, b'x', ErrorCode::Malformed, "magic: expected \"KSN\""),
         (3, 2, ErrorCode::UnsupportedVersion, "version: expected 1, found 2"),
@@ -373,7 +374,7 @@ fn errors_name_field_and_code() {
         (57, 8, ErrorCode::Malformed, "length of a column: expected 8, found 16"),
         (64, 0x59, ErrorCode::Malformed, "offset of a column: expected 88, found 89"),
         (62, 1, ErrorCode::TooManyKeys, "keys of a batch: expected at most 65536, found 65537"),
-        (120, 10, ErrorCode::Malformed, "web addresses: expected ends of texts to ascend"),
+        (120, 10, ErrorCode::Malformed, "web addresses: expected text ends that ascend"),
     ];
     for (at, byte, code, message) in cases {
         let mut frame = sample_request();
@@ -394,12 +395,14 @@ fn errors_name_field_and_code() {
 }
 
 #[test]
-fn narrow_digests_have_a_code_of_their_own() {
+fn unsupported_digest_widths_have_their_own_code() {
     let mut frame = write_request(&OPTIONS, &[Column::Digests { kind: DigestKind::Sha256, bytes: &[1; 32] }]);
     frame[57] = 16;
     frame[60] = 2;
     let error = parse_request(&frame).unwrap_err();
     assert_eq!((error.code(), error.limit()), (ErrorCode::UnsupportedWidth, 32));
+    let message = "width of a column of kind 3: expected 32 (whole digests), 8 or 4 (prefixes), found 16";
+    assert_eq!(error.to_string(), message);
 }
 
 #[test]
@@ -414,7 +417,7 @@ fn unknown_kinds_and_flags_parse() {
 }
 
 #[test]
-fn a_key_without_room_is_taken_back_whole() {
+fn a_key_that_does_not_fit_is_removed_entirely() {
     let mut writer = AnswerWriter::new(AnswerCaps { body_bytes: 80 + 4 + 150, ..AnswerCaps::default() });
     writer.begin(1);
     let digest = hit(1, ("n", 0), Matched::Digest);
@@ -430,7 +433,7 @@ fn a_key_without_room_is_taken_back_whole() {
 }
 
 #[test]
-fn the_first_key_always_fits_with_its_list_cut() {
+fn the_first_key_always_fits_with_its_records_truncated() {
     for caps in [
         AnswerCaps { body_bytes: 1, ..AnswerCaps::default() },
         AnswerCaps { text_bytes: 0, ..AnswerCaps::default() },
@@ -449,7 +452,7 @@ fn the_first_key_always_fits_with_its_list_cut() {
     }
 }
 
-/// Reads a frame as whatever it says it is.
+/// Parses a frame by the kind in its header.
 fn parse_any(frame: &[u8]) -> Result<(), WireError> {
     let (header, body) = Header::split(frame)?;
     match header.kind {
@@ -468,7 +471,7 @@ fn parse_any(frame: &[u8]) -> Result<(), WireError> {
 }
 
 #[test]
-fn a_flipped_bit_never_panics_and_a_cut_frame_is_refused() {
+fn flipped_bits_never_panic_and_truncated_frames_are_rejected() {
     let frames = [
         sample_request(),
         sample_answer(),
@@ -491,7 +494,7 @@ fn a_flipped_bit_never_panics_and_a_cut_frame_is_refused() {
 
 proptest! {
     #[test]
-    fn any_body_behind_a_good_header_never_panics(kind in 1u8..=6, head in 0u16..200, mut body in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_body_after_a_valid_header_never_panics(kind in 1u8..=6, head in 0u16..200, mut body in prop::collection::vec(any::<u8>(), 0..400)) {
         let mut frame = vec![b'K', b'S', b'N', 1, kind, 0];
         frame.extend_from_slice(&head.to_le_bytes());
         frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
@@ -551,7 +554,7 @@ proptest! {
             let answer = AnswerView::parse(&header, body).unwrap();
             let found: Vec<_> = answer.hits().iter().map(|h| (h.position(), h.id(), answer.text(h.name_text()))).collect();
             prop_assert_eq!(found, sent);
-            // Empty, five names, one source, five expressions that are no names of their own here.
+            // The empty text, four names, one source and four expressions, which are not shared with the names.
             prop_assert!(answer.texts() <= 1 + 4 + 1 + 4);
         }
     }

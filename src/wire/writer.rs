@@ -1,4 +1,4 @@
-//! The writing of answers.
+//! The answer writer.
 
 use std::{io::Write, ops::ControlFlow};
 
@@ -11,60 +11,61 @@ use super::{
     raw,
 };
 use crate::{
-    batch::{Exception, Hit, Matched, Position, Sink},
+    batch::{Hit, Matched, Position, Sink, Unanswered},
     limits::{ANSWER_BYTES_MAX, ANSWER_TEXT_BYTES_MAX, RECORDS_PER_KEY_MAX},
     timestamp::Timestamp,
 };
 
-/// How long an answer may grow before it is truncated.
+/// The size limits at which an answer is truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerCaps {
-    /// Bytes of the body.
+    /// Maximum length of the body, in bytes.
     pub body_bytes: usize,
-    /// Bytes of all texts.
+    /// Maximum length of all texts, in bytes.
     pub text_bytes: usize,
-    /// Records of one key; of a prefix, those of each digest that begins so.
+    /// Maximum number of records of one key; for a prefix, of each candidate.
     pub records_per_key: usize,
 }
 
-/// Those of [`limits`](crate::limits).
+/// Returns the values of [`limits`](crate::limits).
 impl Default for AnswerCaps {
     fn default() -> Self {
         Self { body_bytes: ANSWER_BYTES_MAX, text_bytes: ANSWER_TEXT_BYTES_MAX, records_per_key: RECORDS_PER_KEY_MAX }
     }
 }
 
-/// Writes one answer after the other. Hits go straight into the frame; the tables are kept, so that a batch allocates
-/// its frame and nothing for a key.
+/// A reusable writer of answers. Hits are written directly into the frame, and the tables are reused, so that a batch
+/// allocates its frame but nothing per key.
 ///
-/// The first key with something to say always fits, if need be with its list of records cut, so that asking the rest
-/// of a truncated answer again comes to an end.
+/// The first key with a hit or an unanswered row always fits, if necessary with its records truncated, so that a client
+/// that requests the rest of a truncated answer always makes progress.
 #[derive(Debug)]
 pub struct AnswerWriter {
     caps: AnswerCaps,
     frame: Vec<u8>,
     columns: usize,
-    exceptions: Vec<ExceptionRow>,
+    unanswered: Vec<ExceptionRow>,
     suffixes: Vec<u8>,
     texts: Interner,
-    /// The text of a block that matched.
+    /// Scratch buffer for the text of a block that matched.
     block: Vec<u8>,
     /// The key of the last hit.
     last: Option<Last>,
     hits: usize,
     truncated: bool,
-    /// The length of the last frame: the next is likely as long, and growing step by step copies it every time.
+    /// The length of the last frame in bytes: the next is likely as long, and growing it step by step copies it each
+    /// time.
     last_frame_bytes: usize,
 }
 
 impl AnswerWriter {
-    /// A writer of answers within such bounds.
+    /// Creates a writer of answers within these limits.
     pub fn new(caps: AnswerCaps) -> Self {
         let mut writer = Self {
             caps,
             frame: Vec::new(),
             columns: 0,
-            exceptions: Vec::new(),
+            unanswered: Vec::new(),
             suffixes: Vec::new(),
             texts: Interner::new(),
             block: Vec::new(),
@@ -77,13 +78,13 @@ impl AnswerWriter {
         writer
     }
 
-    /// Starts the answer to a request with so many columns.
+    /// Starts the answer to a request with `columns` columns.
     pub fn begin(&mut self, columns: u16) {
         self.columns = usize::from(columns);
         self.frame.clear();
         self.frame.reserve(self.last_frame_bytes.min(FRAME_BYTES_AHEAD));
         self.frame.resize(HITS_AT + 4 * self.columns, 0);
-        self.exceptions.clear();
+        self.unanswered.clear();
         self.suffixes.clear();
         self.texts.clear();
         self.last = None;
@@ -91,28 +92,28 @@ impl AnswerWriter {
         self.truncated = false;
     }
 
-    /// Says how many rows of a column are answered, from row 0. Columns that are not mentioned have none.
+    /// Sets how many rows of a column are answered, from row 0. The default is none.
     ///
     /// # Panics
     ///
-    /// When there is no such column.
+    /// Panics if the column does not exist.
     pub fn answered(&mut self, column: u16, rows: u32) {
         assert!(usize::from(column) < self.columns, "column {column} of {}", self.columns);
         let at = HITS_AT + 4 * usize::from(column);
         self.frame[at..at + 4].copy_from_slice(&rows.to_le_bytes());
     }
 
-    /// Says that a whole column has no answer. `Break` when there is no room.
-    pub fn except_column(&mut self, column: u16, exception: Exception) -> ControlFlow<()> {
-        self.push_exception(column, WHOLE_COLUMN, exception)
+    /// Marks a whole column as unanswered. Returns `Break` when there is no room.
+    pub fn except_column(&mut self, column: u16, unanswered: Unanswered) -> ControlFlow<()> {
+        self.push_unanswered(column, WHOLE_COLUMN, unanswered)
     }
 
-    /// Whether something found no room.
+    /// Returns whether a hit or an unanswered row did not fit.
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// The whole frame. The writer is ready for [`begin`](Self::begin).
+    /// Returns the whole frame. Call [`begin`](Self::begin) before the next answer.
     pub fn finish(&mut self, meta: &AnswerMeta<'_>) -> Vec<u8> {
         let head = AnswerHead {
             dataset: raw::dataset_field(meta.dataset),
@@ -121,7 +122,7 @@ impl AnswerWriter {
             positive_ttl_s: meta.positive_ttl_s.into(),
             negative_ttl_s: meta.negative_ttl_s.into(),
             hits: (self.hits as u32).into(),
-            exceptions: (self.exceptions.len() as u32).into(),
+            unanswered: (self.unanswered.len() as u32).into(),
             texts: (self.texts.ends().len() as u32).into(),
             text_bytes: (self.texts.bytes().len() as u32).into(),
             columns: (self.columns as u16).into(),
@@ -130,7 +131,7 @@ impl AnswerWriter {
         };
         let mut frame = std::mem::take(&mut self.frame);
         frame[HEADER_BYTES..HITS_AT].copy_from_slice(head.as_bytes());
-        frame.extend_from_slice(self.exceptions.as_bytes());
+        frame.extend_from_slice(self.unanswered.as_bytes());
         frame.extend_from_slice(&self.suffixes);
         frame.extend_from_slice(self.texts.ends().as_bytes());
         frame.extend_from_slice(self.texts.bytes());
@@ -139,27 +140,27 @@ impl AnswerWriter {
         frame
     }
 
-    /// The bytes of the body with `more` still to come.
+    /// Returns the length of the body in bytes after `more` bytes are added.
     fn body_bytes(&self, more: usize) -> usize {
         self.frame.len() - HEADER_BYTES
-            + self.exceptions.len() * size_of::<ExceptionRow>()
+            + self.unanswered.len() * size_of::<ExceptionRow>()
             + self.suffixes.len()
             + self.texts.ends().len() * 4
             + self.texts.bytes().len()
             + more
     }
 
-    fn push_exception(&mut self, column: u16, row: u32, exception: Exception) -> ControlFlow<()> {
-        let nothing_yet = self.hits == 0 && self.exceptions.is_empty();
+    fn push_unanswered(&mut self, column: u16, row: u32, unanswered: Unanswered) -> ControlFlow<()> {
+        let nothing_yet = self.hits == 0 && self.unanswered.is_empty();
         if !nothing_yet && self.body_bytes(size_of::<ExceptionRow>()) > self.caps.body_bytes {
             self.truncated = true;
             return ControlFlow::Break(());
         }
-        self.exceptions.push(ExceptionRow { row: row.into(), column: column.into(), code: (exception as u16).into() });
+        self.unanswered.push(ExceptionRow { row: row.into(), column: column.into(), code: (unanswered as u16).into() });
         ControlFlow::Continue(())
     }
 
-    /// Flags the last hit.
+    /// Sets flags of the last hit.
     fn flag_last(&mut self, flags: u16) {
         let at = self.frame.len() - size_of::<HitRow>() + HIT_FLAGS_AT;
         for (byte, flag) in self.frame[at..].iter_mut().zip(flags.to_le_bytes()) {
@@ -168,17 +169,17 @@ impl AnswerWriter {
     }
 }
 
-/// The key of the last hit, and what of it stands in the answer.
+/// The key of the last hit, and its part of the answer.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     at: Position,
-    /// Where its first hit lies in the frame, and its first suffix among the suffixes.
+    /// The offset of its first hit in the frame, and of its first suffix in the suffixes, in bytes.
     first_at: usize,
     suffixes_at: usize,
     hits: usize,
-    /// How many of them are the records of one digest: all, but for a prefix.
-    listed: usize,
-    /// Whether nothing more of it has room.
+    /// How many of them are records of the current candidate; all of them unless the key is a prefix.
+    candidate_hits: usize,
+    /// Whether no more hits of the key fit.
     is_full: bool,
 }
 
@@ -203,29 +204,29 @@ impl Sink for AnswerWriter {
                 first_at: self.frame.len(),
                 suffixes_at: self.suffixes.len(),
                 hits: 0,
-                listed: 0,
+                candidate_hits: 0,
                 is_full: false,
             },
         };
         if key.is_full {
             return ControlFlow::Continue(());
         }
-        // Another digest that begins as the key does has records of its own.
+        // The next candidate of a prefix has its own records.
         if key.hits > 0 && !self.suffixes.ends_with(suffix) {
-            key.listed = 0;
+            key.candidate_hits = 0;
         }
-        if key.listed >= self.caps.records_per_key.max(1) {
+        if key.candidate_hits >= self.caps.records_per_key.max(1) {
             self.flag_last(LIST_CUT);
             return ControlFlow::Continue(());
         }
-        // Counted as if no text were there yet: exact enough for a cap, and nothing has to be taken back.
+        // Counts every text as new: precise enough for a limit, and no text has to be removed again.
         let text_bytes = hit.name.len() + hit.source.len() + matched.len();
         let full = self.body_bytes(size_of::<HitRow>() + suffix.len() + 3 * 4 + text_bytes) > self.caps.body_bytes
             || self.texts.bytes().len() + text_bytes > self.caps.text_bytes;
         if full {
-            let is_first_key = self.hits == key.hits && self.exceptions.is_empty();
+            let is_first_key = self.hits == key.hits && self.unanswered.is_empty();
             if !is_first_key {
-                // The key counts as not answered: what it has is taken back, but for its texts.
+                // The key counts as not answered: its hits are removed, but not its texts.
                 self.frame.truncate(key.first_at);
                 self.suffixes.truncate(key.suffixes_at);
                 self.hits -= key.hits;
@@ -256,16 +257,16 @@ impl Sink for AnswerWriter {
         raw::push(&mut self.frame, &row);
         self.suffixes.extend_from_slice(suffix);
         self.hits += 1;
-        self.last = Some(Last { hits: key.hits + 1, listed: key.listed + 1, ..key });
+        self.last = Some(Last { hits: key.hits + 1, candidate_hits: key.candidate_hits + 1, ..key });
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()> {
-        self.push_exception(at.column, at.row, exception)
+    fn unanswered(&mut self, at: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        self.push_unanswered(at.column, at.row, unanswered)
     }
 }
 
-/// No more than this is taken for an answer before there is something to put in.
+/// The maximum number of bytes to reserve for an answer in advance.
 const FRAME_BYTES_AHEAD: usize = 64 << 10;
 
 const HITS_AT: usize = HEADER_BYTES + size_of::<AnswerHead>();

@@ -127,7 +127,7 @@ fn explain_names_what_is_tried_and_why_one_wins() {
     let program = Program::with_records();
     let ran = program.run(&["explain", "--db", "records.ksn", "hxxp://a.evil[.]example:8080/x/../y?z"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for part in ["url:a.evil.example/y?z", "domain     evil.example", "because    it is the only one"] {
+    for part in ["url:a.evil.example/y?z", "domain     evil.example", "reason     it is the only match"] {
         assert!(ran.out.contains(part), "{part}: {ran:?}");
     }
     assert_eq!(program.run(&["explain", "word"]).code, Some(2));

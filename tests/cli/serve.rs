@@ -37,7 +37,7 @@ fn prefixes_are_answered_as_whole_keys() {
     let ran = program.run(&["lookup", "--prefix", "8", "--db", "records.ksn", SHA256]);
     assert!(ran.code == Some(2) && ran.err.contains("--db"), "{ran:?}");
     let help = program.run(&["lookup", "--help"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("a listed one can be guessed"), "{help}");
+    assert!(help.contains("a listed key can be guessed"), "{help}");
 }
 
 /// Prevents: a second server on a port, which would take half of the first one's packets.

@@ -1,10 +1,10 @@
-//! Asks a view as its callers do: in columns, with a sink that may be full at any time.
+//! Queries a view as its callers do: by columns, with a sink that may be full at any row.
 
 use std::ops::{ControlFlow, Range};
 
 use ksn::{
     Key, WebAddress,
-    batch::{Column, Detail, Exception, Hit, Position, Sink, Texts},
+    batch::{Column, Detail, Hit, Position, Sink, Texts, Unanswered},
     engine::View,
     key::{KeyKind, PrefixWidth},
     record::RecordSink as _,
@@ -16,11 +16,11 @@ use zerocopy::little_endian::U32;
 
 use super::naive::{Answer, Matched, Row};
 
-/// A snapshot of these listings, in this order.
+/// Builds a snapshot of these rows, added in this order.
 pub(crate) fn build<'a>(rows: impl IntoIterator<Item = &'a Row>) -> BuiltSnapshot {
     let mut builder = SnapshotBuilder::new();
     for (row, input) in rows.into_iter().zip(0..) {
-        builder.add(input % 7, row.listing());
+        builder.add(input % 7, row.entry());
     }
     let info = SnapshotInfo {
         dataset: "made-up".into(),
@@ -28,10 +28,10 @@ pub(crate) fn build<'a>(rows: impl IntoIterator<Item = &'a Row>) -> BuiltSnapsho
         created: Timestamp::from_seconds(1_000_000_000).unwrap(),
         compiled_with: [("list".to_owned(), "3".to_owned())].into(),
     };
-    builder.finish(&info).expect("small listings fit")
+    builder.finish(&info).expect("a few rows fit")
 }
 
-/// Keys of one kind, laid out as a column.
+/// Keys of one kind, stored as a column.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     bytes: Vec<u8>,
@@ -40,9 +40,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// Creates a column of whole keys.
+    ///
     /// # Panics
     ///
-    /// When a key is of another kind.
+    /// Panics if a key is of another kind.
     pub(crate) fn new<'a>(kind: KeyKind, keys: impl IntoIterator<Item = &'a Key>) -> Self {
         let mut column = Self::default();
         for key in keys {
@@ -56,11 +58,11 @@ impl Keys {
         column
     }
 
-    /// The first bytes of digests.
+    /// Creates a column of the first bytes of digests.
     ///
     /// # Panics
     ///
-    /// When a key is no digest.
+    /// Panics if a key is not a digest.
     pub(crate) fn prefixes<'a>(width: PrefixWidth, keys: impl IntoIterator<Item = &'a Key>) -> Self {
         let mut column = Self { prefix: Some(width), ..Self::default() };
         for key in keys {
@@ -70,7 +72,7 @@ impl Keys {
         column
     }
 
-    /// The first bytes of the SHA-256 of expressions.
+    /// Creates a column of the first bytes of the SHA-256 of expressions.
     pub(crate) fn expressions<'a>(width: PrefixWidth, texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut column = Self { prefix: Some(width), ..Self::default() };
         for text in texts {
@@ -95,34 +97,34 @@ impl Keys {
     }
 }
 
-/// What a view said of every row of a range.
+/// The answers of a view to every row of a range.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answers {
     pub(crate) hits: Vec<Vec<Answer>>,
-    pub(crate) exceptions: Vec<Option<Exception>>,
+    pub(crate) unanswered: Vec<Option<Unanswered>>,
 }
 
-/// The hits of one prefix by digest (and scope), in that order, however the view ordered them.
+/// Groups the hits of one prefix by digest (and scope) and sorts the groups, whatever their order in the answer.
 pub(crate) fn by_digest(hits: &[Answer]) -> Vec<Vec<Answer>> {
     let mut candidates: Vec<Vec<Answer>> =
         hits.chunk_by(|a, b| a.matched == b.matched).map(<[Answer]>::to_vec).collect();
     candidates.sort_by_key(|answers| match &answers[0].matched {
         Matched::Suffix(suffix) => (suffix.clone(), None),
         Matched::WebSuffix(scope, suffix) => (suffix.clone(), Some(*scope)),
-        other => panic!("{other:?} is no suffix"),
+        other => panic!("{other:?} is not a suffix"),
     });
     candidates
 }
 
-/// Every text that an address can match, each once.
+/// Returns every text that an address can match, each once.
 pub(crate) fn texts(address: &WebAddress) -> Vec<&str> {
     let mut texts = Vec::new();
     address.parts().for_each_text(|_, text| texts.push(std::str::from_utf8(text).expect("it is ASCII")));
     texts
 }
 
-/// Asks for a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when asked again, and so on;
-/// when `room` is used up it has room for all.
+/// Looks up a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when the lookup is resumed, and
+/// so on; after the last of `room` it accepts all calls.
 pub(crate) fn ask(
     view: &View,
     column: &Column<'_>,
@@ -138,7 +140,7 @@ pub(crate) fn ask(
         first: rows.start,
         room: usize::MAX,
         refused: None,
-        answers: Answers { hits: vec![Vec::new(); answered.len()], exceptions: vec![None; answered.len()] },
+        answers: Answers { hits: vec![Vec::new(); answered.len()], unanswered: vec![None; answered.len()] },
     };
     let mut room = room.iter();
     let mut start = rows.start;
@@ -147,16 +149,16 @@ pub(crate) fn ask(
         sink.refused = None;
         match view.answer(number, column, start..rows.end, detail, now, &mut sink) {
             ControlFlow::Continue(()) => {
-                assert_eq!(sink.refused, None, "a refusal was ignored");
+                assert_eq!(sink.refused, None, "the view ignored that the sink was full");
                 return sink.answers;
             }
             ControlFlow::Break(row) => {
-                assert_eq!(sink.refused, Some(row), "it must resume at the row that was refused");
+                assert_eq!(sink.refused, Some(row), "the view must stop at the row that the sink refused");
                 assert!(start <= row && row < rows.end);
-                // Its hits were not all taken: it counts as not answered.
-                let place = (row - rows.start) as usize;
-                sink.answers.hits[place].clear();
-                assert!(sink.answers.hits[place + 1..].iter().all(Vec::is_empty));
+                // The sink did not take all of its hits: the row counts as not answered.
+                let offset = (row - rows.start) as usize;
+                sink.answers.hits[offset].clear();
+                assert!(sink.answers.hits[offset + 1..].iter().all(Vec::is_empty));
                 start = row;
             }
         }
@@ -174,7 +176,7 @@ struct Collect {
 impl Collect {
     fn take(&mut self, at: Position) -> ControlFlow<(), usize> {
         assert_eq!(at.column, self.number);
-        assert_eq!(self.refused, None, "it went on after a refusal");
+        assert_eq!(self.refused, None, "the view continued after the sink was full");
         if self.room == 0 {
             self.refused = Some(at.row);
             return ControlFlow::Break(());
@@ -186,8 +188,8 @@ impl Collect {
 
 impl Sink for Collect {
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()> {
-        let place = self.take(at)?;
-        self.answers.hits[place].push(Answer {
+        let offset = self.take(at)?;
+        self.answers.hits[offset].push(Answer {
             id: hit.id,
             record_type: hit.record_type,
             name: hit.name.into(),
@@ -206,9 +208,9 @@ impl Sink for Collect {
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()> {
-        let place = self.take(at)?;
-        self.answers.exceptions[place] = Some(exception);
+    fn unanswered(&mut self, at: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        let offset = self.take(at)?;
+        self.answers.unanswered[offset] = Some(unanswered);
         ControlFlow::Continue(())
     }
 }

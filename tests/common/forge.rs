@@ -1,7 +1,7 @@
-//! Forges snapshots: takes one apart, lets a test change anything, and puts it together again with checksums that fit.
+//! Forges snapshots: splits one into its parts, lets a test change any of them, and reassembles it with valid checksums.
 //!
-//! The structures are written down here a second time, from the description of the format, so that a change of the
-//! format by mistake is noticed.
+//! The structures are defined here a second time, from the description of the format, so that an accidental change of the
+//! format fails a test.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -28,17 +28,17 @@ pub(crate) struct Source {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub(crate) struct Section {
     pub(crate) table: u8,
-    pub(crate) role: u8,
+    pub(crate) kind: u8,
     pub(crate) stride: u32,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) blake3: [u8; 32],
 }
 
-/// A snapshot taken apart.
+/// A snapshot split into its parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Forgery {
-    /// Header and sections.
+    /// The bytes of the header and of the sections.
     pub(crate) body: Vec<u8>,
     pub(crate) manifest: Manifest,
 }
@@ -49,24 +49,24 @@ impl Forgery {
         let at = u64::from_le_bytes(snapshot[24..32].try_into().unwrap()) as usize;
         let mut aligned = rkyv::util::AlignedVec::<16>::new();
         aligned.extend_from_slice(&snapshot[at..]);
-        let manifest =
-            rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(&aligned).expect("the manifest is as described");
+        let manifest = rkyv::from_bytes::<Manifest, rkyv::rancor::Error>(&aligned)
+            .expect("the manifest has the described structure");
         Self { body: snapshot[..at].to_vec(), manifest }
     }
 
-    /// The section of a table in a role.
-    pub(crate) fn section(&mut self, table: u8, role: u8) -> &mut Section {
-        let found = self.manifest.sections.iter_mut().find(|s| (s.table, s.role) == (table, role));
-        found.unwrap_or_else(|| panic!("there is a section {table}.{role}"))
+    /// Returns the section of this kind of a table.
+    pub(crate) fn section(&mut self, table: u8, kind: u8) -> &mut Section {
+        let found = self.manifest.sections.iter_mut().find(|s| (s.table, s.kind) == (table, kind));
+        found.unwrap_or_else(|| panic!("there is no section {table}.{kind}"))
     }
 
-    /// The content of a section.
-    pub(crate) fn content(&mut self, table: u8, role: u8) -> &mut [u8] {
-        let (offset, bytes) = (self.section(table, role).offset as usize, self.section(table, role).bytes as usize);
+    /// Returns the content of a section.
+    pub(crate) fn content(&mut self, table: u8, kind: u8) -> &mut [u8] {
+        let (offset, bytes) = (self.section(table, kind).offset as usize, self.section(table, kind).bytes as usize);
         &mut self.body[offset..offset + bytes]
     }
 
-    /// The whole file, with every checksum that can be made to fit.
+    /// Returns the whole file. The checksums are recomputed for every section that lies within it.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         for section in &mut self.manifest.sections {
             let range = section.offset as usize..(section.offset as usize).saturating_add(section.bytes as usize);

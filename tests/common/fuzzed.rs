@@ -1,7 +1,7 @@
-//! What must hold whatever the bytes are: one function for each fuzz target of the same name.
+//! Properties that must hold for any input bytes: one function for each fuzz target, of the same name.
 //!
 //! The targets in `fuzz/` are shims around these functions, and `tests/fuzz_regressions.rs` replays seeds and past
-//! crashes through them in a plain `cargo test`. They panic when a property does not hold.
+//! crashes through them in a plain `cargo test`. They panic if a property does not hold.
 
 use std::{net::Ipv4Addr, ops::ControlFlow, sync::OnceLock};
 
@@ -12,7 +12,7 @@ use ksn::{
     key::{
         AddressParts, Digest, DigestKind, Indicator, Ipv4Block, KeyKind, PrefixWidth, Scope, ScopeSet, canonical_url,
     },
-    record::{Listing, RecordType, derived_id},
+    record::{Entry, RecordType, derived_id},
     refang,
     snapshot::Snapshot,
     timestamp::Timestamp,
@@ -28,7 +28,7 @@ use super::{
     naive::{self, Naive, Row},
 };
 
-/// Bytes taken as choices, from the front; zeros when there are no more.
+/// Input bytes that are consumed as choices, from the front; zeros after the end.
 struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
@@ -57,9 +57,9 @@ fn seconds(seconds: u32) -> Timestamp {
     Timestamp::from_seconds(seconds).unwrap()
 }
 
-// -- Texts -----------------------------------------------------------------------------------------------------------
+// -- Texts ------------------------------------------------------------------------------------------------------------
 
-/// A key's text reads back to the same key; so do the parts that feeds are read with.
+/// Checks that the text of a key parses to the same key, and likewise for the types that feed readers parse.
 pub(crate) fn key_text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match text.parse::<Key>() {
@@ -99,32 +99,32 @@ pub(crate) fn key_text(data: &[u8]) {
     }
 }
 
-/// A canonical address is a fixed point, and its expressions are those of the naive twin.
+/// Checks that a canonical address is a fixed point and has the expressions of the naive reference.
 pub(crate) fn web_address(data: &[u8]) {
     if let Ok(url) = canonical_url(data) {
         assert_eq!(canonical_url(url.as_bytes()).as_deref(), Ok(url.as_str()));
         assert!(url.bytes().all(|b| b > 0x20 && b < 0x7f && b != b'#'), "{url}");
     }
     if let Some(parts) = AddressParts::split(data) {
-        // Whatever a peer sends costs no more than an address counts for.
+        // No input takes more probes than the cost of an address.
         let mut tried = 0;
         parts.for_each_expression(ScopeSet::ALL, |_, _| tried += 1);
         assert!(tried <= 2 + 1 + 254 + 30, "{tried} expressions");
     }
     let text = String::from_utf8_lossy(data);
     let Ok(address) = WebAddress::parse(&text) else { return };
-    let (mut tried, mut told) = (Vec::new(), Vec::new());
+    let (mut tried, mut by_text) = (Vec::new(), Vec::new());
     address.parts().for_each_expression(ScopeSet::ALL, |scope, text| tried.push((text, scope)));
     address.parts().for_each_text(|scopes, text| {
-        told.extend(Scope::ALL.into_iter().filter(|&scope| scopes.contains(scope)).map(|scope| (text, scope)));
+        by_text.extend(Scope::ALL.into_iter().filter(|&scope| scopes.contains(scope)).map(|scope| (text, scope)));
     });
     tried.sort();
-    told.sort();
-    assert_eq!(told, tried, "every text in all its scopes");
+    by_text.sort();
+    assert_eq!(by_text, tried, "every text in all its scopes");
     let (mut once, of_address) = (texts(&address), texts(&address));
     once.sort_unstable();
     once.dedup();
-    assert_eq!(once.len(), of_address.len(), "a text of {address} twice");
+    assert_eq!(once.len(), of_address.len(), "{address} has a duplicate text");
     let canonical = address.as_str();
     assert_eq!(WebAddress::parse(canonical).as_ref(), Ok(&address), "{canonical}");
     assert!(canonical.bytes().all(|b| b > 0x20 && b < 0x7f && b != b'#'), "{canonical}");
@@ -145,7 +145,7 @@ pub(crate) fn web_address(data: &[u8]) {
         let count = found.len();
         found.sort();
         found.dedup();
-        assert_eq!(found.len(), count, "an expression of {canonical} twice");
+        assert_eq!(found.len(), count, "{canonical} has a duplicate expression");
         assert!(found.iter().all(|expression| naive::web_matches(scope, expression, canonical)), "{scope} {canonical}");
         if scope == Scope::Expression {
             assert_eq!(found, naive::safe_browsing(canonical));
@@ -153,9 +153,9 @@ pub(crate) fn web_address(data: &[u8]) {
     }
 }
 
-// -- Snapshots -------------------------------------------------------------------------------------------------------
+// -- Snapshots --------------------------------------------------------------------------------------------------------
 
-/// Every table and role, small.
+/// Returns a few rows that fill every table and section kind.
 fn sample_rows() -> Vec<Row> {
     let row = |indicator: Indicator, id: u64, record_type: RecordType| Row {
         name: format!("Name-{}", id % 3),
@@ -209,9 +209,10 @@ fn sample_index() -> &'static Index {
     INDEX.get_or_init(|| Index::new(Snapshot::from_bytes(sample_snapshot().to_vec()).unwrap()))
 }
 
-/// A file is opened or refused; what is opened answers, even when it was forged with checksums that fit.
+/// Checks that a file is opened or refused, and that lookups in an opened one do not panic, even if it was forged with
+/// valid checksums.
 ///
-/// An even first byte: the rest is the file. An odd one: the rest is what a forger changes in a sound one.
+/// If the first byte is even, the rest is the file; if it is odd, the rest are the changes to a valid file.
 pub(crate) fn snapshot_open(data: &[u8]) {
     let Some((&first, rest)) = data.split_first() else { return };
     let bytes = if first % 2 == 0 { rest.to_vec() } else { forged(&mut Choices(rest)) };
@@ -220,7 +221,7 @@ pub(crate) fn snapshot_open(data: &[u8]) {
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     let records: u64 = KeyKind::ALL.into_iter().map(|kind| snapshot.records(kind)).sum();
-    // Runs of a forged file may share records: the walk may find more of them.
+    // Runs of a forged file may share records: the iterator may return more of them.
     let _ = snapshot.listings().take(records as usize + 100).count();
     let index = Index::new(snapshot);
     for key in sample_keys() {
@@ -258,14 +259,15 @@ fn forged(choices: &mut Choices<'_>) -> Vec<u8> {
             0 => section.offset = choices.u32().into(),
             1 => section.bytes = choices.u32().into(),
             2 => section.table = choices.byte(),
-            3 => section.role = choices.byte(),
+            3 => section.kind = choices.byte(),
             4 => section.bytes = section.bytes.wrapping_sub(choices.byte().into()),
             _ => {
                 // Four bytes of its rows.
-                let place = section.offset.saturating_add(u64::from(choices.u32() % 0x1000) * 4);
+                let position = section.offset.saturating_add(u64::from(choices.u32() % 0x1000) * 4);
                 let value = choices.u32();
-                if let Some(bytes) = forgery.body.get_mut(place as usize..).and_then(|body| body.first_chunk_mut::<4>())
-                    && place >= 128
+                if let Some(bytes) =
+                    forgery.body.get_mut(position as usize..).and_then(|body| body.first_chunk_mut::<4>())
+                    && position >= 128
                 {
                     *bytes = value.to_le_bytes();
                 }
@@ -275,7 +277,7 @@ fn forged(choices: &mut Choices<'_>) -> Vec<u8> {
     forgery.finish()
 }
 
-// -- Engine ----------------------------------------------------------------------------------------------------------
+// -- Engine -----------------------------------------------------------------------------------------------------------
 
 const LABELS: [&str; 4] = ["a", "b", "c", "xn--a"];
 
@@ -340,7 +342,7 @@ fn indicator(choices: &mut Choices<'_>) -> Indicator {
     }
 }
 
-fn listing(choices: &mut Choices<'_>) -> Row {
+fn row(choices: &mut Choices<'_>) -> Row {
     let indicator = indicator(choices);
     let (source, name) = (choices.of(&["alpha", "beta"]), choices.of(&["", "n", "Größe"]));
     let shape = choices.byte();
@@ -360,7 +362,7 @@ fn listing(choices: &mut Choices<'_>) -> Row {
     }
 }
 
-/// Whatever is listed and asked, the engine answers as the naive twin.
+/// Checks that the engine answers any rows and keys as the naive reference does.
 pub(crate) fn engine(data: &[u8]) {
     let mut choices = Choices(data);
     let (now, detail, room) = (choices.byte() % 32, choices.byte(), [choices.byte() % 8, choices.byte() % 8]);
@@ -372,21 +374,21 @@ pub(crate) fn engine(data: &[u8]) {
             1 => keys.push(Key::Web(
                 WebAddress::parse(&(host(&mut choices) + &path_and_query(&mut choices))).expect("it is canonical"),
             )),
-            _ => rows.push(listing(&mut choices)),
+            _ => rows.push(row(&mut choices)),
         }
     }
     let bytes = build(&rows).into_bytes();
-    assert!(bytes == build(rows.iter().rev()).into_bytes(), "the order of listings shows");
-    let snapshot = Snapshot::from_bytes(bytes).expect("what is built can be opened");
+    assert!(bytes == build(rows.iter().rev()).into_bytes(), "the bytes depend on the order of rows");
+    let snapshot = Snapshot::from_bytes(bytes).expect("a built snapshot can be opened");
     let naive = Naive::new(&rows);
-    check_walk(&snapshot, &naive);
+    check_iter(&snapshot, &naive);
     let (view, now) = (Index::new(snapshot).view(), seconds(u32::from(now) + 1));
     let detail = if detail & 1 == 0 { Detail::Winner } else { Detail::All };
     for kind in KeyKind::ALL {
         let keys: Vec<&Key> = keys.iter().filter(|key| key.kind() == kind).collect();
-        let laid_out = Keys::new(kind, keys.iter().copied());
+        let column = Keys::new(kind, keys.iter().copied());
         let room = room.map(usize::from);
-        let answers = ask(&view, &laid_out.column(kind), 0..u32::MAX, detail, now, &room);
+        let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
         for (key, found) in keys.iter().zip(&answers.hits) {
             let mut expected = naive.answer(key, now);
             if detail == Detail::Winner {
@@ -396,10 +398,10 @@ pub(crate) fn engine(data: &[u8]) {
         }
         if let KeyKind::Digest(_) = kind {
             for width in PREFIXES {
-                let laid_out = Keys::prefixes(width, keys.iter().copied());
-                let answers = ask(&view, &laid_out.column(kind), 0..u32::MAX, detail, now, &room);
+                let column = Keys::prefixes(width, keys.iter().copied());
+                let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
                 for (key, found) in keys.iter().zip(&answers.hits) {
-                    let Key::Digest(digest) = key else { panic!("{key} is no digest") };
+                    let Key::Digest(digest) = key else { panic!("{key} is not a digest") };
                     let mut expected = naive.candidates(digest, width, now);
                     if detail == Detail::Winner {
                         expected.iter_mut().for_each(|answers| answers.truncate(1));
@@ -410,8 +412,8 @@ pub(crate) fn engine(data: &[u8]) {
         }
         for (key, width) in keys.iter().zip(PREFIXES.iter().cycle()) {
             let Key::Web(address) = key else { continue };
-            let laid_out = Keys::expressions(*width, texts(address));
-            let answers = ask(&view, &laid_out.column(kind), 0..u32::MAX, detail, now, &room);
+            let column = Keys::expressions(*width, texts(address));
+            let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
             for (text, found) in texts(address).into_iter().zip(&answers.hits) {
                 let mut expected = naive.expression_candidates(text, *width, now);
                 if detail == Detail::Winner {
@@ -423,32 +425,32 @@ pub(crate) fn engine(data: &[u8]) {
     }
 }
 
-/// What a snapshot lists is what it was built from.
-fn check_walk(snapshot: &Snapshot, naive: &Naive) {
+/// Checks that a snapshot iterates over the records that it was built from.
+fn check_iter(snapshot: &Snapshot, naive: &Naive) {
     let order = |row: &Row| (row.indicator.clone(), row.source.clone(), row.id);
-    let mut listed: Vec<Row> = snapshot.listings().map(|listing| owned(&listing)).collect();
+    let mut listed: Vec<Row> = snapshot.listings().map(|entry| owned(&entry)).collect();
     listed.sort_by_key(order);
     let mut expected = naive.rows.clone();
     expected.iter_mut().for_each(|row| row.port = row.port.filter(|&port| port != 0));
     assert_eq!(listed, expected);
 }
 
-fn owned(listing: &Listing<'_>) -> Row {
+fn owned(entry: &Entry<'_>) -> Row {
     Row {
-        indicator: listing.indicator.clone(),
-        id: listing.id,
-        record_type: listing.record_type,
-        name: listing.name.into(),
-        source: listing.source.into(),
-        timestamp: listing.timestamp,
-        expiry: listing.expiry,
-        port: listing.port,
+        indicator: entry.indicator.clone(),
+        id: entry.id,
+        record_type: entry.record_type,
+        name: entry.name.into(),
+        source: entry.source.into(),
+        timestamp: entry.timestamp,
+        expiry: entry.expiry,
+        port: entry.port,
     }
 }
 
-// -- Frames ----------------------------------------------------------------------------------------------------------
+// -- Frames -----------------------------------------------------------------------------------------------------------
 
-/// A request is refused, or it is answered with a frame that can be read; written again it says the same.
+/// Checks that a request is refused, or encodes again to an equal request and gets an answer frame that can be parsed.
 pub(crate) fn wire_request(data: &[u8]) {
     let (header, body) = match Header::split(data) {
         Ok(split) => split,
@@ -484,7 +486,7 @@ pub(crate) fn wire_request(data: &[u8]) {
     answer(&request, &columns);
 }
 
-/// Answers a request as a server does, with little room.
+/// Answers a request as a server does, with a small limit on the answer.
 fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
     let view = sample_index().view();
     let mut writer = AnswerWriter::new(AnswerCaps { body_bytes: 2_000, text_bytes: 300, records_per_key: 2 });
@@ -505,8 +507,8 @@ fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
     }
     let meta = AnswerMeta { dataset: "made-up", generation: 7, sequence: 0, positive_ttl_s: 1, negative_ttl_s: 2 };
     let frame = writer.finish(&meta);
-    let (header, body) = Header::split(&frame).expect("what is written can be read");
-    let read = AnswerView::parse(&header, body).expect("what is written can be read");
+    let (header, body) = Header::split(&frame).expect("a written frame can be parsed");
+    let read = AnswerView::parse(&header, body).expect("a written frame can be parsed");
     assert_eq!(read.meta(), meta);
     assert_eq!(read.answered().collect::<Vec<_>>(), answered);
     for (hit, suffix) in read.candidates(columns).expect("every hit of a prefix has its suffix") {
@@ -532,7 +534,7 @@ fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
     }
 }
 
-/// An answer, or a frame of the control stream, is refused or reads the same when it is written again.
+/// Checks that an answer, or a frame of the control stream, is refused or is equal after it is encoded and parsed again.
 pub(crate) fn wire_answer(data: &[u8]) {
     let (header, body) = match Header::split(data) {
         Ok(split) => split,
@@ -547,7 +549,7 @@ pub(crate) fn wire_answer(data: &[u8]) {
                 let texts = [hit.name_text(), hit.source_text(), hit.matched_text()].map(|number| view.text(number));
                 let _ = (hit.record_type(), hit.scope(), hit.id(), hit.port(), hit.timestamp(), hit.expiry(), texts);
             }
-            // Whatever was asked: the suffixes are all given out, or their number is wrong.
+            // For any columns of the request: every suffix is assigned to a hit, or their number is an error.
             let columns: Vec<Column<'_>> = (0..view.answered().len())
                 .map(|n| match n % 3 {
                     2 => Column::WebPrefixes { width: PREFIXES[n / 3 % 2], bytes: &[] },
@@ -560,8 +562,8 @@ pub(crate) fn wire_answer(data: &[u8]) {
                 })),
                 Err(error) => assert!(!error.to_string().is_empty()),
             }
-            for row in view.exceptions() {
-                let _ = (row.row(), row.exception());
+            for row in view.unanswered() {
+                let _ = (row.row(), row.unanswered());
             }
             assert!(view.text(0).is_empty() && view.meta().dataset.len() <= 32);
         }
@@ -570,7 +572,7 @@ pub(crate) fn wire_answer(data: &[u8]) {
             let frame = hello.to_frame();
             let (header, body) = Header::split(&frame).unwrap();
             let again = Hello::parse(&header, body).unwrap();
-            // Long names are cut when they are written.
+            // Long names are truncated when they are encoded.
             assert!(hello.software.starts_with(again.software) && hello.platform.starts_with(again.platform));
             assert_eq!(again.to_frame(), frame);
         }
@@ -598,47 +600,47 @@ pub(crate) fn wire_answer(data: &[u8]) {
     }
 }
 
-// -- Feeds -----------------------------------------------------------------------------------------------------------
+// -- Feeds ------------------------------------------------------------------------------------------------------------
 
-/// Takes what a feed lists and holds it against what may never be listed.
+/// A sink that checks every entry of a feed against what no reader may emit.
 #[cfg(feature = "feed")]
-struct Screened {
+struct CheckedSink {
     rows: Vec<Row>,
     trusted: bool,
 }
 
 #[cfg(feature = "feed")]
-impl ksn::record::RecordSink for Screened {
-    fn add(&mut self, input: u32, listing: Listing<'_>) {
+impl ksn::record::RecordSink for CheckedSink {
+    fn add(&mut self, input: u32, entry: Entry<'_>) {
         assert_eq!(input, 3);
-        assert!(listing.name.len() <= ksn::limits::NAME_BYTES_MAX, "a name of {} bytes", listing.name.len());
-        assert!((1..=ksn::limits::SOURCE_BYTES_MAX).contains(&listing.source.len()));
-        assert!(!self.trusted || listing.record_type == RecordType::Trusted);
-        match &listing.indicator {
+        assert!(entry.name.len() <= ksn::limits::NAME_BYTES_MAX, "a name of {} bytes", entry.name.len());
+        assert!((1..=ksn::limits::SOURCE_BYTES_MAX).contains(&entry.source.len()));
+        assert!(!self.trusted || entry.record_type == RecordType::Trusted);
+        match &entry.indicator {
             Indicator::Web { scope, expression } => {
-                // Whatever is listed can be asked for.
+                // Every listed expression can be looked up.
                 let address = WebAddress::parse(expression).unwrap_or_else(|e| panic!("{expression}: {e}"));
                 let canonical = address.as_str();
                 let whole = matches!(scope, Scope::Exact | Scope::Expression);
                 assert_eq!(canonical.strip_suffix(if whole { "" } else { "/" }), Some(&**expression));
                 assert!(naive::web_matches(*scope, expression, canonical), "{scope}:{expression} matches nothing");
             }
-            Indicator::Ipv4(block) if listing.record_type.is_bad() => {
+            Indicator::Ipv4(block) if entry.record_type.is_bad() => {
                 assert!(block.prefix_bits().is_none_or(|bits| bits >= 8), "{block} is too wide");
-                assert!(!block.first().is_loopback() && !block.first().is_private(), "{block} is nobody's");
+                assert!(!block.first().is_loopback() && !block.first().is_private(), "{block} is loopback or private");
             }
-            Indicator::Digest(digest) if listing.record_type.is_bad() => {
-                assert!(digest.bytes().iter().any(|&b| b != 0), "the digest of nothing");
+            Indicator::Digest(digest) if entry.record_type.is_bad() => {
+                assert!(digest.bytes().iter().any(|&b| b != 0), "an all-zero digest");
             }
             _ => {}
         }
-        self.rows.push(owned(&listing));
+        self.rows.push(owned(&entry));
     }
 }
 
-/// Whatever a feed holds, it is refused with a reason or every row is accounted for, and what it lists can be built.
+/// Checks that a feed is refused with a reason, or has every row accounted for and entries that can be built.
 ///
-/// The first byte picks the format (0xff recognises it), the second the options, the rest is the feed.
+/// The first byte selects the format (0xff detects it), the second the options, the rest is the feed.
 #[cfg(feature = "feed")]
 pub(crate) fn feeds(data: &[u8]) {
     use ksn::feed::{self, Format, Guards, Options};
@@ -657,12 +659,12 @@ pub(crate) fn feeds(data: &[u8]) {
         let guard = br#"{"name":"n","type":"hostname","list":["guarded.example"],"matching_attributes":["domain"]}"#;
         guards.read(&guard[..], "guard.json").expect("it is a warninglist");
     }
-    let mut sink = Screened { rows: Vec::new(), trusted: options.trusted };
+    let mut sink = CheckedSink { rows: Vec::new(), trusted: options.trusted };
     match feed::read(feed, "feed", format, &options, &guards, 3, &mut sink) {
         Ok(report) => {
             assert_eq!(report.records, sink.rows.len() as u64);
-            let said = report.records + report.withheld + report.unsupported + report.rejected;
-            assert!(report.rows <= said, "{} rows, {said} said of them: {report:?}", report.rows);
+            let outcomes = report.records + report.withheld + report.unsupported + report.rejected;
+            assert!(report.rows <= outcomes, "{} rows, but {outcomes} outcomes: {report:?}", report.rows);
             assert!(report.refusals.len() <= feed::REFUSALS_MAX);
             let reasons: u64 = report.reasons.values().sum();
             assert_eq!(reasons, report.withheld + report.unsupported + report.rejected, "{report:?}");
@@ -670,6 +672,6 @@ pub(crate) fn feeds(data: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty()),
     }
     if sink.rows.len() < 2_000 {
-        Snapshot::from_bytes(build(&sink.rows).into_bytes()).expect("what a feed lists can be opened");
+        Snapshot::from_bytes(build(&sink.rows).into_bytes()).expect("a snapshot of a feed can be opened");
     }
 }

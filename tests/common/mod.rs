@@ -1,4 +1,4 @@
-//! A server on a free port of this machine, and the records that it knows.
+//! A server on a free local port, and the records that it serves.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::D
 use ksn::{
     Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
     key::{Digest, DigestKind, Indicator, Scope},
-    record::{Listing, RecordSink, RecordType},
+    record::{Entry, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
     wire,
@@ -49,7 +49,7 @@ impl Running {
         Client::connect(self.client_config()).await.unwrap()
     }
 
-    /// A connection of a client of our own making, which may do as it likes.
+    /// Opens a QUIC connection on which a test can send any bytes.
     pub(crate) async fn raw(&self) -> quinn::Connection {
         let endpoint = raw_endpoint(&self.state.path().join("server.crt"));
         bounded(endpoint.connect(self.address, "localhost").unwrap()).await.unwrap()
@@ -60,7 +60,7 @@ impl Running {
         drop(self.stop.take());
     }
 
-    /// Shuts down and waits for it.
+    /// Shuts down and waits for the end of the server.
     pub(crate) async fn stop(mut self) {
         self.begin_stop();
         bounded(&mut self.task).await.unwrap();
@@ -71,12 +71,12 @@ impl Running {
     }
 }
 
-/// Fails the test rather than hang it.
+/// Panics if a future takes longer than 30 seconds, so that a test fails instead of hanging.
 pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
-    time::timeout(Duration::from_secs(30), future).await.expect("an end within 30 seconds")
+    time::timeout(Duration::from_secs(30), future).await.expect("completion within 30 seconds")
 }
 
-/// Known if the number is divisible by 10.
+/// Returns the digest of a number. Those below 1,000 that are divisible by 10 are listed.
 pub(crate) fn sha256(number: u32) -> Digest {
     let mut bytes = [7; 32];
     bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
@@ -90,33 +90,33 @@ pub(crate) fn key(text: &str) -> Key {
 
 pub(crate) const MD5_KNOWN: &str = "md5:00112233445566778899aabbccddeeff";
 
-/// Records under every kind of indicator, and digests for numbers below 1,000.
-fn listings(names: &[String]) -> Vec<Listing<'_>> {
-    let mut listings = vec![
-        listing(Indicator::Digest(digest(MD5_KNOWN)), 1, RecordType::Malware, "Eicar"),
-        listing(Indicator::Ipv4("192.0.2.0/24".parse().unwrap()), 2, RecordType::BotnetCc, "Block"),
-        listing(Indicator::Ipv4("192.0.2.7".parse().unwrap()), 3, RecordType::Malware, "Address"),
-        listing(web(Scope::Domain, "evil.example"), 4, RecordType::Phishing, "Domain"),
-        listing(web(Scope::Exact, "good.example/bad?x=1"), 5, RecordType::MaliciousAddress, "Exact"),
+/// Returns entries of every kind of indicator, and of the digests of every tenth number below 1,000.
+fn entries(names: &[String]) -> Vec<Entry<'_>> {
+    let mut entries = vec![
+        entry(Indicator::Digest(digest(MD5_KNOWN)), 1, RecordType::Malware, "Eicar"),
+        entry(Indicator::Ipv4("192.0.2.0/24".parse().unwrap()), 2, RecordType::BotnetCc, "Block"),
+        entry(Indicator::Ipv4("192.0.2.7".parse().unwrap()), 3, RecordType::Malware, "Address"),
+        entry(web(Scope::Domain, "evil.example"), 4, RecordType::Phishing, "Domain"),
+        entry(web(Scope::Exact, "good.example/bad?x=1"), 5, RecordType::MaliciousAddress, "Exact"),
     ];
-    listings.extend((0..1_000).step_by(10).map(|number| {
+    entries.extend((0..1_000).step_by(10).map(|number| {
         let id = 1_000 + u64::from(number);
-        listing(Indicator::Digest(sha256(number)), id, RecordType::Malware, &names[number as usize / 10])
+        entry(Indicator::Digest(sha256(number)), id, RecordType::Malware, &names[number as usize / 10])
     }));
-    listings
+    entries
 }
 
 pub(crate) fn snapshot(generation: u64) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     let names: Vec<String> = (0..100).map(|i| format!("Trojan.Numbered.{i}")).collect();
-    listings(&names).into_iter().for_each(|listing| builder.add(0, listing));
+    entries(&names).into_iter().for_each(|entry| builder.add(0, entry));
     let created = Timestamp::from_seconds(1_700_000_000).unwrap();
     let info = SnapshotInfo { dataset: "test".into(), generation, created, compiled_with: BTreeMap::new() };
     Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap()
 }
 
-fn listing<'a>(indicator: Indicator, id: u64, record_type: RecordType, name: &'a str) -> Listing<'a> {
-    Listing { indicator, id, record_type, name, source: "test", timestamp: None, expiry: None, port: None }
+fn entry<'a>(indicator: Indicator, id: u64, record_type: RecordType, name: &'a str) -> Entry<'a> {
+    Entry { indicator, id, record_type, name, source: "test", timestamp: None, expiry: None, port: None }
 }
 
 fn web(scope: Scope, expression: &str) -> Indicator {
@@ -126,11 +126,11 @@ fn web(scope: Scope, expression: &str) -> Indicator {
 fn digest(text: &str) -> Digest {
     match key(text) {
         Key::Digest(digest) => digest,
-        other => panic!("{other} is no digest"),
+        other => panic!("{other} is not a digest"),
     }
 }
 
-/// An endpoint that trusts a certificate.
+/// Returns an endpoint that trusts a certificate.
 fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
@@ -146,7 +146,7 @@ fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
     endpoint
 }
 
-/// A server of our own making, and the pin of its certificate.
+/// Returns a QUIC endpoint on which a test can act as a server, and the pin of its certificate.
 pub(crate) fn raw_server(alpn: &[u8]) -> (quinn::Endpoint, Pin) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pin = Pin::of_certificate(made.cert.der());

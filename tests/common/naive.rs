@@ -1,7 +1,7 @@
-//! The naive twin of the engine: plain listings, scanned from front to back for every key.
+//! The naive reference implementation of the engine: a list of rows, scanned linearly for every key.
 //!
-//! It shares no matching, no order and no table with the engine: what it knows it has from the written rules. It is
-//! slow and obvious on purpose. The fuzz targets include this file too.
+//! It shares no matching, ordering or table code with the engine; it implements the documented rules. It is slow and
+//! simple on purpose. The fuzz targets include this file too.
 
 use std::{
     cmp::Ordering,
@@ -12,12 +12,12 @@ use std::{
 use ksn::{
     Key,
     key::{Digest, Indicator, PrefixWidth, Scope},
-    record::{Listing, RecordType, derived_id},
+    record::{Entry, RecordType, derived_id},
     timestamp::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
 
-/// A listing that owns its texts.
+/// An [`Entry`] that owns its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) indicator: Indicator,
@@ -31,8 +31,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn listing(&self) -> Listing<'_> {
-        Listing {
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
             indicator: self.indicator.clone(),
             id: self.id,
             record_type: self.record_type,
@@ -45,7 +45,7 @@ impl Row {
     }
 }
 
-/// One record of an answer, every field of it.
+/// One record of an answer, with all of its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) id: u64,
@@ -58,29 +58,29 @@ pub(crate) struct Answer {
     pub(crate) matched: Matched,
 }
 
-/// What of a record matched.
+/// The part of a record that matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Matched {
     Digest,
-    /// How the digest goes on of which a prefix was asked.
+    /// The bytes of a digest after the prefix that was looked up.
     Suffix(Vec<u8>),
     Web(Scope, String),
-    /// How the SHA-256 of an expression goes on of which a prefix was asked.
+    /// The scope of an expression, and the bytes of its SHA-256 after the prefix that was looked up.
     WebSuffix(Scope, Vec<u8>),
     Block(Ipv4Addr, Ipv4Addr),
 }
 
-/// The records, in no table at all.
+/// All records, in a plain list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Naive {
     pub(crate) rows: Vec<Row>,
 }
 
 impl Naive {
-    /// Takes listings in any order, merges what is the same record, and gives every record its own (source, ID).
-    pub(crate) fn new(listings: &[Row]) -> Self {
-        let merged = merge(listings.iter().cloned());
-        // In the order of indicators the first record of a feed's ID keeps it.
+    /// Merges rows of the same record, given in any order, and makes the (source, ID) of every record unique.
+    pub(crate) fn new(rows: &[Row]) -> Self {
+        let merged = merge(rows.iter().cloned());
+        // In the order of indicators, the first record with an ID of the feed keeps it.
         let mut owners = BTreeMap::new();
         let unique = merged.into_iter().map(|mut row| {
             let is_derived = row.id >= 1 << 63;
@@ -93,7 +93,7 @@ impl Naive {
         Self { rows: merge(unique) }
     }
 
-    /// Everything that is known of a key, the winner first.
+    /// Returns every record that matches a key, the winner first.
     pub(crate) fn answer(&self, key: &Key, now: Timestamp) -> Vec<Answer> {
         let mut found: Vec<Answer> = self
             .rows
@@ -105,15 +105,15 @@ impl Naive {
         found
     }
 
-    /// Everything that is known of the digests that begin as this one does, by how they go on, as [`answer`](Self::answer)
-    /// gives it.
-    pub(crate) fn candidates(&self, asked: &Digest, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
+    /// Returns what [`answer`](Self::answer) returns, for every listed digest with the same prefix, in the order of their
+    /// suffixes.
+    pub(crate) fn candidates(&self, queried: &Digest, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
         let digests: BTreeSet<Digest> = self
             .rows
             .iter()
             .filter_map(|row| if let Indicator::Digest(digest) = row.indicator { Some(digest) } else { None })
-            .filter(|listed| listed.kind() == asked.kind())
-            .filter(|listed| listed.bytes()[..width.bytes()] == asked.bytes()[..width.bytes()])
+            .filter(|listed| listed.kind() == queried.kind())
+            .filter(|listed| listed.bytes()[..width.bytes()] == queried.bytes()[..width.bytes()])
             .collect();
         let mut candidates: Vec<Vec<Answer>> = digests
             .into_iter()
@@ -128,10 +128,10 @@ impl Naive {
         candidates
     }
 
-    /// Everything that is known of the expressions whose SHA-256 begins as that of this text does, by indicator: those
-    /// whose text is known before the same by hash alone.
+    /// Returns the records of every expression whose SHA-256 has the same prefix as that of this text, by indicator:
+    /// expressions listed as text before those listed by hash only.
     pub(crate) fn expression_candidates(&self, text: &str, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
-        let asked = &Sha256::digest(text)[..width.bytes()];
+        let queried = &Sha256::digest(text)[..width.bytes()];
         let mut by_indicator: BTreeMap<&Indicator, Vec<Answer>> = BTreeMap::new();
         for row in self.rows.iter().filter(|row| row.expiry.is_none_or(|expiry| now < expiry)) {
             let (scope, digest): (_, [u8; 32]) = match &row.indicator {
@@ -139,7 +139,7 @@ impl Naive {
                 Indicator::WebSha256(digest) => (Scope::Expression, *digest),
                 _ => continue,
             };
-            if digest.starts_with(asked) {
+            if digest.starts_with(queried) {
                 let matched = Matched::WebSuffix(scope, digest[width.bytes()..].to_vec());
                 by_indicator.entry(&row.indicator).or_default().push(answer(row, matched));
             }
@@ -150,7 +150,7 @@ impl Naive {
     }
 }
 
-/// A record as it is answered.
+/// Returns the answer for a row that matched.
 fn answer(row: &Row, matched: Matched) -> Answer {
     Answer {
         id: row.id,
@@ -164,8 +164,9 @@ fn answer(row: &Row, matched: Matched) -> Answer {
     }
 }
 
-/// Keeps one of every (indicator, source, ID): the newest, of equally new ones the most severe, then the one that
-/// counts longest, then that of the largest port, then that of the first name. Sorted by indicator, source and ID.
+/// Keeps one row of every (indicator, source, ID): the newest, of equally new ones the most severe, then the one that
+/// expires last, then the one with the largest port, then the one with the first name. The result is sorted by indicator,
+/// source and ID.
 fn merge(rows: impl Iterator<Item = Row>) -> Vec<Row> {
     let mut kept: BTreeMap<(Indicator, String, u64), Row> = BTreeMap::new();
     for row in rows {
@@ -183,7 +184,7 @@ fn merge(rows: impl Iterator<Item = Row>) -> Vec<Row> {
 
 fn replaces(new: &Row, old: &Row) -> bool {
     if new.timestamp != old.timestamp {
-        // No time is oldest.
+        // A row without a timestamp is the oldest.
         return new.timestamp > old.timestamp;
     }
     if new.record_type != old.record_type {
@@ -203,14 +204,14 @@ fn replaces(new: &Row, old: &Row) -> bool {
     new.name < old.name
 }
 
-// -- Matching --------------------------------------------------------------------------------------------------------
+// -- Matching ---------------------------------------------------------------------------------------------------------
 
 fn matches(indicator: &Indicator, key: &Key) -> Option<Matched> {
     match (indicator, key) {
-        (Indicator::Digest(listed), Key::Digest(asked)) => (listed == asked).then_some(Matched::Digest),
+        (Indicator::Digest(listed), Key::Digest(queried)) => (listed == queried).then_some(Matched::Digest),
         (Indicator::Ipv4(block), Key::Ipv4(address)) => in_block(block.first(), block.last(), *address),
         (Indicator::Ipv4(block), Key::Web(address)) => {
-            let address: Ipv4Addr = take_apart(address.as_str()).0.parse().ok()?;
+            let address: Ipv4Addr = split_address(address.as_str()).0.parse().ok()?;
             in_block(block.first(), block.last(), address)
         }
         (Indicator::Web { scope, expression }, Key::Web(address)) => {
@@ -228,8 +229,8 @@ fn in_block(first: Ipv4Addr, last: Ipv4Addr, address: Ipv4Addr) -> Option<Matche
     (first <= address && address <= last).then_some(Matched::Block(first, last))
 }
 
-/// Host, path and query of an address or expression.
-fn take_apart(text: &str) -> (&str, &str, Option<&str>) {
+/// Splits an address or expression into host, path and query.
+fn split_address(text: &str) -> (&str, &str, Option<&str>) {
     let (text, query) = match text.split_once('?') {
         Some((before, query)) => (before, Some(query)),
         None => (text, None),
@@ -243,10 +244,10 @@ fn is_literal(host: &str) -> bool {
 }
 
 pub(crate) fn web_matches(scope: Scope, expression: &str, address: &str) -> bool {
-    let (host, path, query) = take_apart(address);
+    let (host, path, query) = split_address(address);
     match scope {
         Scope::Exact => {
-            let (listed_host, listed_path, listed_query) = take_apart(expression);
+            let (listed_host, listed_path, listed_query) = split_address(expression);
             host == listed_host && path == listed_path && (listed_query.is_none() || listed_query == query)
         }
         Scope::Host => host == expression,
@@ -255,9 +256,9 @@ pub(crate) fn web_matches(scope: Scope, expression: &str, address: &str) -> bool
     }
 }
 
-/// The expressions of Safe Browsing's *URLs and hashing* page: at most five hosts times six paths.
+/// Returns the expressions of Safe Browsing's *URLs and hashing* page: at most five hosts times six paths.
 pub(crate) fn safe_browsing(address: &str) -> Vec<String> {
-    let (host, path, query) = take_apart(address);
+    let (host, path, query) = split_address(address);
     let mut hosts = vec![host.to_owned()];
     if !is_literal(host) {
         let labels: Vec<&str> = host.split('.').collect();
@@ -277,7 +278,7 @@ pub(crate) fn safe_browsing(address: &str) -> Vec<String> {
     let mut directory = String::from("/");
     paths.push(directory.clone());
     let components: Vec<&str> = path.split('/').skip(1).collect();
-    // The last component is a file, or nothing behind the last slash.
+    // The last component is a file, or empty after a trailing slash.
     for component in components.iter().take(components.len().saturating_sub(1)).take(3) {
         directory.push_str(component);
         directory.push('/');
@@ -291,9 +292,9 @@ pub(crate) fn safe_browsing(address: &str) -> Vec<String> {
     tried
 }
 
-// -- Precedence ------------------------------------------------------------------------------------------------------
+// -- Precedence -------------------------------------------------------------------------------------------------------
 
-/// Suppressed ones last; else severity, specificity, newest, source, ID.
+/// Sorts by precedence: suppressed records last, then by severity, specificity, newest timestamp, source and ID.
 fn sort(found: &mut Vec<Answer>) {
     let trusted: Vec<Matched> =
         found.iter().filter(|a| a.record_type == RecordType::Trusted).map(|a| a.matched.clone()).collect();
@@ -308,8 +309,8 @@ fn sort(found: &mut Vec<Answer>) {
         );
         is_bad && trusted.iter().any(|trust| compare_specificity(trust, &answer.matched) != Ordering::Less)
     };
-    let (mut suppressed, mut standing): (Vec<_>, Vec<_>) = found.drain(..).partition(is_suppressed);
-    for part in [&mut standing, &mut suppressed] {
+    let (mut suppressed, mut active): (Vec<_>, Vec<_>) = found.drain(..).partition(is_suppressed);
+    for part in [&mut active, &mut suppressed] {
         part.sort_by(|a, b| {
             (a.record_type as u8)
                 .cmp(&(b.record_type as u8))
@@ -319,20 +320,20 @@ fn sort(found: &mut Vec<Answer>) {
                 .then_with(|| a.id.cmp(&b.id))
         });
     }
-    found.extend(standing);
+    found.extend(active);
     found.extend(suppressed);
 }
 
-/// `Greater` when `a` is the more specific: the longer host (one host before a domain of that length), then the longer
-/// path (a whole path before a prefix), then the longer query. Any web expression before a block, the smaller block
-/// first.
+/// Returns `Greater` if `a` is more specific: the longer host (a single host before a domain of the same length), then the
+/// longer path (a whole path before a prefix), then the longer query. A web expression is more specific than a block, and
+/// a smaller block than a larger one.
 fn compare_specificity(a: &Matched, b: &Matched) -> Ordering {
     match (a, b) {
         (Matched::Web(a_scope, a), Matched::Web(b_scope, b)) => {
-            let (a_host, a_path, a_query) = take_apart(a);
-            let (b_host, b_path, b_query) = take_apart(b);
+            let (a_host, a_path, a_query) = split_address(a);
+            let (b_host, b_path, b_query) = split_address(b);
             let whole_host = |scope: &Scope| matches!(scope, Scope::Exact | Scope::Host);
-            // A question mark counts: an expression with an empty query says more than one without.
+            // A question mark counts: an expression with an empty query is more specific than one without.
             let query_len = |query: Option<&str>| query.map_or(0, |query| query.len() + 1);
             a_host
                 .len()
@@ -349,7 +350,7 @@ fn compare_specificity(a: &Matched, b: &Matched) -> Ordering {
             wider(b_first, b_last).cmp(&wider(a_first, a_last))
         }
         (Matched::Digest, Matched::Digest) => Ordering::Equal,
-        // Those of one expression.
+        // Both are of one expression.
         (Matched::WebSuffix(..), Matched::WebSuffix(..)) => Ordering::Equal,
         _ => unreachable!("a digest and something else cannot match the same key"),
     }

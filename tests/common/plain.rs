@@ -1,5 +1,5 @@
-//! A snapshot written the plain way, from the description of the format: everything in one list, sorted as a whole, one
-//! section after the other.
+//! A naive snapshot writer, from the description of the format: all records in one list, sorted as a whole, one section
+//! after the other.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +14,7 @@ use super::{
     naive::{Naive, Row},
 };
 
-/// Table, then what follows from the key: bytes, in the order of the table.
+/// The number of a table, and the bytes that a key is sorted by in it.
 type Key = (u8, Vec<u8>);
 
 struct Plain {
@@ -22,19 +22,19 @@ struct Plain {
     sections: Vec<Section>,
 }
 
-/// The snapshot of these listings as `ask::build` makes it.
-pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
+/// Writes the snapshot of these rows that `ask::build` has to build.
+pub(crate) fn plain(rows: &[Row]) -> Vec<u8> {
     let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
-    let names: BTreeSet<&str> = listings.iter().map(|row| &*row.name).collect();
+    let names: BTreeSet<&str> = rows.iter().map(|row| &*row.name).collect();
     let names: BTreeMap<&str, u32> = names.into_iter().zip(0..).collect();
-    let sources: BTreeSet<&str> = listings.iter().map(|row| &*row.source).collect();
+    let sources: BTreeSet<&str> = rows.iter().map(|row| &*row.source).collect();
     let sources: BTreeMap<&str, u16> = sources.into_iter().zip(0..).collect();
     let class_of =
         |row: &Row| (sources[&*row.source], row.record_type as u8, row.port.unwrap_or(0), seconds(row.expiry));
-    let classes: BTreeSet<_> = listings.iter().map(class_of).collect();
+    let classes: BTreeSet<_> = rows.iter().map(class_of).collect();
     let classes: BTreeMap<_, u32> = classes.into_iter().zip(0..).collect();
 
-    let records = Naive::new(listings).rows;
+    let records = Naive::new(rows).rows;
     let mut tables: BTreeMap<Key, Vec<&Row>> = BTreeMap::new();
     for row in &records {
         tables.entry(key(&row.indicator)).or_default().push(row);
@@ -74,7 +74,7 @@ pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
     for table in (1..=9).chain([12, 10, 11]) {
         let of_table: Vec<(&Vec<u8>, &Vec<&Row>)> =
             tables.iter().filter(|((number, _), _)| *number == table).map(|((_, key), rows)| (key, rows)).collect();
-        let (mut heads, mut runs, mut more) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut first_records, mut runs, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for (_, rows) in &of_table {
             let record = |row: &Row, class: u32| {
                 let (time, name) = (seconds(row.timestamp), names[&*row.name]);
@@ -82,10 +82,10 @@ pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
             };
             let class = classes[&class_of(rows[0])];
             if rows.len() == 1 {
-                heads.push(record(rows[0], class));
+                first_records.push(record(rows[0], class));
                 continue;
             }
-            heads.push(record(rows[0], 1 << 31 | (runs.len() / 12) as u32));
+            first_records.push(record(rows[0], 1 << 31 | (runs.len() / 12) as u32));
             for number in [class, (more.len() / 20) as u32, rows.len() as u32 - 1] {
                 runs.extend(number.to_le_bytes());
             }
@@ -102,8 +102,8 @@ pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
                 _ => u64::from_be_bytes(of_table[*n].0[..8].try_into().unwrap()),
             };
             order.sort_by_key(prefix);
-            let (buckets, placed) = place(&order.iter().map(prefix).collect::<Vec<_>>());
-            order = placed.into_iter().map(|n| order[n]).collect();
+            let (buckets, bucket_order) = fill_buckets(&order.iter().map(prefix).collect::<Vec<_>>());
+            order = bucket_order.into_iter().map(|n| order[n]).collect();
             plain.section(table, 4, 64, buckets);
         }
         let keys = order.iter().flat_map(|&n| of_table[n].0.clone()).collect();
@@ -127,12 +127,12 @@ pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
             }
             _ => plain.section(table, 5, of_table.first().map_or(0, |(key, _)| key.len() as u32), keys),
         }
-        plain.section(table, 9, 20, order.iter().flat_map(|&n| heads[n].clone()).collect());
+        plain.section(table, 9, 20, order.iter().flat_map(|&n| first_records[n].clone()).collect());
         plain.section(table, 10, 12, runs);
         plain.section(table, 11, 20, more);
     }
     plain.body.resize(plain.body.len().next_multiple_of(64), 0);
-    plain.sections.sort_by_key(|section| (section.table, section.role));
+    plain.sections.sort_by_key(|section| (section.table, section.kind));
     let sources = sources.keys().map(|name| {
         let of_source: Vec<_> = records.iter().filter(|row| row.source == **name).collect();
         let newest = of_source.iter().map(|row| seconds(row.timestamp)).max().unwrap_or(0);
@@ -153,11 +153,11 @@ pub(crate) fn plain(listings: &[Row]) -> Vec<u8> {
 }
 
 impl Plain {
-    fn section(&mut self, table: u8, role: u8, stride: u32, content: Vec<u8>) {
+    fn section(&mut self, table: u8, kind: u8, stride: u32, content: Vec<u8>) {
         if !content.is_empty() {
             self.body.resize(self.body.len().next_multiple_of(64), 0);
             let (offset, bytes) = (self.body.len() as u64, content.len() as u64);
-            self.sections.push(Section { table, role, stride, offset, bytes, blake3: [0; 32] });
+            self.sections.push(Section { table, kind, stride, offset, bytes, blake3: [0; 32] });
             self.body.extend(content);
         }
     }
@@ -175,8 +175,8 @@ fn key(indicator: &Indicator) -> Key {
     }
 }
 
-/// The buckets of keys with these prefixes, and the order of the keys.
-fn place(prefixes: &[u64]) -> (Vec<u8>, Vec<usize>) {
+/// Returns the buckets of keys with these prefixes, and the order of the keys.
+fn fill_buckets(prefixes: &[u64]) -> (Vec<u8>, Vec<usize>) {
     let count = prefixes.len().div_ceil(8);
     let mut own = vec![Vec::new(); count + 1];
     for (n, prefix) in prefixes.iter().enumerate() {

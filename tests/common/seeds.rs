@@ -1,11 +1,11 @@
-//! Seeds for the fuzz targets, all made up: `KSN_WRITE_SEEDS=1 cargo test --test fuzz_regressions` writes them to
+//! Synthetic seeds for the fuzz targets: `KSN_WRITE_SEEDS=1 cargo test --test fuzz_regressions` writes them to
 //! `fuzz/seeds`.
 
 use std::ops::ControlFlow;
 
 use ksn::{
     Key,
-    batch::{Detail, Exception, Position, Sink as _},
+    batch::{Detail, Position, Sink as _, Unanswered},
     engine::Index,
     key::{DigestKind, KeyKind, PrefixWidth},
     snapshot::Snapshot,
@@ -31,12 +31,12 @@ pub(crate) fn all() -> Vec<Seed> {
         add("web_address", format!("address-{n:02}"), (*text).into());
     }
     for (name, text) in FEEDS {
-        // Recognised, with no options and with all of them.
+        // Detected, without options and with all of them.
         add("feeds", name.to_string(), [&[0xff, 0], text.as_bytes()].concat());
         add("feeds", format!("{name}-options"), [&[0xff, 0x7d], text.as_bytes()].concat());
     }
     for n in 0..6u32 {
-        // Choices for listings and keys: any bytes are some.
+        // Choices for rows and keys: any bytes are valid.
         let choices = (0..40 * (n + 1)).map(|at| (at.wrapping_mul(2_654_435_761 + n) >> 13) as u8).collect();
         add("engine", format!("choices-{n}"), choices);
     }
@@ -64,7 +64,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
     let options = RequestOptions { detail: Detail::All, deadline_ms: 250, generation_min: 7, sequence_min: 0 };
     let prefixes = prefixes();
     let mut unknown = write_request(&options, &columns[9..10]);
-    // The kind of its first column, 40 bytes behind the header.
+    // The kind of its first column, 40 bytes after the header.
     unknown[16 + 40] = 99;
     vec![
         ("all-kinds", write_request(&options, &columns)),
@@ -78,13 +78,13 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
 
 const MD5: KeyKind = KeyKind::Digest(DigestKind::Md5);
 
-/// The same digests by eight and by four bytes.
+/// Returns prefixes of eight and of four bytes of the same digests.
 fn prefixes() -> [Keys; 2] {
     let keys: Vec<Key> = fuzzed::sample_keys().into_iter().filter(|key| key.kind() == MD5).collect();
     [PrefixWidth::Eight, PrefixWidth::Four].map(|width| Keys::prefixes(width, &keys[..4]))
 }
 
-/// The same expressions by eight and by four bytes: of listed addresses and of another.
+/// Returns prefixes of eight and of four bytes of the same expressions: of listed addresses and of another.
 fn expressions() -> [Keys; 2] {
     [PrefixWidth::Eight, PrefixWidth::Four].map(|width| Keys::expressions(width, ["a.b", "b", "a.b/", "a.b/x", "c.d/"]))
 }
@@ -97,14 +97,14 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
     writer.begin(3);
     for (number, kind) in [(0, KeyKind::Ipv4), (1, KeyKind::Web)] {
         let keys: Vec<Key> = fuzzed::sample_keys().into_iter().filter(|key| key.kind() == kind).collect();
-        let laid_out = Keys::new(kind, &keys);
+        let column_of_keys = Keys::new(kind, &keys);
         let rows = keys.len() as u32;
-        let answered = view.answer(number, &laid_out.column(kind), 0..rows, Detail::All, now, &mut writer);
+        let answered = view.answer(number, &column_of_keys.column(kind), 0..rows, Detail::All, now, &mut writer);
         assert_eq!(answered, ControlFlow::Continue(()));
         writer.answered(number, rows);
     }
-    assert!(writer.exception(Position { column: 1, row: 3 }, Exception::Malformed).is_continue());
-    assert!(writer.except_column(2, Exception::Unsupported).is_continue());
+    assert!(writer.unanswered(Position { column: 1, row: 3 }, Unanswered::Malformed).is_continue());
+    assert!(writer.except_column(2, Unanswered::Unsupported).is_continue());
     let answer = writer.finish(&meta);
     writer.begin(2);
     for (number, keys) in (0..).zip(prefixes()) {
@@ -196,7 +196,7 @@ const ADDRESSES: [&str; 18] = [
     "http://evil.example/%23%25%00",
 ];
 
-/// A few rows in the syntax of each feed.
+/// The name of each feed format, and a few rows in its syntax.
 pub(crate) const FEEDS: [(&str, &str); 26] = [
     (
         "malwarebazaar",

@@ -1,18 +1,18 @@
-//! Reading the conformance folder: test vectors out of Go source, at run time.
+//! Reads the conformance folder and parses test vectors from Go source, at run time.
 
 use std::{env, fs, path::Path};
 
-/// One vector: what goes in, what comes out, whether it must fail.
+/// One vector: the input, the expected output, and whether the call must fail.
 pub(crate) struct Vector {
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<String>,
     pub(crate) fail: bool,
 }
 
-/// A file of `$KSN_FEEDS/conformance`, unpacked; `None`, and a line saying so, when there is no such variable.
+/// Returns a file of `$KSN_FEEDS/conformance`, decompressed. Prints a line and returns `None` if the variable is not set.
 pub(crate) fn read(name: &str) -> Option<String> {
     let Some(feeds) = env::var_os("KSN_FEEDS") else {
-        println!("skipped: KSN_FEEDS names no directory, so there is no {name}");
+        println!("skipped: {name} needs KSN_FEEDS to be set to a folder of real feeds");
         return None;
     };
     let path = Path::new(&feeds).join("conformance").join(name);
@@ -23,12 +23,12 @@ pub(crate) fn read(name: &str) -> Option<String> {
 
 #[cfg(feature = "feed")]
 fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(zstd::decode_all(bytes).expect("conformance files are whole"))
+    Some(zstd::decode_all(bytes).expect("conformance files are complete"))
 }
 
 #[cfg(not(feature = "feed"))]
 fn unpack(_: &[u8]) -> Option<Vec<u8>> {
-    println!("skipped: without the feature `feed` nothing unpacks zstd");
+    println!("skipped: decompressing zstd needs the feature `feed`");
     None
 }
 
@@ -39,7 +39,7 @@ enum Token {
     Mark(char),
 }
 
-/// The vectors of a function `TestNAME`: the groups of the list behind `vectors := []struct {…}`.
+/// Returns the vectors of a function `TestNAME`: the groups of the list after `vectors := []struct {…}`.
 pub(crate) fn vectors(source: &str, name: &str) -> Vec<Vector> {
     let start = source.find(&format!("func Test{name}(")).unwrap_or_else(|| panic!("no Test{name}"));
     let source = &source[start..];
@@ -64,7 +64,7 @@ fn vector(tokens: &[Token]) -> Vector {
     }
     let has = |word: &str| tokens.contains(&Token::Word(word.into()));
     let lower = has("ToLower");
-    // `hashes` are the input, and `nil` is none of them.
+    // `hashes` are the input; `nil` stands for an empty list.
     if has("hashes") {
         return Vector { input: output.concat(), output: vec![into_string(texts.remove(0))], fail: false };
     }
@@ -77,10 +77,10 @@ fn vector(tokens: &[Token]) -> Vector {
 }
 
 fn into_string(text: Vec<u8>) -> String {
-    String::from_utf8(text).expect("what comes out is ASCII")
+    String::from_utf8(text).expect("the output is ASCII")
 }
 
-/// The expression and the digest of `TestHashFromPattern`.
+/// Returns the expression and the digest of `TestHashFromPattern`.
 pub(crate) fn hash_from_pattern(source: &str) -> (String, String) {
     let start = source.find("func TestHashFromPattern(").expect("TestHashFromPattern");
     let mut texts = tokens(&source[start..start + 300]).into_iter().filter_map(|token| match token {
@@ -90,7 +90,7 @@ pub(crate) fn hash_from_pattern(source: &str) -> (String, String) {
     (texts.next().expect("an expression"), texts.next().expect("a digest"))
 }
 
-/// The groups in braces at the outermost level, without their braces. A group that never closes is one, too.
+/// Returns the outermost groups in braces, without their braces. An unclosed group counts as one.
 fn groups(tokens: &[Token]) -> Vec<Vec<Token>> {
     let (mut groups, mut group, mut depth) = (Vec::new(), Vec::new(), 0);
     for token in tokens {
@@ -136,7 +136,7 @@ fn tokens(source: &str) -> Vec<Token> {
     tokens
 }
 
-/// The bytes of a string literal, and what follows its closing quote.
+/// Returns the bytes of a string literal, and the text after its closing quote.
 fn string(rest: &str) -> (Vec<u8>, &str) {
     let mut text = Vec::new();
     let mut at = 0;
@@ -165,7 +165,7 @@ fn string(rest: &str) -> (Vec<u8>, &str) {
     }
 }
 
-/// Undoes `\uXXXX` and `\x{XXXX}` (UTS 46's file); lone surrogates become U+FFFD; `""` is the empty text.
+/// Unescapes `\uXXXX` and `\x{XXXX}` (UTS 46's file); lone surrogates become U+FFFD; `""` is the empty text.
 pub(crate) fn unescape_unicode(text: &str) -> String {
     if text == "\"\"" {
         return String::new();

@@ -1,4 +1,4 @@
-//! The published examples.
+//! Published test vectors.
 
 /// The table of the *URLs and Hashing* pages.
 pub(crate) const PAGE: [(&[u8], &str); 33] = [
@@ -46,7 +46,7 @@ pub(crate) const PAGE: [(&[u8], &str); 33] = [
     (b"http://host.com//twoslashes?more//slashes", "http://host.com/twoslashes?more//slashes"),
 ];
 
-/// Address, host, path, query: Chromium's unit test, where it takes the address apart or adds to the page.
+/// Address, host, path, query: the cases of Chromium's unit test that split the address or add to the page.
 pub(crate) const CHROMIUM: [(&str, &str, &str, &str); 18] = [
     ("http://www.google.com/q?", "www.google.com", "/q", ""),
     ("http://www.google.com/q?r?", "www.google.com", "/q", "r?"),
@@ -73,7 +73,7 @@ pub(crate) const CHROMIUM: [(&str, &str, &str, &str); 18] = [
     ("https://www.securesite.com/", "www.securesite.com", "/", ""),
 ];
 
-/// Of these Chromium's unit test expects nothing; we say why.
+/// Addresses of which Chromium's unit test expects empty parts; this crate returns an error with the reason.
 pub(crate) const CHROMIUM_OPAQUE: [&str; 3] =
     ["data:text/html;charset=utf-8,%0D%0A", "javascript:alert()", "mailto:abc@example.com"];
 

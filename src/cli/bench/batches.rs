@@ -1,4 +1,4 @@
-//! Batches that are laid out before the clock starts, so that only asking is measured.
+//! Batches that are prepared before the clock starts, so that only lookups are measured.
 
 use ksn::{
     Key,
@@ -6,34 +6,34 @@ use ksn::{
     wire::{HEADER_BYTES, ServerLimits, request_bytes},
 };
 
-/// Batches that are asked one after the other, and from the beginning again.
+/// Batches that are sent in rotation.
 #[derive(Debug)]
-pub(super) struct Batches(Vec<Batch>);
+pub(super) struct Batches(Vec<SampleBatch>);
 
-/// One of them.
+/// A prepared batch.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct SampleBatch {
     columns: Vec<ColumnBuf>,
-    /// The key of a batch that has only one.
+    /// The key, when the batch has only one.
     pub(super) single: Option<Key>,
-    /// How many keys.
+    /// Number of keys.
     pub(super) keys: u32,
-    /// How many of them are known; `None` when nobody can say beforehand.
+    /// Number of keys that should be known; `None` when there is no expectation.
     pub(super) known: Option<u32>,
-    /// Bytes of its request.
+    /// Length of the request in bytes.
     pub(super) request_bytes: u64,
 }
 
 impl Batches {
-    /// Lays keys out in batches of that size, the last of which may be smaller. Each key comes with whether it is known,
-    /// where that can be said.
+    /// Splits keys into batches of `batch_keys`; the last one may be smaller. Each key has a flag whether it should be
+    /// known; `None` when there is no expectation.
     pub(super) fn new(keys: impl IntoIterator<Item = (Key, Option<bool>)>, batch_keys: usize) -> Self {
-        let mut batches: Vec<Batch> = Vec::new();
+        let mut batches: Vec<SampleBatch> = Vec::new();
         for (key, is_known) in keys {
             match batches.last_mut().filter(|batch| (batch.keys as usize) < batch_keys) {
                 Some(batch) => batch.push(key, is_known),
                 None => {
-                    let mut batch = Batch::default();
+                    let mut batch = SampleBatch::default();
                     batch.push(key, is_known);
                     batches.push(batch);
                 }
@@ -45,21 +45,21 @@ impl Batches {
         Self(batches)
     }
 
-    /// The batch of a number that only ever grows.
+    /// Returns the batch for a sequence number, in rotation.
     ///
     /// # Panics
     ///
-    /// When there are none.
-    pub(super) fn get(&self, number: usize) -> &Batch {
+    /// Panics if there are no batches.
+    pub(super) fn get(&self, number: usize) -> &SampleBatch {
         &self.0[number % self.0.len()]
     }
 
-    /// Whether each is one key, which is looked up rather than sent as a batch.
+    /// Returns whether every batch has one key; these are sent as single lookups.
     pub(super) fn are_single(&self) -> bool {
         self.0.iter().all(|batch| batch.single.is_some())
     }
 
-    /// Says which limit of a server they pass, if any.
+    /// Fails when a batch exceeds a limit of the server.
     pub(super) fn check(&self, limits: &ServerLimits) -> Result<(), String> {
         for batch in &self.0 {
             let columns = batch.columns();
@@ -72,7 +72,7 @@ impl Batches {
             ];
             if let Some((what, found, max)) = found.into_iter().find(|(_, found, max)| found > max) {
                 return Err(format!(
-                    "the server takes batches of at most {max} {what}, found one of {found}: give a smaller --batch"
+                    "the server accepts batches of at most {max} {what}, found one of {found}: give a smaller --batch"
                 ));
             }
         }
@@ -80,13 +80,13 @@ impl Batches {
     }
 }
 
-impl Default for Batch {
+impl Default for SampleBatch {
     fn default() -> Self {
         Self { columns: Vec::with_capacity(1), single: None, keys: 0, known: Some(0), request_bytes: 0 }
     }
 }
 
-impl Batch {
+impl SampleBatch {
     fn push(&mut self, key: Key, is_known: Option<bool>) {
         let kind = key.kind();
         let at = self.columns.iter().position(|column| column.kind() == kind).unwrap_or_else(|| {
@@ -99,13 +99,13 @@ impl Batch {
         self.single = Some(key).filter(|_| self.keys == 1);
     }
 
-    /// Says what is wrong with an answer in which so many keys are known, if anything.
-    pub(super) fn wrong(&self, found: u32) -> Option<String> {
+    /// Returns an error message if `found`, the number of known keys in an answer, is not the expected one.
+    pub(super) fn mismatch(&self, found: u32) -> Option<String> {
         let expected = self.known.filter(|expected| *expected != found)?;
         Some(format!("expected {expected} known keys in a batch of {}, found {found}", self.keys))
     }
 
-    /// Its keys by kind.
+    /// Returns the keys by kind.
     pub(super) fn columns(&self) -> Vec<Column<'_>> {
         self.columns.iter().map(ColumnBuf::column).collect()
     }
@@ -134,12 +134,12 @@ mod tests {
         assert!(batches.get(0).single.is_none());
         let single = Batches::new(keys(3), 1);
         assert_eq!(single.get(1).single, Some("host1.example/".parse().unwrap()));
-        let unsure = keys(4).map(|(key, _)| (key.clone(), Some(false).filter(|_| key.kind() == KeyKind::Web)));
-        assert_eq!(Batches::new(unsure, 4).get(0).known, None);
+        let unchecked = keys(4).map(|(key, _)| (key.clone(), Some(false).filter(|_| key.kind() == KeyKind::Web)));
+        assert_eq!(Batches::new(unchecked, 4).get(0).known, None);
     }
 
     #[test]
-    fn a_limit_that_is_passed_is_named_with_both_numbers() {
+    fn an_exceeded_limit_is_named_with_both_numbers() {
         let batches = Batches::new(keys(10), 4);
         let limits = ServerLimits::default();
         assert_eq!(batches.check(&limits), Ok(()));

@@ -1,4 +1,4 @@
-//! The course of a run: all threads start together, and end when time is up, somebody interrupts, or an answer is wrong.
+//! Run control: all threads start together, and stop at the end of the run, on Ctrl-C, or at a wrong answer.
 
 use std::{
     io,
@@ -14,127 +14,128 @@ use tokio::{
 
 use super::progress::Progress;
 
-/// What those who ask are told.
+/// Phase of a run, as seen by the client threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// To wait.
+    /// Threads wait for the start.
     Preparing,
-    /// To ask; what is sent from the second time on is measured.
-    Asking { start: Instant, measured_from: Instant },
-    /// To send no more, but to await what was sent.
-    Ending,
-    /// To await nothing.
-    GivingUp,
+    /// Threads send; batches sent from `measured_from` on are measured.
+    Running { start: Instant, measured_from: Instant },
+    /// Threads send no more, but wait for outstanding answers.
+    Draining,
+    /// Threads do not wait for outstanding answers.
+    Aborted,
 }
 
 impl Phase {
-    pub(super) fn is_ending(&self) -> bool {
-        matches!(self, Self::Ending | Self::GivingUp)
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Draining | Self::Aborted)
     }
 }
 
-/// How long a run is.
+/// Durations of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths {
     pub(super) warmup: Duration,
     pub(super) measured: Duration,
 }
 
-/// When it was measured, and why it ended.
+/// Timing of a finished run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Course {
+pub(super) struct RunSummary {
+    /// Duration of the measurement.
     pub(super) measured: Duration,
-    /// From the start, warm-up included.
-    pub(super) in_all: Duration,
+    /// Duration from the start, including warm-up.
+    pub(super) total: Duration,
     pub(super) is_interrupted: bool,
 }
 
-/// What a run and its threads share.
+/// State shared by a run and its threads.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct LoadControl {
     phase: watch::Sender<Phase>,
-    wrong: OnceLock<String>,
-    is_wrong: Notify,
+    mismatch: OnceLock<String>,
+    has_mismatch: Notify,
 }
 
-impl Control {
+impl LoadControl {
     pub(super) fn new() -> Self {
-        Self { phase: watch::Sender::new(Phase::Preparing), wrong: OnceLock::new(), is_wrong: Notify::new() }
+        Self { phase: watch::Sender::new(Phase::Preparing), mismatch: OnceLock::new(), has_mismatch: Notify::new() }
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// Waits for the start: from when on is asked, and measured. `None` when there will be none.
+    /// Waits for the start, and returns it with the start of the measurement; `None` when the run was cancelled.
     pub(super) async fn started(&self) -> Option<(Instant, Instant)> {
         match *self.phase().wait_for(|phase| *phase != Phase::Preparing).await.ok()? {
-            Phase::Asking { start, measured_from } => Some((start, measured_from)),
+            Phase::Running { start, measured_from } => Some((start, measured_from)),
             _ => None,
         }
     }
 
-    /// Ends the run: an answer is not what it should be.
-    pub(super) fn report_wrong(&self, what: String) {
-        let _ = self.wrong.set(what);
-        self.is_wrong.notify_one();
+    /// Ends the run because of a wrong answer.
+    pub(super) fn report_mismatch(&self, what: String) {
+        let _ = self.mismatch.set(what);
+        self.has_mismatch.notify_one();
     }
 
-    /// The first wrong answer.
-    pub(super) fn wrong(&self) -> Option<&str> {
-        self.wrong.get().map(String::as_str)
+    /// Returns the first wrong answer.
+    pub(super) fn mismatch(&self) -> Option<&str> {
+        self.mismatch.get().map(String::as_str)
     }
 
-    /// Starts all threads and ends them in time. They have ended when all senders of `done` are gone. Ctrl-C ends them
-    /// early, and gives up soon after what is not answered then.
-    pub(super) fn conduct(&self, runtime: &Runtime, lengths: Lengths, mut done: mpsc::Receiver<()>) -> Course {
+    /// Starts all threads and stops them at the end of the run. They have finished when all senders of `done` are
+    /// dropped. Ctrl-C stops them early; answers outstanding after [`DRAIN_TIMEOUT`] are then dropped.
+    pub(super) fn run(&self, runtime: &Runtime, lengths: Lengths, mut done: mpsc::Receiver<()>) -> RunSummary {
         runtime.block_on(async {
             let interrupted = interrupted();
             tokio::pin!(interrupted);
             let start = Instant::now();
             let measured_from = start + lengths.warmup;
             let end = measured_from + lengths.measured;
-            self.phase.send_replace(Phase::Asking { start, measured_from });
+            self.phase.send_replace(Phase::Running { start, measured_from });
             let progress = Progress::new(start, lengths);
             let is_interrupted = loop {
                 tokio::select! {
                     () = &mut interrupted => break true,
-                    () = self.is_wrong.notified() => break false,
+                    () = self.has_mismatch.notified() => break false,
                     _ = done.recv() => break false,
                     () = time::sleep_until(end.into()) => break false,
                     () = progress.tick() => {}
                 }
             };
             let ended = Instant::now();
-            self.phase.send_replace(Phase::Ending);
+            self.phase.send_replace(Phase::Draining);
             progress.finish();
             if is_interrupted {
-                let _ = time::timeout(PATIENCE, done.recv()).await;
+                let _ = time::timeout(DRAIN_TIMEOUT, done.recv()).await;
             } else {
                 tokio::select! {
                     _ = done.recv() => {}
                     () = &mut interrupted => {}
                 }
             }
-            self.phase.send_replace(Phase::GivingUp);
+            self.phase.send_replace(Phase::Aborted);
             done.recv().await;
             let measured = ended.saturating_duration_since(measured_from);
-            Course { measured, in_all: ended - start, is_interrupted }
+            RunSummary { measured, total: ended - start, is_interrupted }
         })
     }
 }
 
-/// A runtime of one thread: threads that ask share nothing that they could wait for.
+/// Creates a single-threaded runtime: client threads share nothing that they could contend for.
 pub(super) fn one_thread() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Ready when somebody presses Ctrl-C.
+/// Completes on Ctrl-C.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// How long answers are awaited by somebody who has pressed Ctrl-C.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time to wait for outstanding answers after Ctrl-C.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);

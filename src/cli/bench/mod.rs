@@ -1,9 +1,9 @@
-//! `ksn bench`: puts load on a server, or on the index in this process, and measures.
+//! `ksn bench`: load generator for a server, or for the index in process.
 
 mod batches;
 mod control;
 mod draw;
-mod local;
+mod in_process;
 mod network;
 mod pace;
 mod progress;
@@ -20,27 +20,27 @@ use self::{
     batches::Batches,
     control::Lengths,
     draw::{Draw, Drawn},
-    report::{Asked, Report},
+    report::{Report, Target},
     settings::Mix,
 };
 use super::{
-    ask::{self, WhichServer},
+    backend::{self, ServerArgs},
     exit::Exit,
     output,
 };
 
-/// Put load on a server, or on the index in this process, and measure throughput and latency.
+/// Put load on a server, or on the index in process, and measure throughput and latency.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    server: WhichServer,
+    server: ServerArgs,
 
-    /// Ask the snapshot of --db in this process instead, without a server.
+    /// Query the snapshot of --db in process, without a server.
     #[arg(long, requires = "db", conflicts_with_all = ["server", "rate", "in_flight", "connections"])]
     local: bool,
 
-    /// The snapshot that answers: keys to be known are drawn from it, and answers checked against it.
+    /// Snapshot that the target serves: known keys are sampled from it, and answers are checked against it.
     #[arg(long, value_name = "FILE", help_heading = KEYS)]
     db: Option<PathBuf>,
 
@@ -48,51 +48,53 @@ pub(super) struct Args {
     #[arg(long, value_name = "MIX", default_value = "sha256", help_heading = KEYS)]
     mix: Mix,
 
-    /// How many of the keys are to be known, in percent [default: 10%, without --db none].
+    /// Percentage of known keys [default: 10%, without --db 0%].
     #[arg(long, value_name = "PERCENT", requires = "db", value_parser = settings::fraction, help_heading = KEYS)]
     hits: Option<f64>,
 
-    /// Ask the keys in this file, one a line, as `ksn lookup -` reads them.
+    /// Look up the keys in this file, one per line, in the syntax of `ksn lookup -`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mix", "hits"], help_heading = KEYS)]
     keys: Option<PathBuf>,
 
-    /// Prepare so many keys; none is asked twice until all have been asked.
+    /// Number of keys to prepare; they are looked up in rotation.
     #[arg(long, value_name = "KEYS", default_value_t = 1 << 20, help_heading = KEYS)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     distinct: u64,
 
-    /// Draw keys from this random sequence; the same number gives the same keys.
+    /// Random seed; the same seed generates the same keys.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = KEYS)]
     seed: u64,
 
-    /// Keys in a batch; 1 looks up key by key, as a scanner does (the client then makes the batches).
+    /// Keys per batch; 1 looks up single keys, as a scanner does (the client then coalesces them into batches).
     #[arg(long, value_name = "KEYS", default_value_t = 4_096, help_heading = LOAD)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=BATCH_KEYS_MAX as i64))]
     batch: u32,
 
-    /// Batches on each connection at a time [default: 8; with --rate as many as the server takes].
+    /// Batches in flight on each connection [default: 8; with --rate the maximum of the server].
     #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(1..), help_heading = LOAD)]
     in_flight: Option<u32>,
 
-    /// Connections to the server.
+    /// Number of connections to the server.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = LOAD)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_535))]
     connections: u32,
 
-    /// Threads that ask; connections are dealt out among them.
+    /// Number of client threads; connections are distributed among them.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = LOAD)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_024))]
     threads: u32,
 
-    /// Send so many keys a second at fixed times, instead of as fast as answers come.
-    #[arg(long, value_name = "KEYS_PER_SECOND", value_parser = clap::value_parser!(u64).range(1..), help_heading = LOAD)]
+    /// Send this many keys per second on a fixed schedule (open loop), instead of as fast as answers arrive.
+    #[arg(long, value_name = "KEYS_PER_SECOND", help_heading = LOAD)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
 
-    /// Measure so long: `10s`, `500ms`, `1m`.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = settings::some_duration, help_heading = LOAD)]
+    /// Measurement time: `10s`, `500ms`, `1m`.
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = LOAD)]
+    #[arg(value_parser = settings::nonzero_duration)]
     duration: Duration,
 
-    /// Ask so long before it is measured.
+    /// Warm-up time before the measurement.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = settings::duration, help_heading = LOAD)]
     warmup: Duration,
 
@@ -105,14 +107,14 @@ const KEYS: &str = "Keys";
 const LOAD: &str = "Load";
 
 const EXAMPLES: &str = "\
-With --rate, latency counts from when a batch was due, so that a server that stalls is seen to.
-With --db, a batch with more or fewer known keys than it should have ends the run with an error.
-Ctrl-C ends a run early; what was measured is reported all the same.
+With --rate, latency is measured from the scheduled send time, so that server stalls are not hidden.
+With --db, a batch whose number of known keys differs from the expected one ends the run with an error.
+Ctrl-C ends a run early; the results up to then are reported.
 
 Examples:
-  ksn bench --db records.ksn                            how much the server of this machine takes
-  ksn bench --db records.ksn --batch 1 --in-flight 1    how long a scanner waits for one key
-  ksn bench --db records.ksn --batch 1 --in-flight 256  the same, with many that ask at a time
+  ksn bench --db records.ksn                            throughput of the local server
+  ksn bench --db records.ksn --batch 1 --in-flight 1    latency of a single key
+  ksn bench --db records.ksn --batch 1 --in-flight 256  the same with 256 concurrent callers
   ksn bench --rate 1000000 --server ksn.example:4433 --ca ca.pem
   ksn bench --local --db records.ksn --mix sha256=8,web=1 --hits 1%";
 
@@ -120,22 +122,23 @@ impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         if !self.local && self.threads > self.connections {
             bail!(
-                "expected at least a connection for each of {} threads, found {}: give --connections {0}",
+                "expected at least one connection per thread ({} threads), found {}: give --connections {0}",
                 self.threads,
                 self.connections
             );
         }
-        let index = self.db.as_deref().map(ask::open).transpose()?;
-        let asked = if self.local { None } else { Some(self.server.config()?) };
+        let index = self.db.as_deref().map(backend::open).transpose()?;
+        let target = if self.local { None } else { Some(self.server.config()?) };
         let Drawn { keys, distinct, distinct_known } = self.draw(index.as_ref())?;
         let batches = Batches::new(keys, self.batch as usize);
         let lengths = Lengths { warmup: self.warmup, measured: self.duration };
         let threads = self.threads as usize;
-        let (asked, dataset, generation, course, record, wrong) = match (asked, &index) {
+        let (target, dataset, generation, summary, record, mismatch) = match (target, &index) {
             (None, Some(index)) => {
                 let view = index.view();
-                let local::Outcome { course, record, wrong } = local::ask(&view, &batches, threads, lengths)?;
-                (Asked::Local, view.dataset().to_owned(), view.generation(), course, record, wrong)
+                let in_process::Outcome { summary, record, mismatch } =
+                    in_process::run(&view, &batches, threads, lengths)?;
+                (Target::Local, view.dataset().to_owned(), view.generation(), summary, record, mismatch)
             }
             (Some(config), _) => {
                 let address = config.server.clone();
@@ -147,26 +150,26 @@ impl Args {
                     lengths,
                 };
                 let explain = |error: &_| self.server.explain(error, &address);
-                let outcome = network::ask(config, load, batches, explain)?;
-                let network::Outcome { welcome, in_flight, course, record, keys_unsent, wrong } = outcome;
+                let outcome = network::run(config, load, batches, explain)?;
+                let network::Outcome { welcome, in_flight, summary, record, keys_unsent, mismatch } = outcome;
                 let connections = self.connections as usize;
-                let asked =
-                    Asked::Server { address: address.clone(), connections, in_flight, rate: self.rate, keys_unsent };
-                (asked, welcome.dataset.clone(), welcome.generation, course, record, wrong)
+                let target =
+                    Target::Server { address: address.clone(), connections, in_flight, rate: self.rate, keys_unsent };
+                (target, welcome.dataset.clone(), welcome.generation, summary, record, mismatch)
             }
             (None, None) => bail!("--local needs --db"),
         };
-        if let (Some(wrong), Some(index)) = (wrong, &index) {
+        if let (Some(mismatch), Some(index)) = (mismatch, &index) {
             let view = index.view();
             bail!(
-                "{wrong}: who answers has {dataset}, generation {generation}, and --db is {}, generation {}",
+                "{mismatch}: the target has {dataset}, generation {generation}, but --db is {}, generation {}",
                 view.dataset(),
                 view.generation()
             );
         }
-        let exit = if record.failed.batches > 0 { Exit::Trouble } else { Exit::Success };
+        let exit = if record.failed.batches > 0 { Exit::Error } else { Exit::Success };
         let report = Report {
-            asked,
+            target,
             dataset,
             generation,
             keys_from: match &self.keys {
@@ -179,7 +182,7 @@ impl Args {
             threads,
             seed: self.seed,
             warmup: self.warmup,
-            course,
+            summary,
             record,
         };
         let mut out = output::stdout();
@@ -193,7 +196,7 @@ impl Args {
     }
 
     fn draw(&self, index: Option<&Index>) -> Result<Drawn> {
-        // A batch is full even where few keys are prepared.
+        // A batch is full even when --distinct is smaller.
         let count = usize::try_from(self.distinct)?.max(self.batch as usize);
         if let Some(path) = &self.keys {
             return draw::read(path, count, index);
@@ -203,14 +206,14 @@ impl Args {
         }
         let hits = self.hits.unwrap_or(HITS);
         let longest = self.warmup + self.duration + MARGIN;
-        let until = i64::from(ask::now().seconds()) + longest.as_secs() as i64;
-        let until = Timestamp::from_unix(until).unwrap_or(ask::now());
+        let until = i64::from(backend::now().seconds()) + longest.as_secs() as i64;
+        let until = Timestamp::from_unix(until).unwrap_or(backend::now());
         Draw { mix: &self.mix, hits, count, seed: self.seed, index, until }.draw()
     }
 }
 
-/// Of a batch of files or addresses most are listed nowhere.
+/// Default share of known keys: most files and addresses are unlisted.
 const HITS: f64 = 0.1;
 
-/// For answers that are on their way at the end, and clocks that differ.
+/// Allowance for answers in flight at the end, and for clock skew.
 const MARGIN: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! How far a run has come, for somebody who watches.
+//! Progress bar of a run.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::control::Lengths;
 
-/// A bar on standard error, when that is a terminal.
+/// A progress bar on standard error, shown when that is a terminal.
 pub(super) struct Progress {
     bar: ProgressBar,
     start: Instant,
@@ -23,12 +23,12 @@ impl Progress {
         Self { bar, start, warmup: lengths.warmup }
     }
 
-    /// Waits a little, then shows how far it is.
+    /// Waits for a tick, then updates the bar.
     pub(super) async fn tick(&self) {
         tokio::time::sleep(TICK).await;
         let elapsed = self.start.elapsed();
         self.bar.set_position(elapsed.as_millis() as u64);
-        self.bar.set_message(if elapsed < self.warmup { "warming up" } else { "measuring, Ctrl-C ends it" });
+        self.bar.set_message(if elapsed < self.warmup { "warming up" } else { "measuring, Ctrl-C ends the run" });
     }
 
     pub(super) fn finish(&self) {
@@ -36,5 +36,5 @@ impl Progress {
     }
 }
 
-/// Often enough to look alive, rarely enough to cost nothing.
+/// Update interval: frequent enough to look alive, rare enough to have no cost.
 const TICK: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! What was measured: counts, latencies, and how many keys were answered in which tenth of a second.
+//! Measurements: counts, latencies, and keys answered per tenth of a second.
 
 use std::{
     collections::BTreeMap,
@@ -7,25 +7,26 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::batches::Batch;
+use super::batches::SampleBatch;
 
-/// What one thread measured, or all of them together. Batches of the warm-up count only where they failed.
+/// Measurements of one thread, or of all threads merged. Batches of the warm-up are counted only when they failed.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// The start of the measurement.
     from: Instant,
     pub(super) sent: Count,
     pub(super) answered: Count,
     pub(super) failed: Count,
-    /// Known keys among the answered.
+    /// Known keys in answered batches.
     pub(super) known: u64,
-    /// How many should be known; `None` when nobody can say.
+    /// Keys in answered batches that should be known; `None` when there is no expectation.
     pub(super) expected: Option<u64>,
-    /// Bytes of the requests that were answered.
+    /// Bytes of answered requests.
     pub(super) request_bytes: u64,
-    /// In nanoseconds, of batches that were answered.
+    /// Latency of answered batches, in nanoseconds.
     pub(super) latency: Histogram<u64>,
     pub(super) failures: BTreeMap<String, Failures>,
-    /// Keys answered, by [`SLICE`].
+    /// Keys answered in each [`SLICE`].
     slices: Vec<u64>,
 }
 
@@ -40,29 +41,29 @@ pub(super) struct Count {
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     pub(super) batches: u64,
-    /// What the first of them said.
+    /// The message of the first failure.
     pub(super) first: String,
 }
 
-/// Why a batch has no answer that counts.
+/// Why a batch failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) kind: String,
     pub(super) message: String,
 }
 
-/// Keys a second, over the slices of a run.
+/// Keys per second, over the slices of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rate {
     pub(super) median: f64,
     pub(super) min: f64,
     pub(super) max: f64,
-    /// How long a slice is.
+    /// The length of a slice.
     pub(super) slice: Duration,
 }
 
 impl Record {
-    /// An empty one that counts from then on.
+    /// Creates an empty record of batches that start at `from` or later.
     pub(super) fn new(from: Instant) -> Self {
         Self {
             from,
@@ -72,21 +73,21 @@ impl Record {
             known: 0,
             expected: Some(0),
             request_bytes: 0,
-            latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are sound"),
+            latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are valid"),
             failures: BTreeMap::new(),
             slices: Vec::new(),
         }
     }
 
-    /// A batch is sent whose latency counts from `began`.
-    pub(super) fn send(&mut self, batch: &Batch, began: Instant) {
+    /// Counts a sent batch, whose latency is measured from `began`.
+    pub(super) fn send(&mut self, batch: &SampleBatch, began: Instant) {
         if began >= self.from {
             self.sent.add(batch);
         }
     }
 
-    /// It was answered, with so many known keys.
-    pub(super) fn answer(&mut self, batch: &Batch, began: Instant, answered: Instant, known: u32) {
+    /// Counts an answered batch with `known` known keys.
+    pub(super) fn answer(&mut self, batch: &SampleBatch, began: Instant, answered: Instant, known: u32) {
         if began < self.from {
             return;
         }
@@ -103,8 +104,8 @@ impl Record {
         self.slices[slice] += u64::from(batch.keys);
     }
 
-    /// It failed.
-    pub(super) fn fail(&mut self, batch: &Batch, began: Instant, failure: Failure) {
+    /// Counts a failed batch.
+    pub(super) fn fail(&mut self, batch: &SampleBatch, began: Instant, failure: Failure) {
         if began < self.from {
             self.sent.add(batch);
         }
@@ -113,18 +114,18 @@ impl Record {
         self.failures.entry(kind).or_insert(Failures { batches: 0, first }).batches += 1;
     }
 
-    /// Whoever asked went without the answers to what is neither answered nor failed.
-    pub(super) fn give_up_the_rest(&mut self) {
+    /// Counts batches that are neither answered nor failed as failed.
+    pub(super) fn fail_outstanding(&mut self) {
         let batches = self.sent.batches - self.answered.batches - self.failed.batches;
         let keys = self.sent.keys - self.answered.keys - self.failed.keys;
         if batches > 0 {
             self.failed = Count { batches: self.failed.batches + batches, keys: self.failed.keys + keys };
-            let first = "the run was interrupted before the answer came".into();
-            self.failures.insert("given up".into(), Failures { batches, first });
+            let first = "the run was interrupted before the answer arrived".into();
+            self.failures.insert("aborted".into(), Failures { batches, first });
         }
     }
 
-    /// Adds what another thread measured.
+    /// Adds the measurements of another thread.
     pub(super) fn merge(&mut self, other: Self) {
         for (sum, count) in
             [(&mut self.sent, other.sent), (&mut self.answered, other.answered), (&mut self.failed, other.failed)]
@@ -143,11 +144,11 @@ impl Record {
         self.slices.iter_mut().zip(other.slices).for_each(|(sum, keys)| *sum += keys);
     }
 
-    /// Keys a second while it was measured: by whole seconds, in a short run by tenths of them. `None` when it was
-    /// shorter than one.
+    /// Returns the keys per second, over slices of a second, in a short run of a tenth. `None` when the run was shorter
+    /// than a slice.
     pub(super) fn rate(&self, measured: Duration) -> Option<Rate> {
         let whole = (measured.as_nanos() / SLICE.as_nanos()) as usize;
-        let step = if whole >= SECONDS_MIN * SLICES_A_SECOND { SLICES_A_SECOND } else { 1 };
+        let step = if whole >= SECONDS_MIN * SLICES_PER_SECOND { SLICES_PER_SECOND } else { 1 };
         let slice = SLICE * step as u32;
         let keys = |from: usize| (from..from + step).filter_map(|at| self.slices.get(at)).sum::<u64>();
         let mut rates: Vec<f64> = (0..whole / step).map(|n| keys(n * step) as f64 / slice.as_secs_f64()).collect();
@@ -165,20 +166,20 @@ impl Failure {
 }
 
 impl Count {
-    fn add(&mut self, batch: &Batch) {
+    fn add(&mut self, batch: &SampleBatch) {
         self.batches += 1;
         self.keys += u64::from(batch.keys);
     }
 }
 
-/// What keys are counted by, of which seconds are made.
+/// The time slice by which answered keys are counted.
 const SLICE: Duration = Duration::from_millis(100);
-const SLICES_A_SECOND: usize = 10;
+const SLICES_PER_SECOND: usize = 10;
 
-/// Below so many seconds a median of them says little.
+/// Below this number of seconds, a median of them is not meaningful.
 const SECONDS_MIN: usize = 3;
 
-/// An hour; what takes longer counts as that.
+/// One hour; higher latencies are recorded as this.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
@@ -190,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_those_of_whole_seconds() {
+    fn rates_are_of_whole_seconds() {
         let (batches, from) = (batches(), Instant::now());
         let mut record = Record::new(from);
-        // 100, 200, …, 500 keys a second.
+        // 100, 200, …, 500 keys per second.
         for second in 0..5_u64 {
             for n in 0..10 * (second + 1) {
                 let answered = from + Duration::from_millis(second * 1_000 + n * 1_000 / (10 * (second + 1)));
@@ -206,12 +207,12 @@ mod tests {
         assert_eq!((rate.median, rate.slice), (250.0, Duration::from_secs(1)));
         assert_eq!(record.rate(Duration::from_millis(1_950)).unwrap().slice, SLICE);
         assert_eq!(record.rate(Duration::from_millis(99)), None);
-        // Silence is a rate too.
+        // Slices without answers count.
         assert_eq!(record.rate(Duration::from_secs(60)).unwrap().median, 0.0);
     }
 
     #[test]
-    fn warm_up_does_not_count_but_where_it_failed() {
+    fn warm_up_counts_only_failures() {
         let (batches, now) = (batches(), Instant::now());
         let batch = batches.get(0);
         let later = now + Duration::from_secs(1);
@@ -229,11 +230,11 @@ mod tests {
         other.send(batch, later);
         other.fail(batch, later, failure());
         record.merge(other);
-        record.give_up_the_rest();
+        record.fail_outstanding();
         assert_eq!(record.sent, Count { batches: 4, keys: 40 });
         assert_eq!(record.failed, Count { batches: 3, keys: 30 });
         let failures: Vec<_> = record.failures.iter().map(|(kind, f)| (kind.as_str(), f.batches)).collect();
-        assert_eq!(failures, [("given up", 1), ("timeout", 2)]);
+        assert_eq!(failures, [("aborted", 1), ("timeout", 2)]);
         assert_eq!((record.known, record.expected), (1, Some(1)));
         assert_eq!(record.latency.len(), 1);
         assert!((2_990_000..3_010_000).contains(&record.latency.max()));

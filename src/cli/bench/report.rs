@@ -1,4 +1,4 @@
-//! What a run came to, as people and programs read it.
+//! The report of a run, as a table or as JSON.
 
 use std::{io::Write, time::Duration};
 
@@ -6,18 +6,18 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    control::Course,
+    control::RunSummary,
     record::{Count, Record},
 };
-use crate::cli::output;
+use crate::cli::output::{self, Plural};
 
-/// A run and its settings.
+/// The measurements and settings of a run.
 pub(super) struct Report {
-    pub(super) asked: Asked,
-    /// The dataset that answered, and its generation.
+    pub(super) target: Target,
+    /// The dataset of the target, and its generation.
     pub(super) dataset: String,
     pub(super) generation: u64,
-    /// Kinds by weight, or the file that the keys are from.
+    /// The mix of kinds, or the file that the keys are from.
     pub(super) keys_from: String,
     pub(super) distinct: u64,
     pub(super) distinct_known: u64,
@@ -25,46 +25,46 @@ pub(super) struct Report {
     pub(super) threads: usize,
     pub(super) seed: u64,
     pub(super) warmup: Duration,
-    pub(super) course: Course,
+    pub(super) summary: RunSummary,
     pub(super) record: Record,
 }
 
-/// Who was asked, and how.
-pub(super) enum Asked {
+/// The target of the load, and the settings for it.
+pub(super) enum Target {
     Local,
     Server { address: String, connections: usize, in_flight: usize, rate: Option<u64>, keys_unsent: u64 },
 }
 
-/// Quantiles that are told, with their names.
+/// Reported quantiles, with their names.
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 impl Report {
-    /// A table.
+    /// Writes a table.
     pub(super) fn text(&self, out: &mut impl Write) -> Result<()> {
-        let Self { record, course, dataset, generation, threads, batch_keys, .. } = self;
-        let (threads, unit) = (Plural(*threads, "thread"), if *batch_keys == 1 { "key" } else { "batch" });
-        let size = if *batch_keys == 1 { "key by key".into() } else { format!("in batches of {batch_keys} keys") };
-        match &self.asked {
-            Asked::Local => {
-                line(out, "asked", &format!("in this process ({dataset}, generation {generation})"))?;
+        let Self { record, summary, dataset, generation, threads, batch_keys, .. } = self;
+        let (threads, unit) = (Plural(*threads as u64, "thread"), if *batch_keys == 1 { "key" } else { "batch" });
+        let size = if *batch_keys == 1 { "single keys".into() } else { format!("in batches of {batch_keys} keys") };
+        match &self.target {
+            Target::Local => {
+                line(out, "target", &format!("in process ({dataset}, generation {generation})"))?;
                 line(out, "load", &format!("{size}, {threads}"))?;
             }
-            Asked::Server { address, connections, in_flight, rate, .. } => {
-                line(out, "asked", &format!("{address} ({}, generation {generation})", output::plain(dataset)))?;
+            Target::Server { address, connections, in_flight, rate, .. } => {
+                line(out, "target", &format!("{address} ({}, generation {generation})", output::plain(dataset)))?;
                 let pace = match rate {
-                    None => "as fast as answers come".to_owned(),
-                    Some(rate) => format!("{rate} keys/s at fixed times"),
+                    None => "as fast as answers arrive".to_owned(),
+                    Some(rate) => format!("{rate} keys/s on a fixed schedule"),
                 };
                 line(out, "load", &format!("{pace}, {size}"))?;
-                let connections = Plural(*connections, "connection");
-                line(out, "over", &format!("{connections}, {in_flight} at a time on each, {threads}"))?;
+                let connections = Plural(*connections as u64, "connection");
+                line(out, "clients", &format!("{connections}, {in_flight} in flight on each, {threads}"))?;
             }
         }
         let Self { distinct, distinct_known, keys_from, .. } = self;
         let known = if record.expected.is_some() { format!(", {distinct_known} of them known") } else { String::new() };
-        line(out, "keys", &format!("{distinct} different{known} ({})", output::plain(keys_from)))?;
-        let ended = if course.is_interrupted { ", interrupted" } else { "" };
-        line(out, "measured", &format!("{:.1?} after {:.1?} of warm-up{ended}\n", course.measured, self.warmup))?;
+        line(out, "keys", &format!("{distinct} distinct{known} ({})", output::plain(keys_from)))?;
+        let ended = if summary.is_interrupted { ", interrupted" } else { "" };
+        line(out, "measured", &format!("{:.1?} after {:.1?} of warm-up{ended}\n", summary.measured, self.warmup))?;
 
         writeln!(out, "{:15}{:>12} {:>15}", "", "batches", "keys")?;
         for (name, Count { batches, keys }) in
@@ -75,22 +75,22 @@ impl Report {
         let checked = if record.expected.is_some() { "as expected" } else { "not checked: give --db" };
         writeln!(out, "{:15}{:>12} {:>15}  {checked}\n", "known", "", record.known)?;
 
-        if let Some(rate) = record.rate(course.measured) {
+        if let Some(rate) = record.rate(summary.measured) {
             let (median, min, max) = (scaled(rate.median), scaled(rate.min), scaled(rate.max));
-            line(out, "keys/s", &format!("{median} (median of slices of {:?}, from {min} to {max})", rate.slice))?;
+            line(out, "keys/s", &format!("{median} (median of slices of {:?}, min {min}, max {max})", rate.slice))?;
         }
-        match &self.asked {
-            Asked::Local => {
-                if let Some(nanoseconds) = self.nanoseconds_a_key() {
-                    line(out, "ns a key", &format!("{nanoseconds:.1} on each thread"))?;
+        match &self.target {
+            Target::Local => {
+                if let Some(nanoseconds) = self.nanoseconds_per_key() {
+                    line(out, "ns/key", &format!("{nanoseconds:.1} on each thread"))?;
                 }
             }
-            Asked::Server { keys_unsent, rate, .. } => {
+            Target::Server { keys_unsent, rate, .. } => {
                 if let Some(bytes) = self.request_bytes_per_second() {
                     line(out, "requests", &format!("{:.1} MB/s", bytes / 1e6))?;
                 }
                 if *keys_unsent > u64::from(*batch_keys) && rate.is_some() {
-                    line(out, "not kept", &format!("the rate: {keys_unsent} keys were due and not sent at the end"))?;
+                    line(out, "rate missed", &format!("{keys_unsent} keys were due but not sent at the end"))?;
                 }
             }
         }
@@ -98,18 +98,18 @@ impl Report {
             let quantiles = QUANTILES.map(|(name, q)| (name, record.latency.value_at_quantile(q)));
             let all = quantiles.into_iter().chain([("max", record.latency.max())]);
             let texts: Vec<_> = all.map(|(name, ns)| format!("{name} {:.1?}", Duration::from_nanos(ns))).collect();
-            line(out, "latency", &format!("{} (of a {unit})", texts.join("  ")))?;
+            line(out, "latency", &format!("{} (per {unit})", texts.join("  ")))?;
         }
         for (kind, failures) in &record.failures {
-            let batches = Plural(failures.batches as usize, "batch");
+            let batches = Plural(failures.batches, "batch");
             line(out, "failed", &format!("{batches}: {kind}: {}", output::plain(&failures.first)))?;
         }
         Ok(out.flush()?)
     }
 
-    /// One document. Fields are only ever added.
+    /// Writes one JSON document. Fields are added, never removed or changed.
     pub(super) fn json(&self, out: &mut impl Write) -> Result<()> {
-        let Self { record, course, .. } = self;
+        let Self { record, summary, .. } = self;
         let count = |count: Count| json!({ "batches": count.batches, "keys": count.keys });
         let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1e3;
         let latency: Value = match record.latency.is_empty() {
@@ -127,7 +127,7 @@ impl Report {
             .iter()
             .map(|(kind, failures)| json!({ "kind": kind, "batches": failures.batches, "first": failures.first }))
             .collect();
-        let rate = record.rate(course.measured).map(|rate| {
+        let rate = record.rate(summary.measured).map(|rate| {
             let slice_s = rate.slice.as_secs_f64();
             json!({ "median": rate.median, "min": rate.min, "max": rate.max, "slice_s": slice_s })
         });
@@ -142,8 +142,8 @@ impl Report {
             "threads": self.threads,
             "seed": self.seed,
             "warmup_s": self.warmup.as_secs_f64(),
-            "measured_s": course.measured.as_secs_f64(),
-            "interrupted": course.is_interrupted,
+            "measured_s": summary.measured.as_secs_f64(),
+            "interrupted": summary.is_interrupted,
             "sent": count(record.sent),
             "answered": count(record.answered),
             "failed": count(record.failed),
@@ -153,9 +153,9 @@ impl Report {
             "latency_us": latency,
             "failures": failures,
         });
-        let more = match &self.asked {
-            Asked::Local => json!({ "ns_per_key": self.nanoseconds_a_key() }),
-            Asked::Server { address, connections, in_flight, rate, keys_unsent } => json!({
+        let more = match &self.target {
+            Target::Local => json!({ "ns_per_key": self.nanoseconds_per_key() }),
+            Target::Server { address, connections, in_flight, rate, keys_unsent } => json!({
                 "asked": address,
                 "connections": connections,
                 "in_flight": in_flight,
@@ -172,15 +172,15 @@ impl Report {
         Ok(out.flush()?)
     }
 
-    /// Every thread asks all the time.
-    fn nanoseconds_a_key(&self) -> Option<f64> {
+    /// Returns the nanoseconds per key and thread: every thread is busy all the time.
+    fn nanoseconds_per_key(&self) -> Option<f64> {
         let keys = self.record.answered.keys;
-        (keys > 0).then(|| self.course.measured.as_nanos() as f64 * self.threads as f64 / keys as f64)
+        (keys > 0).then(|| self.summary.measured.as_nanos() as f64 * self.threads as f64 / keys as f64)
     }
 
-    /// `None` when the client made batches of single keys as it saw fit.
+    /// Returns the request bytes per second; `None` for single keys, which the client coalesces.
     fn request_bytes_per_second(&self) -> Option<f64> {
-        let seconds = self.course.measured.as_secs_f64();
+        let seconds = self.summary.measured.as_secs_f64();
         (seconds > 0.0 && self.batch_keys > 1).then(|| self.record.request_bytes as f64 / seconds)
     }
 }
@@ -189,27 +189,13 @@ fn line(out: &mut impl Write, name: &str, value: &str) -> Result<()> {
     Ok(writeln!(out, "{name:15}{value}")?)
 }
 
-/// `31.4 M`.
+/// Formats a number with an SI suffix: `31.4 M`.
 fn scaled(number: f64) -> String {
     match number {
         n if n >= 1e9 => format!("{:.2} G", n / 1e9),
         n if n >= 1e6 => format!("{:.2} M", n / 1e6),
         n if n >= 1e3 => format!("{:.1} k", n / 1e3),
         n => format!("{n:.0}"),
-    }
-}
-
-/// A number of things: `1 thread`, `2 threads`.
-struct Plural(usize, &'static str);
-
-impl std::fmt::Display for Plural {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ending = match (self.0, self.1) {
-            (1, _) => "",
-            (_, word) if word.ends_with("ch") => "es",
-            _ => "s",
-        };
-        write!(f, "{} {}{ending}", self.0, self.1)
     }
 }
 
@@ -220,7 +206,5 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!([7.4, 1_500.0, 31_415_926.0, 2e9].map(scaled), ["7", "1.5 k", "31.42 M", "2.00 G"]);
-        let texts = [Plural(1, "batch"), Plural(2, "batch"), Plural(0, "thread")].map(|number| number.to_string());
-        assert_eq!(texts, ["1 batch", "2 batches", "0 threads"]);
     }
 }

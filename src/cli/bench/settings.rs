@@ -1,4 +1,4 @@
-//! What a run is told in words of its own: the mix of kinds, the share of hits, times.
+//! Argument parsers: the mix of kinds, the share of hits, durations.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -9,12 +9,12 @@ use ksn::key::KeyKind;
 pub(super) struct Mix(Vec<(KeyKind, u32)>);
 
 impl Mix {
-    /// The kinds and their weights, none of them 0.
+    /// Returns the kinds and their weights, none of them 0.
     pub(super) fn weights(&self) -> &[(KeyKind, u32)] {
         &self.0
     }
 
-    /// The kind of a number below the [total](Self::total): each weight has as many numbers.
+    /// Returns the kind for a number below the [total](Self::total): each kind has as many numbers as its weight.
     pub(super) fn kind_at(&self, mut number: u64) -> KeyKind {
         for &(kind, weight) in &self.0 {
             if number < u64::from(weight) {
@@ -25,7 +25,7 @@ impl Mix {
         self.0[0].0
     }
 
-    /// The sum of all weights.
+    /// Returns the sum of all weights.
     pub(super) fn total(&self) -> u64 {
         self.0.iter().map(|&(_, weight)| u64::from(weight)).sum()
     }
@@ -43,9 +43,9 @@ impl FromStr for Mix {
                 .parse()
                 .ok()
                 .filter(|&weight| weight > 0)
-                .ok_or_else(|| format!("expected a weight from 1, such as `{name}=8`, found {weight:?}"))?;
+                .ok_or_else(|| format!("expected a weight of at least 1, such as `{name}=8`, found {weight:?}"))?;
             if kinds.iter().any(|(other, _)| *other == kind) {
-                return Err(format!("expected every kind once, found {name} twice"));
+                return Err(format!("expected each kind once, found {name} twice"));
             }
             kinds.push((kind, weight));
         }
@@ -62,7 +62,7 @@ impl fmt::Display for Mix {
     }
 }
 
-/// A kind by the word before the colon of its keys; `web` is what people call addresses.
+/// Parses a kind by its key prefix; `web` is an alias of `url`.
 fn kind(name: &str) -> Result<KeyKind, String> {
     let is_it = |kind: &KeyKind| kind.prefix() == name || (*kind == KeyKind::Web && name == "web");
     KeyKind::ALL.into_iter().find(is_it).ok_or_else(|| {
@@ -71,7 +71,7 @@ fn kind(name: &str) -> Result<KeyKind, String> {
     })
 }
 
-/// Reads a percentage, `10%` or `0.5%`, as a fraction of one.
+/// Parses a percentage, such as `10%` or `0.5%`, into a fraction.
 pub(super) fn fraction(text: &str) -> Result<f64, String> {
     let percent = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
     match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
@@ -80,7 +80,7 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads `10s`, `500ms`, `1m30s`: at most a day, for what is measured is kept.
+/// Parses a duration, such as `10s`, `500ms` or `1m30s`: at most a day, because measurements are kept in memory.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let read = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     read.filter(|duration| *duration <= DURATION_MAX).ok_or_else(|| {
@@ -88,10 +88,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// The same, and not nothing.
-pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+/// Parses a [`duration`] longer than zero.
+pub(super) fn nonzero_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("expected more than no time at all, such as `10s`".into()),
+        Duration::ZERO => Err(format!("expected a duration longer than 0, such as `10s`, found {text:?}")),
         duration => Ok(duration),
     }
 }
@@ -142,7 +142,7 @@ mod tests {
         for text in ["", "10", "s", "-1s", "25h", "10 parsecs", "99999999999999999999s"] {
             assert!(duration(text).unwrap_err().contains("such as `10s`"), "{text}");
         }
-        assert!(some_duration("0s").is_err());
-        assert!(some_duration("1ms").is_ok());
+        assert!(nonzero_duration("0s").is_err());
+        assert!(nonzero_duration("1ms").is_ok());
     }
 }

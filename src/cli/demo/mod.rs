@@ -1,4 +1,4 @@
-//! `ksn demo`: everything at once, from feeds to answers, without files of yours and without leaving the machine.
+//! `ksn demo`: compiles built-in feeds, serves them on loopback and looks up keys.
 
 use std::{
     io::Write,
@@ -12,7 +12,7 @@ use ksn::{
     Answer, Certificate, Client, ClientConfig, Index, Key, Server, ServerConfig, Trust,
     feed::{self, Guards, Options},
     key::Indicator,
-    record::{Listing, RecordSink, RecordType, derived_id},
+    record::{Entry, RecordSink, RecordType, derived_id},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
@@ -22,11 +22,11 @@ use super::{
     output::{self, Paint, Row},
 };
 
-/// Compile made-up feeds, serve them on loopback, and look up one batch of every kind of key.
+/// Compile built-in example feeds, serve them on loopback, and look up one batch with every kind of key.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-/// Feeds in four syntaxes. Every name in them is reserved for examples, every digest is made up.
+/// Feeds in four formats. Every name is reserved for examples, every digest is invented.
 const FEEDS: [(&str, &str); 4] = [
     ("files.csv", include_str!("files.csv")),
     ("certificates.csv", include_str!("certificates.csv")),
@@ -34,14 +34,14 @@ const FEEDS: [(&str, &str); 4] = [
     ("addresses.txt", include_str!("addresses.txt")),
 ];
 
-/// Records of the operator's own, for what no feed lists: BLAKE3 digests, and addresses for documentation (RFC 5737),
-/// which would be withheld from a feed.
+/// Records added without a feed: BLAKE3 digests, and addresses for documentation (RFC 5737), which would be withheld
+/// from a feed.
 const OWN: [(&str, RecordType, &str); 2] = [
     ("blake3:b1a5e333b1a5e333b1a5e333b1a5e333b1a5e333b1a5e333b1a5e333b1a5e333", RecordType::Adware, "Demo.AdBundle"),
     ("192.0.2.0/24", RecordType::BotnetCc, "Demo.Bot"),
 ];
 
-/// One batch: every kind of key, and one that nobody lists.
+/// One batch: every kind of key, and one unknown key.
 const KEYS: [&str; 12] = [
     "sha256:5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e",
     "sha1:5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e",
@@ -62,15 +62,15 @@ impl Args {
         let mut out = output::stdout();
         let snapshot = compile()?;
         let records: u64 = snapshot.sources().map(|source| source.records).sum();
-        writeln!(out, "compiled {} made-up feeds into {records} records, {} bytes", FEEDS.len(), snapshot.bytes())?;
+        writeln!(out, "compiled {} example feeds into {records} records, {} bytes", FEEDS.len(), snapshot.bytes())?;
         out.flush()?;
 
         let keys = KEYS.iter().map(|text| text.parse()).collect::<Result<Vec<Key>, _>>()?;
-        // It goes with this directory.
-        let state = tempfile::tempdir().context("cannot make a directory for a certificate")?;
+        // The certificate is deleted with this directory.
+        let state = tempfile::tempdir().context("cannot create a temporary directory for the certificate")?;
         let certificate = Certificate::SelfSigned { state: state.path().into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let answers = runtime.block_on(ask(&mut out, certificate, Index::new(snapshot), &keys))?;
+        let answers = runtime.block_on(serve_and_look_up(&mut out, certificate, Index::new(snapshot), &keys))?;
 
         let rows: Vec<Row> = KEYS
             .iter()
@@ -99,29 +99,34 @@ fn compile() -> Result<Snapshot> {
         };
         let id = derived_id("own", &indicator, name);
         let timestamp = Some(created);
-        let listing = Listing { indicator, id, record_type, name, source: "own", timestamp, expiry: None, port: None };
-        builder.add(FEEDS.len() as u32, listing);
+        let entry = Entry { indicator, id, record_type, name, source: "own", timestamp, expiry: None, port: None };
+        builder.add(FEEDS.len() as u32, entry);
     }
     let info = SnapshotInfo { dataset: "demo".into(), generation: 1, created, compiled_with: Default::default() };
     Ok(Snapshot::from_bytes(builder.finish(&info)?.into_bytes())?)
 }
 
-/// Starts a server, asks it, and stops it.
-async fn ask(out: &mut impl Write, certificate: Certificate, index: Index, keys: &[Key]) -> Result<Vec<Answer>> {
+/// Starts a server, looks up the keys, and stops it.
+async fn serve_and_look_up(
+    out: &mut impl Write,
+    certificate: Certificate,
+    index: Index,
+    keys: &[Key],
+) -> Result<Vec<Answer>> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(ServerConfig::new(listen, certificate), Arc::new(index))?;
     let (address, pin) = (server.local_addr(), server.pin());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async {
-        // A sender that is gone asks to stop too.
+        // A dropped sender stops the server too.
         let _ = stopped.await;
     }));
-    writeln!(out, "serving them on {address} with a throw-away certificate")?;
+    writeln!(out, "serving on {address} with a temporary certificate")?;
 
     let client = Client::connect(ClientConfig::new(address.to_string(), Trust::Pin(pin))).await?;
     let started = Instant::now();
     let answers = client.lookup(keys).await?;
-    writeln!(out, "asked one batch of {} keys over QUIC, answered in {:.1?}\n", keys.len(), started.elapsed())?;
+    writeln!(out, "looked up one batch of {} keys over QUIC in {:.1?}\n", keys.len(), started.elapsed())?;
     drop(client);
     let _ = stop.send(());
     serving.await?;

@@ -4,12 +4,14 @@
 //! Name;Trusted;Subject;Serial;Pubkey;Exponent;CodeSign;TimeSign;CertSign;NotBefore;Comment[;minFL[;maxFL]]
 //! ```
 //!
-//! `Pubkey` is the modulus of an RSA key in hexadecimal. With the exponent (65537 where the rule gives none: ClamAV
-//! itself assumes it always) it makes the DER SubjectPublicKeyInfo, whose SHA-1 and SHA-256 are two keys. The subject's
-//! hash is no fingerprint: anybody may issue a certificate with that subject, so a rule without a key gives no record.
+//! `Pubkey` is the modulus of an RSA key in hexadecimal. With the exponent (65537 if the rule has none: ClamAV itself
+//! always assumes it) it forms the DER SubjectPublicKeyInfo, whose SHA-1 and SHA-256 are two lookup keys. The subject's
+//! hash is not a fingerprint: anybody can issue a certificate with that subject, so a rule without a public key yields
+//! no record.
 //!
-//! `Trusted` is 1 for a key that is known to be good and 0 for a revoked one. Rules may say that a key signs other
-//! certificates (`CertSign`); a record says nothing of those: trust in an authority's key never blesses what it issued.
+//! `Trusted` is 1 for a key that is known to be good and 0 for a revoked one. Rules may state that a key signs other
+//! certificates (`CertSign`); a record does not apply to those: trusting an authority's key does not trust the
+//! certificates it issued.
 //!
 //! <https://docs.clamav.net/manual/Signatures/AuthenticodeRules.html>
 
@@ -20,16 +22,16 @@ use super::spki;
 use crate::{
     feed::{
         FeedError,
-        cell::Why,
+        detect::{Confidence, Sample, is_hex},
         input::Input,
-        intake::Intake,
-        recognise::{Likeness, Sample, is_hex},
+        row_sink::RowSink,
+        value::ValueError,
     },
     key::{Digest, DigestKind, Indicator},
     record::RecordType,
 };
 
-pub(in crate::feed) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(in crate::feed) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let is_rule = |line: &str| {
         let fields: Vec<_> = line.split(';').map(str::trim).collect();
         (11..=13).contains(&fields.len())
@@ -38,29 +40,29 @@ pub(in crate::feed) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
             && fields[4].bytes().all(|b| b.is_ascii_hexdigit())
             && fields[6..9].iter().all(|bit| matches!(*bit, "" | "0" | "1"))
     };
-    (sample.share(is_rule) > 0.8).then_some(Likeness::Certain)
+    (sample.share(is_rule) > 0.8).then_some(Confidence::Certain)
 }
 
-pub(in crate::feed) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(in crate::feed) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        intake.row_of(&line);
+        sink.row_of(&line);
         match Rule::parse(text) {
             Ok(rule) => {
                 for key in rule.keys {
-                    intake.list(intake.draft(Indicator::Digest(key), rule.record_type, rule.name));
+                    sink.list(sink.draft(Indicator::Digest(key), rule.record_type, rule.name));
                 }
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
     Ok(())
 }
 
-/// One line.
+/// One certificate rule.
 struct Rule<'a> {
     name: &'a str,
     record_type: RecordType,
@@ -68,41 +70,46 @@ struct Rule<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn parse(line: &'a str) -> Result<Self, Why> {
+    fn parse(line: &'a str) -> Result<Self, ValueError> {
         let fields: Vec<_> = line.split(';').map(str::trim).collect();
         let [name, trusted, _subject, _serial, modulus, exponent, _, _, _, _, _, ..] = fields[..] else {
-            return Err(Why::Rejected(format!(
-                "expected at least 11 fields between semicolons, found {}",
+            return Err(ValueError::Rejected(format!(
+                "expected at least 11 fields separated by semicolons, found {}",
                 fields.len()
             )));
         };
         let record_type = match trusted {
             "0" => RecordType::BadCertificate,
             "1" => RecordType::Trusted,
-            _ => return Err(Why::Rejected("expected 0 or 1 in the field Trusted".into())),
+            _ => return Err(ValueError::Rejected("expected 0 or 1 in the field Trusted".into())),
         };
         if modulus.is_empty() {
-            return Err(Why::Unsupported("a certificate rule without a public key"));
+            return Err(ValueError::Unsupported("a certificate rule without a public key"));
         }
-        let modulus = number(modulus).ok_or_else(|| Why::Rejected("expected a public key in hexadecimal".into()))?;
+        let modulus = number(modulus)
+            .ok_or_else(|| ValueError::Rejected("expected a hexadecimal number in the field Pubkey".into()))?;
         let exponent = match exponent {
             "" => vec![1, 0, 1],
-            text => number(text).ok_or_else(|| Why::Rejected("expected an exponent in hexadecimal".into()))?,
+            text => number(text)
+                .ok_or_else(|| ValueError::Rejected("expected a hexadecimal number in the field Exponent".into()))?,
         };
-        let info = spki::encode(&modulus, &exponent)
-            .ok_or_else(|| Why::Rejected("expected the modulus and exponent of an RSA key".into()))?;
+        let info = spki::encode(&modulus, &exponent).ok_or_else(|| {
+            ValueError::Rejected(
+                "expected the modulus and exponent of an RSA key in the fields Pubkey and Exponent".into(),
+            )
+        })?;
         let sha1 = Digest::new(DigestKind::SpkiSha1, &Sha1::digest(&info));
         let sha256 = Digest::new(DigestKind::SpkiSha256, &Sha256::digest(&info));
         Ok(Self { name, record_type, keys: sha1.into_iter().chain(sha256).collect() })
     }
 }
 
-/// The bytes of a hexadecimal number.
+/// Parses a hexadecimal number into bytes.
 fn number(text: &str) -> Option<Vec<u8>> {
     if !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    // A number with an odd count of digits lacks its leading zero.
+    // A number with an odd number of digits lacks its leading zero.
     let padded = if text.len().is_multiple_of(2) { text.to_owned() } else { format!("0{text}") };
     (0..padded.len() / 2).map(|at| u8::from_str_radix(&padded[at * 2..at * 2 + 2], 16).ok()).collect()
 }
@@ -111,7 +118,7 @@ fn number(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use crate::feed::{Format, testing};
 
-    /// Of a key made for this test: `openssl rsa -modulus`, and digests of `openssl rsa -pubout -outform DER`.
+    /// A key generated for this test: `openssl rsa -modulus`, and digests of `openssl rsa -pubout -outform DER`.
     const MODULUS: &str = "C20478A959298D77FABB24FF0FA405A3B362642C965ED1A7E0527F2B80CED4E4BEB11BB4B75B091F826B8F993393B18\
                            24C582BD27001829B7680F2FE76F144BB71192DD821D20A18AA66BC1A8B2DC82783CD6CF9C1249C9D50A8162D4D7749\
                            4E4399E20DFBC6CC2C77902189179E5ED1C8130502B2757A11AD9E82DE75D633B7";
@@ -125,9 +132,9 @@ mod tests {
             "# x\nTrusted.CA.Example;1;{subject};;{MODULUS};010001;1;0;1;0;A comment;73\r\n\
              Revoked.Example;0;{subject};00;00{MODULUS};;1;1;0;;x, y\n"
         );
-        let (listings, report) = testing::collect(list.as_bytes(), "x.crb", None);
+        let (entries, report) = testing::collect(list.as_bytes(), "x.crb", None);
         assert_eq!(
-            listings,
+            entries,
             [
                 format!("{SPKI_SHA1} trusted \"Trusted.CA.Example\""),
                 format!("{SPKI_SHA256} trusted \"Trusted.CA.Example\""),
@@ -153,8 +160,8 @@ mod tests {
             rule("0", MODULUS, "2"),
             "X;0;;;;\n".into(),
         ];
-        let (listings, report) = testing::collect(list.concat().as_bytes(), "", Some(Format::ClamAvCrb));
-        assert!(listings.is_empty());
+        let (entries, report) = testing::collect(list.concat().as_bytes(), "", Some(Format::ClamAvCrb));
+        assert!(entries.is_empty());
         assert_eq!((report.unsupported, report.rejected), (1, 6));
     }
 }

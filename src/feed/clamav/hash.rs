@@ -4,53 +4,53 @@
 //! Hash:Size or *:Name[:minFL[:maxFL]]
 //! ```
 //!
-//! Which hash it is goes by its length: files named `.hdb` hold SHA-256 and files named `.hsb` MD5. Lists of known good
-//! files have the same syntax, so that for once the file's name decides.
+//! The algorithm is determined by the hash length: files named `.hdb` also hold SHA-256 and files named `.hsb` also
+//! MD5. Lists of known good files have the same syntax, so that the file's name decides.
 
 use super::other;
 use crate::{
     feed::{
         FeedError,
-        cell::{self, Why},
+        detect::{Confidence, Sample, is_object_hash},
         input::Input,
-        intake::Intake,
-        recognise::{Likeness, Sample, is_object_hash},
+        row_sink::RowSink,
+        value::{self, ValueError},
     },
     key::Indicator,
     record::RecordType,
 };
 
-pub(in crate::feed) fn recognise_hashes(sample: &Sample<'_>) -> Option<Likeness> {
+pub(in crate::feed) fn detect_hashes(sample: &Sample<'_>) -> Option<Confidence> {
     if other::refuse(sample).is_some() {
-        // Reading it says why it is none. What only its name gives away is left alone.
-        return (!sample.named(&[".imp"])).then_some(Likeness::Certain);
+        // Reading it fails with the reason. A file that only its name identifies is not claimed.
+        return (!sample.named(&[".imp"])).then_some(Confidence::Certain);
     }
-    (!is_named_trusted(sample)).then(|| likeness(sample)).flatten()
+    (!is_named_trusted(sample)).then(|| confidence(sample)).flatten()
 }
 
-pub(in crate::feed) fn recognise_trusted(sample: &Sample<'_>) -> Option<Likeness> {
-    (is_named_trusted(sample) && other::refuse(sample).is_none()).then(|| likeness(sample)).flatten()
+pub(in crate::feed) fn detect_trusted(sample: &Sample<'_>) -> Option<Confidence> {
+    (is_named_trusted(sample) && other::refuse(sample).is_none()).then(|| confidence(sample)).flatten()
 }
 
-fn likeness(sample: &Sample<'_>) -> Option<Likeness> {
-    (sample.share(|line| Signature::parse(line).is_ok()) > 0.8).then_some(Likeness::Certain)
+fn confidence(sample: &Sample<'_>) -> Option<Confidence> {
+    (sample.share(|line| Signature::parse(line).is_ok()) > 0.8).then_some(Confidence::Certain)
 }
 
 fn is_named_trusted(sample: &Sample<'_>) -> bool {
     sample.named(&[".fp", ".sfp"])
 }
 
-pub(in crate::feed) fn read_hashes(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(in crate::feed) fn read_hashes(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     refuse(input)?;
-    read(input, intake, false)
+    read(input, sink, false)
 }
 
-pub(in crate::feed) fn read_trusted(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(in crate::feed) fn read_trusted(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     refuse(input)?;
-    read(input, intake, true)
+    read(input, sink, true)
 }
 
-/// Refuses what was given as a list of hashes and is another database.
+/// Fails if the input is another ClamAV database than a list of hashes.
 fn refuse(input: &Input<'_>) -> Result<(), FeedError> {
     let (head, whole) = input.head();
     let text = String::from_utf8_lossy(head);
@@ -60,65 +60,65 @@ fn refuse(input: &Input<'_>) -> Result<(), FeedError> {
     }
 }
 
-fn read(input: &mut Input<'_>, intake: &mut Intake<'_>, trusted: bool) -> Result<(), FeedError> {
+fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>, trusted: bool) -> Result<(), FeedError> {
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        intake.row_of(&line);
+        sink.row_of(&line);
         match Signature::parse(text) {
             Ok(Signature { indicator, name }) => {
                 let record_type = if trusted { RecordType::Trusted } else { record_type(name) };
-                let mut draft = intake.draft(indicator, record_type, name);
-                // A name among the known good is that of a signature that was wrong, of several files perhaps.
+                let mut draft = sink.draft(indicator, record_type, name);
+                // The name of a known good file is that of a false-positive signature, possibly of several files.
                 draft.id = official_id(name).filter(|_| !trusted);
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => match other::refuse_line(text) {
-                Some(refusal) => intake.reject(format_args!("a line of {}: {}", refusal.what, refusal.why)),
-                None => intake.say(why),
+            Err(e) => match other::refuse_line(text) {
+                Some(refusal) => sink.reject(format_args!("the line belongs to {}: {}", refusal.what, refusal.why)),
+                None => sink.value_error(e),
             },
         }
     }
     Ok(())
 }
 
-/// One line.
+/// One signature.
 pub(super) struct Signature<'a> {
     indicator: Indicator,
     name: &'a str,
 }
 
 impl<'a> Signature<'a> {
-    pub(super) fn parse(line: &'a str) -> Result<Self, Why> {
-        let malformed = || Why::Rejected("expected Hash:Size:Name".into());
+    pub(super) fn parse(line: &'a str) -> Result<Self, ValueError> {
+        let malformed = || ValueError::Rejected("expected Hash:Size:Name".into());
         let mut fields = line.split(':').map(str::trim);
         let (hash, size) = (fields.next().unwrap_or_default(), fields.next().ok_or_else(malformed)?);
         let name = fields.next().filter(|name| !name.is_empty()).ok_or_else(malformed)?;
         if !is_object_hash(hash) {
-            // Says what is wrong with it.
-            cell::object_hash(hash)?;
+            // Returns the specific error.
+            value::object_hash(hash)?;
             return Err(malformed());
         }
         if !is_size(size) {
-            return Err(Why::Rejected("expected a size in bytes or `*` behind the hash".into()));
+            return Err(ValueError::Rejected("expected a size in bytes or `*` after the hash".into()));
         }
-        // Levels of the engine.
+        // Functionality levels.
         if !fields.all(|level| level.len() <= 5 && level.bytes().all(|b| b.is_ascii_digit())) {
             return Err(malformed());
         }
-        Ok(Self { indicator: cell::object_hash(hash)?, name })
+        Ok(Self { indicator: value::object_hash(hash)?, name })
     }
 }
 
-/// Whether it is a size: a number of bytes or `*`.
+/// Returns whether `text` is a size: a number of bytes or `*`.
 pub(super) fn is_size(text: &str) -> bool {
     text == "*" || (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The number of an official signature, from `{platform}.{category}.{name}-{id}-{revision}`: the two make it unique.
-/// Names of third parties often end in numbers too; these have no known category.
+/// Returns the ID of an official signature, from `{platform}.{category}.{name}-{id}-{revision}`: ID and revision make
+/// it unique. Third-party names often end in numbers too, but have no known category.
 pub(super) fn official_id(name: &str) -> Option<u64> {
     let (rest, revision) = name.rsplit_once('-')?;
     let (rest, id) = rest.rsplit_once('-')?;
@@ -128,13 +128,13 @@ pub(super) fn official_id(name: &str) -> Option<u64> {
         return None;
     }
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
-    // The top bit is for derived IDs.
+    // The top bit is reserved for derived IDs.
     let (id, revision) = (number(id).filter(|id| id >> 31 == 0)?, number(revision)?);
     Some(u64::from(id) << 32 | u64::from(revision))
 }
 
-/// The categories of official names, <https://docs.clamav.net/manual/Signatures/SignatureNames.html>, and those that
-/// older ones have.
+/// The categories of official names, <https://docs.clamav.net/manual/Signatures/SignatureNames.html>, and those of
+/// older names.
 const CATEGORIES: [&str; 31] = [
     "Adware",
     "Backdoor",
@@ -169,7 +169,7 @@ const CATEGORIES: [&str; 31] = [
     "Spam",
 ];
 
-/// What the name says: adware, another potentially unwanted application, or malware.
+/// Returns the record type that the name implies: adware, another potentially unwanted application, or malware.
 fn record_type(name: &str) -> RecordType {
     let mut parts = name.split('.');
     let unwanted = parts.clone().next() == Some("PUA");
@@ -192,17 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn hashes_go_by_length() {
+    fn the_hash_length_determines_the_algorithm() {
         let (md5, sha1, sha256) = (md5().to_uppercase(), "01234567".repeat(5), md5().repeat(2));
         let list = format!(
             "# x\r\n{md5}:*:Third party:73\r\n{sha1}:5:Win.Trojan.Example-1388596-3\r\n{sha256}:17:PUA.Win.Adware.Example-7-0:73:90\n\
              {sha256}:17:PUA.Win.Packer.Example-8\n{md5}:17:Win.Adware.Example\n"
         );
         for name in ["x.hdb", "x.hsb", "x"] {
-            let (listings, report) = testing::collect(list.as_bytes(), name, None);
+            let (entries, report) = testing::collect(list.as_bytes(), name, None);
             assert_eq!(report.format, Format::ClamAv);
             assert_eq!(
-                listings,
+                entries,
                 [
                     format!("md5:{} malware \"Third party\"", md5.to_lowercase()),
                     format!("sha1:{sha1} malware \"Win.Trojan.Example-1388596-3\" #{}", 1388596u64 << 32 | 3),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn known_good_by_name_or_by_option() {
+    fn trusted_by_file_name_or_by_option() {
         let line = format!("{}:5:Win.Trojan.Example-1388596-3\n", md5());
         let expected = [format!("md5:{} trusted \"Win.Trojan.Example-1388596-3\"", md5())];
         for (name, format) in [("x.FP", None), ("a/x.sfp.gz", None), ("x", Some(Format::ClamAvTrusted))] {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_lines() {
+    fn malformed_lines_are_rejected() {
         let mut list = format!("{0}:1:a\n", md5()).repeat(40);
         list += &format!("{0}:1:\n{0}:x:a\n{0}\n{0}0:1:a\n{0}:1:a:b\n5:{0}:a\n", md5());
         let (_, report) = testing::collect(list.as_bytes(), "", None);

@@ -1,9 +1,9 @@
-//! ClamAV databases that have no keys.
+//! ClamAV databases without lookup keys.
 
 use super::hash;
-use crate::feed::recognise::{Refusal, Sample, is_object_hash};
+use crate::feed::detect::{Refusal, Sample, is_object_hash};
 
-/// Tells which other database a sample is.
+/// Returns the refusal if a sample is another ClamAV database.
 pub(in crate::feed) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     if sample.head.starts_with(b"ClamAV-VDB:") {
         return Some(CONTAINER);
@@ -12,7 +12,7 @@ pub(in crate::feed) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     if most(is_section_hash) {
         Some(SECTION_HASHES)
     } else if sample.named(&[".imp"]) && most(|line| hash::Signature::parse(line).is_ok()) {
-        // Nothing but the name tells them from hashes of files.
+        // Only the name distinguishes them from hashes of files.
         Some(IMPORT_HASHES)
     } else if most(is_display_rule) {
         Some(DISPLAY_RULES)
@@ -29,7 +29,7 @@ pub(in crate::feed) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     }
 }
 
-/// Which other database a line is of, for files that are read as what they are not.
+/// Returns the refusal if a line belongs to another database, for files read as the wrong format.
 pub(super) fn refuse_line(line: &str) -> Option<Refusal> {
     [(is_section_hash as fn(&str) -> bool, SECTION_HASHES), (is_display_rule, DISPLAY_RULES)]
         .into_iter()
@@ -40,26 +40,26 @@ const FILE_HASHES: &str = "use the hashes of whole files (.hdb, .hsb)";
 
 const CONTAINER: Refusal = Refusal {
     what: "a ClamAV database container (.cvd, .cld)",
-    why: "its lists are packed inside",
+    why: "its lists are compressed inside",
     instead: "unpack it with `sigtool --unpack FILE` and read the .hdb, .hsb, .fp, .sfp, .crb and .gdb files",
 };
 
 const SECTION_HASHES: Refusal = Refusal {
     what: "a ClamAV list of PE section hashes (.mdb, .msb)",
-    why: "a section is a part of a file, whose hash no file has",
+    why: "a section is a part of a file, and its hash matches no whole file",
     instead: FILE_HASHES,
 };
 
 const IMPORT_HASHES: Refusal = Refusal {
     what: "a ClamAV list of import table hashes (.imp)",
-    why: "many files share an import table, and no file has its hash",
+    why: "many files share an import table, and its hash matches no file",
     instead: FILE_HASHES,
 };
 
 const DISPLAY_RULES: Refusal = Refusal {
     what: "a ClamAV list of phishing rules (.pdb, .wdb)",
-    why: "they compare a link with the text that shows it, and name the sites that are imitated",
-    instead: "use a list of phishing addresses",
+    why: "they compare a link with its displayed text, and name the imitated sites",
+    instead: "use a list of phishing URLs",
 };
 
 const BODY: Refusal =
@@ -79,7 +79,7 @@ const CONTAINER_METADATA: Refusal = Refusal {
 
 const IGNORED_SIGNATURES: Refusal = Refusal {
     what: "a list of ClamAV signature names (.ign, .ign2)",
-    why: "it switches signatures off and names no file",
+    why: "it disables signatures and identifies no file",
     instead: "remove those names from the lists they come from",
 };
 
@@ -90,7 +90,7 @@ fn is_section_hash(line: &str) -> bool {
     size.is_some_and(hash::is_size) && hash.is_some_and(is_object_hash) && name.is_some_and(|name| !name.is_empty())
 }
 
-/// `R:`, `H:` (.pdb), `X:`, `Y:` or `M:` (.wdb), with flags in older ones.
+/// `R:`, `H:` (.pdb), `X:`, `Y:` or `M:` (.wdb), with flags in older databases.
 fn is_display_rule(line: &str) -> bool {
     let Some((mark, rest)) = line.split_once(':') else { return false };
     let flags = mark.strip_prefix(['R', 'H', 'X', 'Y', 'M']);

@@ -39,29 +39,29 @@ use self::{
 };
 use super::{
     FeedError,
-    cell::{self, Why, WithPort},
-    heading::Heading,
+    detect::{Confidence, Sample},
+    header_comment::HeaderComment,
     input::{Input, Line},
-    intake::{Draft, Intake},
-    recognise::{Likeness, Sample},
+    row_sink::{Draft, RowSink},
+    value::{self, ValueError, WithPort},
 };
 use crate::{
     key::{Digest, DigestKind, Indicator, Scope},
     record::RecordType,
 };
 
-pub(super) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if sample.head.contains(&0) || (sample.lines.is_empty() && !sample.head.is_empty()) {
         return None;
     }
     let census = Census::of(sample);
-    (census.is_empty() || census.is_list()).then_some(Likeness::Fallback)
+    (census.is_empty() || census.is_list()).then_some(Confidence::Fallback)
 }
 
-pub(super) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut list = List::default();
     while let Some(line) = input.next_line()? {
-        list.take(&line, intake);
+        list.take(&line, sink);
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ pub(super) struct List {
     /// The columns of the table that the line stands in.
     columns: Option<Columns>,
     /// What the heading of the list says its addresses are.
-    list_heading: Heading,
+    list_heading: HeaderComment,
     /// Whether the section's heading calls what stands in it legitimate.
     benign: bool,
     /// Whether what stands here is hosts rather than files, by the last heading or row that tells.
@@ -83,7 +83,7 @@ pub(super) struct List {
 
 impl List {
     /// Takes one line.
-    pub(super) fn take(&mut self, line: &Line<'_>, intake: &mut Intake<'_>) {
+    pub(super) fn take(&mut self, line: &Line<'_>, sink: &mut RowSink<'_>) {
         let row = self.row(line.text);
         match row {
             Row::Blank => return,
@@ -94,35 +94,35 @@ impl List {
             }
             _ => self.list_heading.end(),
         }
-        intake.row_of(line);
+        sink.row_of(line);
         match row {
             Row::Blank | Row::Comment(_) => {}
-            Row::Entry(_) if self.benign => intake.withhold("the list itself calls it legitimate"),
+            Row::Entry(_) if self.benign => sink.withhold("the list itself calls it legitimate"),
             Row::Entry(entry) => match self.indicator(&entry) {
                 Ok((indicator, port)) => {
                     let record_type = match indicator {
                         Indicator::Digest(_) => RecordType::Malware,
                         _ => self.list_heading.record_type(),
                     };
-                    let timestamp = entry.time.and_then(cell::time);
-                    intake.list(Draft { port, timestamp, ..Draft::new(indicator, record_type, entry.name) });
+                    let timestamp = entry.time.and_then(value::time);
+                    sink.list(Draft { port, timestamp, ..Draft::new(indicator, record_type, entry.name) });
                 }
-                Err(why) => intake.say(why),
+                Err(why) => sink.value_error(why),
             },
-            Row::Unsupported(what) => intake.unsupported(what),
-            Row::Benign => intake.withhold("the list itself calls it legitimate"),
-            Row::Broken(why) => intake.reject(why),
-            Row::Hex(digits) => intake.reject(format_args!(
+            Row::Unsupported(what) => sink.unsupported(what),
+            Row::Benign => sink.withhold("the list itself calls it legitimate"),
+            Row::Broken(why) => sink.reject(why),
+            Row::Hex(digits) => sink.reject(format_args!(
                 "{digits} hexadecimal digits are no object hash: expected 32 (MD5), 40 (SHA-1) or 64 (SHA-256)"
             )),
             Row::File => {
-                intake.reject(
+                sink.reject(
                     "a file's name or a host's: neither a heading nor the rows before it say that hosts stand here",
                 );
             }
             Row::Prose => {
                 self.heading(line.text);
-                intake.reject("a heading or a sentence, no indicator");
+                sink.reject("a heading or a sentence, no indicator");
             }
         }
     }
@@ -158,28 +158,28 @@ impl List {
         }
     }
 
-    fn indicator(&self, entry: &Entry<'_>) -> Result<WithPort, Why> {
+    fn indicator(&self, entry: &Entry<'_>) -> Result<WithPort, ValueError> {
         match entry.shape {
             Shape::Hash => match DigestKind::of_object(entry.token.len() / 2) {
                 Some(kind) => match Digest::from_hex(kind, entry.token) {
                     Ok(digest) => Ok((Indicator::Digest(digest), None)),
-                    Err(e) => Err(Why::Rejected(e.to_string())),
+                    Err(e) => Err(ValueError::Rejected(e.to_string())),
                 },
-                None => cell::object_hash(entry.token).map(|hash| (hash, None)),
+                None => value::object_hash(entry.token).map(|hash| (hash, None)),
             },
-            Shape::Ipv4 => cell::ipv4_port(entry.token),
+            Shape::Ipv4 => value::ipv4_port(entry.token),
             Shape::Name => name(entry.token),
-            _ => cell::web_exact(entry.token),
+            _ => value::web_exact(entry.token),
         }
     }
 }
 
 /// A name with or without a port: the domain.
-fn name(token: &str) -> Result<WithPort, Why> {
+fn name(token: &str) -> Result<WithPort, ValueError> {
     let port = token.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
     match port {
-        Some((name, port)) => Ok((cell::domain(name, Scope::Domain)?, (port != 0).then_some(port))),
-        None => Ok((cell::domain(token.trim_end_matches(':'), Scope::Domain)?, None)),
+        Some((name, port)) => Ok((value::domain(name, Scope::Domain)?, (port != 0).then_some(port))),
+        None => Ok((value::domain(token.trim_end_matches(':'), Scope::Domain)?, None)),
     }
 }
 

@@ -186,20 +186,20 @@ fn headings_give_the_type_of_addresses() {
 
 #[test]
 fn lists_are_told_from_prose() {
-    let recognised = |text: &str| match try_collect(text.as_bytes(), "x", None, &options()) {
+    let detected = |text: &str| match try_collect(text.as_bytes(), "x", None, &options()) {
         Ok((_, report)) => Some(report.format),
-        Err(FeedError::Unrecognised { .. } | FeedError::Refused(_)) => None,
+        Err(FeedError::UnknownFormat { .. } | FeedError::Refused(_)) => None,
         Err(e) => panic!("{e}"),
     };
     let appendix =
         format!("APPENDIX B:\n\n2 FILE HASHES OF THE LOADER\n\n{SHA256}\n{SHA1}\n\nRUN METHOD:\n\n- x.exe [a]\n");
-    assert_eq!(recognised(&appendix), Some(Format::IocList));
-    assert_eq!(recognised(""), Some(Format::IocList));
-    assert_eq!(recognised("# only a comment\n\n"), Some(Format::IocList));
+    assert_eq!(detected(&appendix), Some(Format::IocList));
+    assert_eq!(detected(""), Some(Format::IocList));
+    assert_eq!(detected("# only a comment\n\n"), Some(Format::IocList));
     let prose =
         format!("We looked at it.\nIt is bad.\nIts hash is {MD5}.\nThe end of\nthe report.\nSee evil.com for more.\n");
-    assert_eq!(recognised(&prose), None);
-    assert_eq!(recognised(&"invoice.doc\n".repeat(9)), None);
+    assert_eq!(detected(&prose), None);
+    assert_eq!(detected(&"invoice.doc\n".repeat(9)), None);
 }
 
 #[test]

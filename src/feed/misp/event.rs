@@ -5,47 +5,47 @@
 //!  "category": "Payload delivery", "timestamp": "1755989538", "Tag": […]}, …], "Object": [{"Attribute": […]}, …]}}
 //! ```
 //!
-//! The event may be bare, or stand (with others) in a `response`. An attribute becomes a record only if its author says
-//! that it is for detection (`to_ids`) and has not deleted it. Rows are attributes in the order of the document.
+//! The event may be the root, or one of several in a `response`. An attribute becomes a record only if its author
+//! marked it for detection (`to_ids`) and has not deleted it. Rows are attributes in document order.
 //!
-//! - **Name**: the family that a tag or galaxy of the attribute names, the name of the app an object is about, the
-//!   family that the event names, the event's info; the first of them that there is.
-//! - **Type**: a fingerprint is a bad certificate. A file is malware, unless its tags say adware or riskware. An
-//!   address is what its tags say, else malware in the categories of payloads, else a malicious address.
-//! - An attribute's ID is a UUID, which no number can hold: IDs are derived.
+//! - **Name**: the first present of: the family that a tag or galaxy of the attribute names, the name of the app that
+//!   its object describes, the family that the event names, the event's info.
+//! - **Type**: a fingerprint is a bad certificate. A file is malware, unless its tags name adware or riskware. An
+//!   address has the type that its tags name, else malware in the payload categories, else malicious address.
+//! - An attribute's ID is a UUID, which does not fit a record ID: IDs are derived.
 
 use std::collections::HashMap;
 
 use crate::{
     feed::{
         FeedError, Format,
-        cell::{self, Why},
+        detect::{Confidence, Sample},
         input::Input,
-        intake::Intake,
         json::{self, Choice, Json, Path, Step, Walker},
-        recognise::{Likeness, Sample},
+        row_sink::RowSink,
         tags,
+        value::{self, ValueError},
     },
     key::{Digest, DigestKind, Indicator, Scope},
     record::RecordType,
     timestamp::Timestamp,
 };
 
-pub(in crate::feed) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(in crate::feed) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     if super::refuse(sample).is_some() {
-        // Reading it says why it is none.
-        return Some(Likeness::Certain);
+        // Reading it fails with the reason.
+        return Some(Confidence::Certain);
     }
     let shape = json::outline(sample.text);
     let field = |name: &str| shape.iter().any(|(path, _)| path == name);
     let wrapped = ["Event", "response/[]/Event", "response/Event", "[]/Event"].into_iter().any(field);
-    let bare = (field("Attribute") || field("Object")) && (field("info") || field("uuid"));
-    (wrapped || bare).then_some(Likeness::Certain)
+    let is_root = (field("Attribute") || field("Object")) && (field("info") || field("uuid"));
+    (wrapped || is_root).then_some(Confidence::Certain)
 }
 
-pub(in crate::feed) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
+pub(in crate::feed) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let document = input.document()?;
-    // What is refused is seen in the first bytes.
+    // Refusals are decided by the first bytes.
     let head = &document[..document.len().min(HEAD_BYTES)];
     let text = String::from_utf8_lossy(head);
     if let Some(refusal) = super::refuse(&Sample::new(head, &text, head.len() == document.len(), "")) {
@@ -54,35 +54,36 @@ pub(in crate::feed) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> R
     let malformed = |e: serde_json::Error| FeedError::Malformed { format: Format::MispEvent, why: e.to_string() };
     let mut heads = Heads(HashMap::new());
     json::walk(&document, &mut heads).map_err(malformed)?;
-    json::walk(&document, &mut Attributes { heads: heads.0, intake, rows: 0 }).map_err(malformed)
+    json::walk(&document, &mut Attributes { heads: heads.0, sink, rows: 0 }).map_err(malformed)
 }
 
 const HEAD_BYTES: usize = 64 << 10;
 
-/// What an event says of all its attributes.
+/// The properties of an event that apply to all its attributes.
 #[derive(Debug, Default)]
 struct Head {
     info: String,
     family: Option<String>,
-    /// What the event's tags say of addresses and of files. Read once: there may be many tags and many attributes.
+    /// The record types that the event's tags assign to addresses and to files. Computed once, because there may be
+    /// many tags and many attributes.
     address_type: Option<RecordType>,
     object_type: Option<RecordType>,
 }
 
-/// The first walk: what stands around attributes may stand behind them.
+/// The first pass, for event properties: they may follow the attributes.
 struct Heads(HashMap<u64, Head>);
 
 impl Walker for Heads {
     fn choose(&mut self, path: &Path<'_>) -> Choice {
-        match place(path) {
-            Place::Around | Place::Event => Choice::Enter,
-            Place::Within(_, [Step::Field(field)]) if matches!(&**field, "info" | "Tag" | "Galaxy") => Choice::Take,
-            Place::Within(..) => Choice::Skip,
+        match locate(path) {
+            Location::Container | Location::Event => Choice::Enter,
+            Location::Within(_, [Step::Field(field)]) if matches!(&**field, "info" | "Tag" | "Galaxy") => Choice::Take,
+            Location::Within(..) => Choice::Skip,
         }
     }
 
     fn take(&mut self, path: &Path<'_>, value: Json<'_>) {
-        let Place::Within(event, [Step::Field(field)]) = place(path) else { return };
+        let Location::Within(event, [Step::Field(field)]) = locate(path) else { return };
         let head = self.0.entry(event).or_default();
         match &**field {
             "info" => head.info = value.text().unwrap_or_default().into(),
@@ -97,124 +98,125 @@ impl Walker for Heads {
     }
 }
 
-/// The second walk.
+/// The second pass, for attributes.
 struct Attributes<'a, 'i> {
     heads: HashMap<u64, Head>,
-    intake: &'a mut Intake<'i>,
+    sink: &'a mut RowSink<'i>,
     rows: u64,
 }
 
 impl Walker for Attributes<'_, '_> {
     fn choose(&mut self, path: &Path<'_>) -> Choice {
-        match place(path) {
-            Place::Around | Place::Event => Choice::Enter,
-            Place::Within(_, [Step::Field(field), rest @ ..]) if matches!(&**field, "Attribute" | "Object") => {
+        match locate(path) {
+            Location::Container | Location::Event => Choice::Enter,
+            Location::Within(_, [Step::Field(field), rest @ ..]) if matches!(&**field, "Attribute" | "Object") => {
                 match rest {
                     [] => Choice::Enter,
                     _ => Choice::Take,
                 }
             }
-            Place::Within(..) => Choice::Skip,
+            Location::Within(..) => Choice::Skip,
         }
     }
 
     fn take(&mut self, path: &Path<'_>, value: Json<'_>) {
-        let Place::Within(event, [Step::Field(field), Step::Element(_)]) = place(path) else { return };
-        let nothing = Head::default();
-        let head = self.heads.get(&event).unwrap_or(&nothing);
+        let Location::Within(event, [Step::Field(field), Step::Element(_)]) = locate(path) else { return };
+        let default = Head::default();
+        let head = self.heads.get(&event).unwrap_or(&default);
         if field == "Attribute" {
             self.rows += 1;
-            attribute(self.intake, self.rows, &value, &Surroundings { head, object: "", app: None, deleted: false });
+            attribute(self.sink, self.rows, &value, &Context { head, object: "", app: None, deleted: false });
             return;
         }
         if !value.is_object() || value.is_cut() {
             self.rows += 1;
-            self.intake.row(self.rows);
-            return self.intake.reject("expected an object of at most some thousand attributes");
+            self.sink.row(self.rows);
+            return self.sink.reject("expected an object with at most some thousand attributes");
         }
         let attributes = value.get("Attribute").list();
         let name = attributes.iter().find(|a| a.get("object_relation").text() == Some("name"));
         let object = value.get("name").text().unwrap_or_default();
         let app = name.and_then(|name| name.get("value").text()).filter(|_| object.ends_with("-app"));
-        let around = Surroundings { head, object, app, deleted: value.get("deleted").flag() == Some(true) };
+        let context = Context { head, object, app, deleted: value.get("deleted").flag() == Some(true) };
         for value in attributes {
             self.rows += 1;
-            attribute(self.intake, self.rows, value, &around);
+            attribute(self.sink, self.rows, value, &context);
         }
     }
 }
 
-/// Where a path leads.
-enum Place<'p> {
-    /// To something around events.
-    Around,
-    /// To an event.
+/// The location of a path relative to an event.
+enum Location<'p> {
+    /// A container of events.
+    Container,
+    /// An event.
     Event,
-    /// Into the event of that number.
+    /// Inside the event of that index.
     Within(u64, &'p [Step<'p>]),
 }
 
-/// `Event`, `response/Event`, `response/[]/Event`, `[]/Event`, or else the root is the event.
-fn place<'p>(path: &'p Path<'_>) -> Place<'p> {
+/// Returns the location of a path. Events are at `Event`, `response/Event`, `response/[]/Event`, `[]/Event`, or else at
+/// the root.
+fn locate<'p>(path: &'p Path<'_>) -> Location<'p> {
     let field = |step: Option<&Step<'_>>, name: &str| matches!(step, Some(Step::Field(field)) if field == name);
     let mut steps = path.steps();
     let mut number = 0;
     if field(steps.first(), "response") {
         steps = &steps[1..];
         if steps.is_empty() {
-            return Place::Around;
+            return Location::Container;
         }
     }
     if let [Step::Element(element), rest @ ..] = steps {
         (number, steps) = (*element, rest);
         if steps.is_empty() {
-            return Place::Around;
+            return Location::Container;
         }
     }
     if field(steps.first(), "Event") {
         steps = &steps[1..];
     }
-    if steps.is_empty() { Place::Event } else { Place::Within(number, steps) }
+    if steps.is_empty() { Location::Event } else { Location::Within(number, steps) }
 }
 
-/// What an attribute stands in.
-struct Surroundings<'a> {
+/// The event and object of an attribute.
+struct Context<'a> {
     head: &'a Head,
-    /// The name of its object's template; empty without one.
+    /// The template name of its object; empty if it has none.
     object: &'a str,
-    /// The name of the app that its object is about.
+    /// The name of the app that its object describes.
     app: Option<&'a str>,
     /// Whether its object is deleted.
     deleted: bool,
 }
 
-/// One attribute, which is one row.
-fn attribute(intake: &mut Intake<'_>, row: u64, attribute: &Json<'_>, around: &Surroundings<'_>) {
+/// Reads one attribute, which is one row.
+fn attribute(sink: &mut RowSink<'_>, row: u64, attribute: &Json<'_>, context: &Context<'_>) {
     let (Some(kind), Some(value)) = (attribute.get("type").text(), attribute.get("value").text()) else {
-        intake.row(row);
-        return intake.reject("expected an attribute with a type and a value");
+        sink.row(row);
+        return sink.reject("expected an attribute with a type and a value");
     };
-    intake.row_with(row, value);
+    sink.row_with(row, value);
     let relation = attribute.get("object_relation").text().unwrap_or_default();
-    let found = match Values::of(kind, relation, around.object) {
+    let found = match Values::of(kind, relation, context.object) {
         Ok(values) => values,
-        Err(unsupported) => return intake.unsupported(unsupported),
+        Err(unsupported) => return sink.unsupported(unsupported),
     };
     if attribute.is_cut() {
-        return intake.reject("the attribute holds too many values");
+        return sink.reject("the attribute has too many values");
     }
-    if around.deleted || attribute.get("deleted").flag() == Some(true) {
-        return intake.withhold("deleted by its author");
+    if context.deleted || attribute.get("deleted").flag() == Some(true) {
+        return sink.withhold("deleted by its author");
     }
     if attribute.get("to_ids").flag() != Some(true) {
-        return intake.withhold("not for detection (to_ids)");
+        return sink.withhold("not for detection (to_ids)");
     }
     let attribute_tags: Vec<_> = tag_names(attribute.get("Tag")).collect();
     let family = galaxy_family(attribute.get("Galaxy"))
         .or_else(|| attribute_tags.iter().find_map(|tag| tags::machine_family(tag)))
         .or_else(|| attribute_tags.iter().find_map(|tag| tags::family(tag)));
-    let head = around.head;
-    let name = family.or(around.app).or(head.family.as_deref()).unwrap_or(&head.info);
+    let head = context.head;
+    let name = family.or(context.app).or(head.family.as_deref()).unwrap_or(&head.info);
     let timestamp = attribute.get("timestamp").natural().and_then(|seconds| i64::try_from(seconds).ok());
     let timestamp = timestamp.and_then(Timestamp::from_unix);
     let category = attribute.get("category").text().unwrap_or_default();
@@ -222,11 +224,11 @@ fn attribute(intake: &mut Intake<'_>, row: u64, attribute: &Json<'_>, around: &S
         match result {
             Ok((indicator, port)) => {
                 let record_type = record_type(&indicator, &attribute_tags, head, category);
-                let mut draft = intake.draft(indicator, record_type, name);
+                let mut draft = sink.draft(indicator, record_type, name);
                 (draft.timestamp, draft.port) = (timestamp, port);
-                intake.list(draft);
+                sink.list(draft);
             }
-            Err(why) => intake.say(why),
+            Err(e) => sink.value_error(e),
         }
     }
 }
@@ -243,11 +245,11 @@ fn record_type(indicator: &Indicator, tags: &[&str], event: &Head, category: &st
     }
 }
 
-/// What the value of an attribute holds, by its type.
+/// The kind of an attribute's value, by the attribute's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Values {
     Digest(DigestKind),
-    /// Behind a file's name.
+    /// A digest after a file name.
     NamedDigest(DigestKind),
     Url,
     Uri,
@@ -260,7 +262,7 @@ enum Values {
 }
 
 impl Values {
-    /// Or what it is, when no record can exist for it.
+    /// Returns the kind, or a description of what is unsupported.
     fn of(kind: &str, relation: &str, object: &str) -> Result<Self, &'static str> {
         let hash = |name: &str| match name {
             "md5" => Some(DigestKind::Md5),
@@ -269,7 +271,7 @@ impl Values {
             _ => None,
         };
         if let Some(kind) = hash(kind) {
-            // Objects have hashes of other things than whole files under the same types.
+            // Objects use the same types for hashes of other things than whole files.
             if object.ends_with("-section") {
                 return Err("a hash of a section");
             }
@@ -298,28 +300,28 @@ impl Values {
         })
     }
 
-    fn read(self, value: &str) -> Vec<Result<(Indicator, Option<u16>), Why>> {
+    fn read(self, value: &str) -> Vec<Result<(Indicator, Option<u16>), ValueError>> {
         let no_port = |indicator| (indicator, None);
-        let missing = || vec![Err(Why::Rejected("expected two values with `|` between them".into()))];
-        let (before, behind) = match value.rsplit_once('|') {
-            Some((before, behind)) => (before, behind),
+        let missing = || vec![Err(ValueError::Rejected("expected two values separated by `|`".into()))];
+        let (before, after) = match value.rsplit_once('|') {
+            Some((before, after)) => (before, after),
             None if matches!(self, Self::NamedDigest(_) | Self::DomainAddress) => return missing(),
             None => (value, ""),
         };
-        let port = || behind.trim().parse::<u16>().ok().filter(|&port| port != 0);
+        let port = || after.trim().parse::<u16>().ok().filter(|&port| port != 0);
         vec![match self {
             Self::Digest(kind) => digest(kind, value).map(no_port),
-            Self::NamedDigest(kind) => digest(kind, behind).map(no_port),
-            Self::Url => cell::web_exact(value),
-            Self::Uri if value.contains("://") => cell::web_exact(value),
-            Self::Uri => Err(Why::Unsupported("a path without a host")),
-            Self::Domain => cell::domain(value, Scope::Domain).map(no_port),
-            Self::Hostname => cell::domain(value, Scope::Host).map(no_port),
-            Self::HostnamePort => cell::domain(before, Scope::Host).map(|name| (name, port())),
-            Self::Address => cell::ipv4_port(value),
-            Self::AddressPort => cell::ipv4_port(before).map(|(address, own)| (address, port().or(own))),
+            Self::NamedDigest(kind) => digest(kind, after).map(no_port),
+            Self::Url => value::web_exact(value),
+            Self::Uri if value.contains("://") => value::web_exact(value),
+            Self::Uri => Err(ValueError::Unsupported("a path without a host")),
+            Self::Domain => value::domain(value, Scope::Domain).map(no_port),
+            Self::Hostname => value::domain(value, Scope::Host).map(no_port),
+            Self::HostnamePort => value::domain(before, Scope::Host).map(|name| (name, port())),
+            Self::Address => value::ipv4_port(value),
+            Self::AddressPort => value::ipv4_port(before).map(|(address, own)| (address, port().or(own))),
             Self::DomainAddress => {
-                return vec![cell::domain(before, Scope::Domain).map(no_port), cell::ipv4_port(behind)];
+                return vec![value::domain(before, Scope::Domain).map(no_port), value::ipv4_port(after)];
             }
         }]
     }
@@ -329,11 +331,11 @@ fn certificate(kind: DigestKind) -> DigestKind {
     DigestKind::of_certificate(kind.width()).unwrap_or(kind)
 }
 
-fn digest(kind: DigestKind, text: &str) -> Result<Indicator, Why> {
-    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| Why::Rejected(e.to_string()))
+fn digest(kind: DigestKind, text: &str) -> Result<Indicator, ValueError> {
+    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| ValueError::Rejected(e.to_string()))
 }
 
-/// What an attribute of a type without keys is.
+/// Describes an attribute of an unsupported type.
 fn unsupported(kind: &str) -> &'static str {
     const OTHER_HASHES: [&str; 19] = [
         "authentihash",
@@ -358,11 +360,11 @@ fn unsupported(kind: &str) -> &'static str {
     ];
     let kind = kind.strip_prefix("filename|").unwrap_or(kind);
     if OTHER_HASHES.iter().any(|prefix| kind.starts_with(prefix)) {
-        "a hash of another kind"
+        "a hash of an unsupported kind"
     } else if kind.starts_with("email") || kind.ends_with("-email") {
         "a mail address or message"
     } else {
-        "an attribute of another kind"
+        "an attribute of an unsupported type"
     }
 }
 
@@ -370,7 +372,7 @@ fn tag_names<'j>(tags: &'j Json<'_>) -> impl Iterator<Item = &'j str> {
     tags.list().iter().filter_map(|tag| tag.get("name").text())
 }
 
-/// The first cluster of a galaxy of malware.
+/// Returns the first cluster of a malware galaxy.
 fn galaxy_family<'j>(galaxies: &'j Json<'_>) -> Option<&'j str> {
     let malware = |galaxy: &&Json<'_>| galaxy.get("type").text().is_some_and(tags::is_malware_galaxy);
     let clusters = galaxies.list().iter().filter(malware).flat_map(|galaxy| galaxy.get("GalaxyCluster").list());

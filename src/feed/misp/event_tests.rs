@@ -28,7 +28,7 @@ fn read_text(document: &str) -> (Vec<String>, Report) {
 #[test]
 fn attributes_by_type() {
     let (md5, sha1, sha256) = (md5(), sha1(), sha256());
-    let (listings, report) = read_text(&event(&[
+    let (entries, report) = read_text(&event(&[
         attribute("md5", &md5.to_uppercase(), ""),
         attribute("sha256", &sha256, r#", "timestamp": "1755989538""#),
         attribute("filename|sha1", &format!("a|b.exe|{sha1}"), ""),
@@ -42,7 +42,7 @@ fn attributes_by_type() {
         attribute("ip-dst|port", "8.8.4.4|443", r#", "category": "Payload delivery""#),
     ]));
     assert_eq!(
-        listings,
+        entries,
         [
             format!("md5:{md5} malware \"An event\""),
             format!("sha256:{sha256} malware \"An event\" at 2025-08-23T22:52:18Z"),
@@ -57,12 +57,12 @@ fn attributes_by_type() {
             "ipv4:8.8.4.4 malware \"An event\" port 443".into(),
         ]
     );
-    // The address of `domain|ip` is one of benchmarks.
+    // The address of `domain|ip` is a benchmarking address.
     assert_eq!((report.rows, report.withheld, report.rejected), (11, 1, 0));
 }
 
 #[test]
-fn what_is_not_for_detection_is_withheld() {
+fn attributes_not_for_detection_are_withheld() {
     let (_, report) = read_text(&event(&[
         attribute("md5", &md5(), r#", "to_ids": false"#),
         attribute("md5", &md5(), r#", "to_ids": "0""#),
@@ -79,7 +79,7 @@ fn what_is_not_for_detection_is_withheld() {
 }
 
 #[test]
-fn other_hashes_are_never_files() {
+fn other_hashes_are_unsupported() {
     let (md5, sha256) = (md5(), sha256());
     let kinds = [
         "imphash",
@@ -95,13 +95,13 @@ fn other_hashes_are_never_files() {
     attributes.push(attribute("sha512/256", &sha256, ""));
     attributes.push(attribute("email-src", "a@b.example", ""));
     attributes.push(attribute("uri", "/a", ""));
-    let (listings, report) = read_text(&event(&attributes));
-    assert!(listings.is_empty());
+    let (entries, report) = read_text(&event(&attributes));
+    assert!(entries.is_empty());
     assert_eq!(report.unsupported, report.rows);
 }
 
 #[test]
-fn objects_tell_what_their_hashes_are_of() {
+fn objects_determine_the_kind_of_their_hashes() {
     let hash = attribute("sha1", &sha1(), "");
     let certificate = attribute("sha1", &sha1(), r#", "object_relation": "certificate""#);
     let name = r#"{"type": "text", "value": "An app", "object_relation": "name", "to_ids": false}"#;
@@ -112,9 +112,9 @@ fn objects_tell_what_their_hashes_are_of() {
             {{"name": "x509", "Attribute": [{hash}]}},
             {{"name": "file", "Attribute": [{hash}]}}, 7]}}"#
     );
-    let (listings, report) = read_text(&document);
+    let (entries, report) = read_text(&document);
     assert_eq!(
-        listings,
+        entries,
         [
             format!("cert-sha1:{} bad-certificate \"An app\"", sha1()),
             format!("cert-sha1:{} bad-certificate \"i\"", sha1()),
@@ -151,8 +151,8 @@ fn names_and_types_come_from_tags() {
 }
 
 #[test]
-fn bad_elements_cost_themselves_only() {
-    let (listings, report) = read_text(&event(&[
+fn invalid_elements_affect_only_themselves() {
+    let (entries, report) = read_text(&event(&[
         "null".into(),
         "[]".into(),
         r#"{"type": 5, "value": "x"}"#.into(),
@@ -162,7 +162,7 @@ fn bad_elements_cost_themselves_only() {
         attribute("url", "http://", ""),
         attribute("domain", "bad.example", r#", "Tag": {"name": 1}, "Galaxy": [[1]], "timestamp": {}"#),
     ]));
-    assert_eq!(listings.len(), 1);
+    assert_eq!(entries.len(), 1);
     assert_eq!((report.rows, report.rejected), (8, 7));
     assert_eq!(report.refusals.iter().map(|r| r.line).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
 }
@@ -178,7 +178,7 @@ fn value_hashes_are_refused() {
 }
 
 #[test]
-fn broken_documents_are_errors() {
+fn malformed_documents_are_errors() {
     for document in ["", "{\"Event\": ", "{\"Event\": {\"Attribute\": [{]}}", "x"] {
         let read = testing::try_collect(document.as_bytes(), "", Some(Format::MispEvent), &testing::options());
         assert!(matches!(read, Err(FeedError::Malformed { .. })), "{document}");

@@ -1,20 +1,20 @@
-//! The manifest of a MISP feed: which events it has.
+//! The manifest of a MISP feed, which lists its events.
 
 use crate::feed::{
     FeedError, Format,
+    detect::{Refusal, Sample},
     json::{self, Choice, Json, Path, Step, Walker},
-    recognise::{Refusal, Sample},
 };
 
-/// Why a manifest is no feed by itself.
+/// The refusal of a manifest as a feed by itself.
 pub(super) const REFUSAL: Refusal = Refusal {
     what: "the manifest of a MISP feed",
     why: "it only names the events",
-    instead: "keep the `<uuid>.json` files beside it and give the folder or the files",
+    instead: "put the `<uuid>.json` files in its folder, and pass the folder or the files",
 };
 
-/// The UUIDs of the events of a manifest, in its order. They are strictly that (32 hexadecimal digits in five groups),
-/// so that a file name made of one names no other place; whatever else stands there is passed over.
+/// Returns the UUIDs of the events of a manifest, in order. They are strictly UUIDs (32 hexadecimal digits in five
+/// groups), so that a file name made of one cannot refer to another directory; other keys are skipped.
 pub fn events(manifest: &[u8]) -> Result<Vec<String>, FeedError> {
     let manifest = manifest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(manifest);
     let mut events = Events(Vec::new());
@@ -40,14 +40,14 @@ impl Walker for Events {
     fn take(&mut self, _path: &Path<'_>, _value: Json<'_>) {}
 }
 
-/// Whether a sample is a manifest: an object whose first field is named by a UUID.
+/// Returns whether a sample is a manifest: an object whose first field name is a UUID.
 pub(super) fn is_manifest(sample: &Sample<'_>) -> bool {
     let rest = sample.text.trim_start().strip_prefix('{').map(str::trim_start);
     let name = rest.and_then(|rest| rest.strip_prefix('"')).and_then(|rest| rest.get(..37));
     name.and_then(|name| name.strip_suffix('"')).is_some_and(is_uuid)
 }
 
-/// Whether the text is a UUID in its usual form.
+/// Returns whether the text is a hyphenated UUID.
 pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, b)| match at {
@@ -71,17 +71,17 @@ mod tests {
         assert_eq!(events(format!("\u{feff}{MANIFEST}").as_bytes()).unwrap(), expected);
         assert!(events(b"[]").unwrap().is_empty());
         assert!(matches!(events(b"{"), Err(FeedError::Malformed { .. })));
-        for odd in [
+        for text in [
             "2e035642-c558-5019-89f2-bc7bdf8b34c/",
             "2e035642c558501989f2bc7bdf8b34ce",
             "2e035642-c558-5019-89f2-bc7bdf8b34cé",
         ] {
-            assert!(!is_uuid(odd), "{odd}");
+            assert!(!is_uuid(text), "{text}");
         }
     }
 
     #[test]
-    fn a_manifest_alone_is_refused() {
+    fn a_manifest_by_itself_is_refused() {
         for format in [None, Some(Format::MispEvent)] {
             let error = testing::try_collect(MANIFEST.as_bytes(), "x", format, &testing::options()).unwrap_err();
             assert!(error.to_string().starts_with("this is the manifest of a MISP feed: "), "{error}");

@@ -1,7 +1,7 @@
 //! MISP: events of a feed, its manifest, and warninglists.
 //!
-//! What is no list of indicators but lies beside them is refused: the manifest as a feed of its own, and `hashes.csv`,
-//! whose MD5s are of the *values* of attributes (a URL's, a name's), not of files.
+//! Other files of a feed are refused: the manifest as a feed by itself, and `hashes.csv`, whose MD5s are of the
+//! *values* of attributes (a URL, a name), not of files.
 //!
 //! Formats: <https://www.misp-standard.org/rfc/misp-standard-core.html> and
 //! <https://www.misp-standard.org/rfc/misp-standard-warninglists-format.html>.
@@ -10,16 +10,16 @@ pub(super) mod event;
 pub(super) mod manifest;
 pub(super) mod warninglist;
 
-use super::recognise::{Refusal, Sample, is_hex};
+use super::detect::{Refusal, Sample, is_hex};
 
-/// The MD5s of attribute values that a MISP feed has beside its events.
+/// The file of a MISP feed with the MD5s of attribute values.
 const HASHES_CSV: Refusal = Refusal {
     what: "the hashes.csv of a MISP feed",
     why: "its MD5s are of the values of attributes, not of files",
     instead: "read the events of the feed",
 };
 
-/// Tells what of a MISP feed is no feed of its own.
+/// Returns the refusal if a sample is a file of a MISP feed that is not a feed by itself.
 pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     let value_hash = |line: &str| {
         line.split_once(',').is_some_and(|(hash, uuid)| is_hex(hash.trim(), 32) && manifest::is_uuid(uuid.trim()))

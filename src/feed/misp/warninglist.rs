@@ -1,74 +1,73 @@
-//! MISP warninglists: things that make poor indicators.
+//! MISP warninglists: lists of poor indicators.
 //!
-//! They are no feeds of bad things, and mostly no lists of good ones either: an entry says that its presence in a
-//! report is likely a mistake. So their use is as guards ([`read_guards`]); as a feed they are read only when somebody
-//! vouches for them with `--trusted`.
+//! They list neither bad things nor, mostly, good ones: an entry means that its presence in a report is likely a
+//! mistake. They are used as guards ([`read_guards`]); as a feed they are read only with `--trusted`.
 //!
 //! ```text
 //! {"name": …, "type": "string" | "hostname" | "cidr" | "substring" | "regex", "list": ["entry", …],
 //!  "matching_attributes": ["md5", "x509-fingerprint-sha1", "domain", …]}
 //! ```
 //!
-//! `string` entries match exactly, `hostname` entries with their subdomains. A list for certificate fingerprints gives
-//! certificate keys only, even if it is for file hashes too: its entries are fingerprints, and which algorithm made
-//! them shows in their length.
+//! `string` entries match exactly, `hostname` entries with their subdomains. A list for certificate fingerprints yields
+//! certificate keys only, even if it is for file hashes too: its entries are fingerprints, and their length determines
+//! the algorithm.
 
 use crate::{
     feed::{
         FeedError, Format,
-        cell::{self, Why},
+        detect::{Confidence, Refusal, Sample, is_object_hash},
         guard::{GuardReport, Guards},
         input::Input,
-        intake::Intake,
         json::{self, Choice, Json, Path, Step, Walker},
-        recognise::{Likeness, Refusal, Sample, is_object_hash},
+        row_sink::RowSink,
+        value::{self, ValueError},
     },
     key::{Indicator, Ipv4Block, Ipv4BlockError, Scope},
     record::RecordType,
 };
 
-/// Why a warninglist is not read as a feed just so.
+/// The refusal of a warninglist as a feed without `--trusted`.
 const REFUSAL: Refusal = Refusal {
     what: "a MISP warninglist",
     why: "its entries are poor indicators, neither bad nor good",
-    instead: "use it with `--guard`, or with `--trusted` if everything in it is known to be good",
+    instead: "use it with `--guard`, or with `--trusted` if every entry is known to be good",
 };
 
-pub(in crate::feed) fn recognise(sample: &Sample<'_>) -> Option<Likeness> {
+pub(in crate::feed) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let shape = json::outline(sample.text);
     let field = |name: &str| shape.iter().any(|(path, _)| path == name);
     let text_entries = shape.iter().any(|(path, text)| path == "list/[]" && text.is_some());
     let kind =
         shape.iter().any(|(path, text)| path == "type" && text.as_deref().is_some_and(|t| Kind::of(t).is_some()));
-    // The list may come first and fill the sample.
+    // The list may precede the other fields and fill the sample.
     let named = field("description") || field("matching_attributes") || field("name");
-    (text_entries && (kind || named) || kind && field("matching_attributes")).then_some(Likeness::Certain)
+    (text_entries && (kind || named) || kind && field("matching_attributes")).then_some(Confidence::Certain)
 }
 
-pub(in crate::feed) fn read(input: &mut Input<'_>, intake: &mut Intake<'_>) -> Result<(), FeedError> {
-    if !intake.options().trusted {
+pub(in crate::feed) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
+    if !sink.options().trusted {
         return Err(FeedError::Refused(REFUSAL));
     }
     let document = input.document()?;
     let head = Head::read(&document)?;
-    let Some(entries_are) = head.entries() else {
-        return Err(malformed("expected matching_attributes that name hashes, names or addresses"));
+    let Some(entry_kind) = head.entries() else {
+        return Err(malformed("expected matching_attributes with types of hashes, names or addresses"));
     };
     for_each_entry(&document, &mut |number, entry| {
         let Some(entry) = entry else {
-            intake.row(number);
-            return intake.reject("expected an entry that is a text");
+            sink.row(number);
+            return sink.reject("expected a string as entry");
         };
-        intake.row_with(number, entry);
+        sink.row_with(number, entry);
         if let Some(unsupported) = head.kind.unsupported() {
-            return intake.unsupported(unsupported);
+            return sink.unsupported(unsupported);
         }
-        if entries_are == Entries::Objects && head.has_other_hashes() && !is_object_hash(entry) {
-            return intake.unsupported("a hash of another kind");
+        if entry_kind == Entries::Objects && head.has_other_hashes() && !is_object_hash(entry) {
+            return sink.unsupported("a hash of an unsupported kind");
         }
-        match trusted(head.kind, entries_are, entry) {
-            Ok(indicator) => intake.list(intake.draft(indicator, RecordType::Trusted, &head.name)),
-            Err(why) => intake.say(why),
+        match trusted(head.kind, entry_kind, entry) {
+            Ok(indicator) => sink.list(sink.draft(indicator, RecordType::Trusted, &head.name)),
+            Err(e) => sink.value_error(e),
         }
     })
 }
@@ -86,8 +85,8 @@ pub(in crate::feed) fn read_guards(input: &mut Input<'_>, guards: &mut Guards) -
             _ if unsupported => &mut report.unsupported,
             Some(entry) => match guard(head.kind, entry, guards) {
                 Ok(()) => &mut report.entries,
-                Err(Why::Unsupported(_)) => &mut report.unsupported,
-                Err(Why::Rejected(_)) => &mut report.rejected,
+                Err(ValueError::Unsupported(_)) => &mut report.unsupported,
+                Err(ValueError::Rejected(_)) => &mut report.rejected,
             },
             None => &mut report.rejected,
         };
@@ -96,7 +95,7 @@ pub(in crate::feed) fn read_guards(input: &mut Input<'_>, guards: &mut Guards) -
     Ok(report)
 }
 
-/// How entries match.
+/// The type of a list: how its entries match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -118,7 +117,7 @@ impl Kind {
         })
     }
 
-    /// What its entries are, when nothing can be made of them.
+    /// Describes the entries if they are unsupported.
     fn unsupported(self) -> Option<&'static str> {
         match self {
             Self::Substring => Some("a substring"),
@@ -128,7 +127,7 @@ impl Kind {
     }
 }
 
-/// What entries are, by the attributes that a list is for.
+/// The kind of a list's entries, by its matching attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entries {
     Certificates,
@@ -136,7 +135,7 @@ enum Entries {
     Addresses,
 }
 
-/// Everything of a list but its entries.
+/// The fields of a list other than its entries.
 #[derive(Debug)]
 struct Head {
     name: String,
@@ -180,12 +179,12 @@ impl Head {
         Ok(Self { name: fields.name, kind, matching: fields.matching })
     }
 
-    /// Whether the list is for hashes too that are no keys.
+    /// Returns whether the list is also for hashes that are not lookup keys.
     fn has_other_hashes(&self) -> bool {
         self.matching.iter().any(|attribute| ["sha224", "sha384", "sha512", "ssdeep"].contains(&&**attribute))
     }
 
-    /// `None` when the list is for something else.
+    /// Returns the kind of the entries; `None` if the list is for other attributes.
     fn entries(&self) -> Option<Entries> {
         let any = |is: fn(&str) -> bool| self.matching.iter().any(|attribute| is(attribute));
         if self.kind != Kind::Text {
@@ -205,7 +204,7 @@ impl Head {
     }
 }
 
-/// Calls with every entry and its number from 1; `None` stands for one that is no text.
+/// Calls `each` with the number (from 1) of every entry and the entry, or `None` if it is not a string.
 fn for_each_entry(document: &[u8], each: &mut dyn FnMut(u64, Option<&str>)) -> Result<(), FeedError> {
     struct List<'e>(&'e mut dyn FnMut(u64, Option<&str>));
 
@@ -230,21 +229,21 @@ fn for_each_entry(document: &[u8], each: &mut dyn FnMut(u64, Option<&str>)) -> R
     json::walk(document, &mut List(each)).map_err(malformed)
 }
 
-fn trusted(kind: Kind, entries: Entries, entry: &str) -> Result<Indicator, Why> {
+fn trusted(kind: Kind, entries: Entries, entry: &str) -> Result<Indicator, ValueError> {
     match (kind, entries) {
-        (Kind::Cidr, _) => cell::ipv4_port(entry).map(|(indicator, _)| indicator),
-        (_, Entries::Certificates) => cell::certificate(entry),
-        (_, Entries::Objects) => cell::object_hash(entry),
-        (Kind::Hostname, _) => cell::domain(entry, Scope::Domain),
-        _ if entry.contains("://") => cell::web_exact(entry).map(|(indicator, _)| indicator),
-        _ => cell::domain(entry, Scope::Host),
+        (Kind::Cidr, _) => value::ipv4_port(entry).map(|(indicator, _)| indicator),
+        (_, Entries::Certificates) => value::certificate(entry),
+        (_, Entries::Objects) => value::object_hash(entry),
+        (Kind::Hostname, _) => value::domain(entry, Scope::Domain),
+        _ if entry.contains("://") => value::web_exact(entry).map(|(indicator, _)| indicator),
+        _ => value::domain(entry, Scope::Host),
     }
 }
 
-fn guard(kind: Kind, entry: &str, guards: &mut Guards) -> Result<(), Why> {
-    let block = match cell::ipv4_port(entry) {
+fn guard(kind: Kind, entry: &str, guards: &mut Guards) -> Result<(), ValueError> {
+    let block = match value::ipv4_port(entry) {
         Ok((Indicator::Ipv4(block), None)) => Some(block),
-        // A guard that is too wide by a few bits withholds; one that is missing condemns.
+        // A guard that is a few bits too wide only withholds records; a missing one causes false positives.
         _ => match entry.parse::<Ipv4Block>() {
             Err(Ipv4BlockError::HostBits { block, .. }) => Some(block),
             _ => None,
@@ -255,16 +254,16 @@ fn guard(kind: Kind, entry: &str, guards: &mut Guards) -> Result<(), Why> {
         return Ok(());
     }
     if kind == Kind::Cidr {
-        return cell::ipv4_port(entry).map(|_| ());
+        return value::ipv4_port(entry).map(|_| ());
     }
-    cell::domain(entry, Scope::Host)?;
-    // A leading dot asks for the names below, whatever the list's type.
-    let taken = match entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.')) {
+    value::domain(entry, Scope::Host)?;
+    // A leading dot includes subdomains, whatever the list's type.
+    let added = match entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.')) {
         Some(name) => guards.add_hostname(name),
         None if kind == Kind::Hostname => guards.add_hostname(entry),
         None => guards.add_exact(entry),
     };
-    if taken { Ok(()) } else { Err(Why::Rejected("expected a name".into())) }
+    if added { Ok(()) } else { Err(ValueError::Rejected("expected a host name".into())) }
 }
 
 fn malformed(why: impl ToString) -> FeedError {
@@ -289,24 +288,24 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_only_when_trusted() {
+    fn read_as_a_feed_only_when_trusted() {
         let document = list("cidr", "\"ip-src\"", "\"198.51.100.0/24\"");
         let error = testing::try_collect(document.as_bytes(), "", None, &testing::options()).unwrap_err();
         assert!(error.to_string().contains("--guard") && error.to_string().contains("--trusted"), "{error}");
     }
 
     #[test]
-    fn fingerprints_of_three_algorithms_are_certificates_and_nothing_else() {
+    fn fingerprints_yield_certificate_keys_only() {
         let digests: Vec<_> =
             [32, 40, 64, 128].iter().map(|&digits| format!("\"{}\"", "ab".repeat(digits / 2))).collect();
         let both = "\"md5\", \"sha1\", \"x509-fingerprint-sha1\"";
-        let (listings, report) = trusted(&list("string", both, &digests.join(",")));
-        let kinds: Vec<_> = listings.iter().map(|l| l.split(':').next().unwrap()).collect();
+        let (entries, report) = trusted(&list("string", both, &digests.join(",")));
+        let kinds: Vec<_> = entries.iter().map(|l| l.split(':').next().unwrap()).collect();
         assert_eq!(kinds, ["cert-md5", "cert-sha1", "cert-sha256"]);
-        assert!(listings.iter().all(|l| l.ends_with(" trusted \"A list\"")), "{listings:?}");
+        assert!(entries.iter().all(|l| l.ends_with(" trusted \"A list\"")), "{entries:?}");
         assert_eq!(report.records + report.unsupported + report.rejected, 4);
-        let (listings, _) = trusted(&list("string", "\"md5\", \"sha256\"", &digests.join(",")));
-        let kinds: Vec<_> = listings.iter().map(|l| l.split(':').next().unwrap()).collect();
+        let (entries, _) = trusted(&list("string", "\"md5\", \"sha256\"", &digests.join(",")));
+        let kinds: Vec<_> = entries.iter().map(|l| l.split(':').next().unwrap()).collect();
         assert_eq!(kinds, ["md5", "sha1", "sha256"]);
         let (_, report) = trusted(&list("string", "\"md5\", \"sha224\"", "\"3::\", \"abcd\""));
         assert_eq!(report.unsupported, 2);
@@ -315,9 +314,9 @@ mod tests {
     #[test]
     fn names_and_blocks() {
         let names = r#""good.example", ".below.example", 5, "x.example""#;
-        let (listings, report) = trusted(&list("string", "\"domain\"", names));
+        let (entries, report) = trusted(&list("string", "\"domain\"", names));
         assert_eq!(
-            listings,
+            entries,
             [
                 "host:good.example trusted \"A list\"",
                 "domain:below.example trusted \"A list\"",
@@ -325,10 +324,10 @@ mod tests {
             ]
         );
         assert_eq!((report.rows, report.rejected, report.refusals[0].line), (4, 1, 3));
-        let (listings, _) = trusted(&list("hostname", "\"domain\"", "\"good.example\""));
-        assert_eq!(listings, ["domain:good.example trusted \"A list\""]);
-        let (listings, report) = trusted(&list("cidr", "\"ip-src\"", r#""198.51.100.0/24", "2001:db8::/32""#));
-        assert_eq!(listings, ["ipv4:198.51.100.0/24 trusted \"A list\""]);
+        let (entries, _) = trusted(&list("hostname", "\"domain\"", "\"good.example\""));
+        assert_eq!(entries, ["domain:good.example trusted \"A list\""]);
+        let (entries, report) = trusted(&list("cidr", "\"ip-src\"", r#""198.51.100.0/24", "2001:db8::/32""#));
+        assert_eq!(entries, ["ipv4:198.51.100.0/24 trusted \"A list\""]);
         assert_eq!(report.unsupported, 1);
         for kind in ["substring", "regex"] {
             assert_eq!(trusted(&list(kind, "\"domain\"", "\"a\", \"b\"")).1.unsupported, 2);
@@ -336,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn the_list_may_come_first_and_be_long() {
+    fn a_long_list_may_precede_the_other_fields() {
         let entries = vec!["\"198.51.100.7\""; 10_000].join(",");
         let document = format!(r#"{{"description": "d", "list": [{entries}], "name": "n", "type": "cidr"}}"#);
         assert_eq!(trusted(&document).1.records, 10_000);
     }
 
     #[test]
-    fn guards_keep_bad_records_out() {
+    fn guards_withhold_bad_records() {
         let mut guards = Guards::default();
         let mut guard = |kind: &str, matching: &str, entries: &str| {
             let report = guards.read(list(kind, matching, entries).as_bytes(), "list.json").unwrap();
@@ -355,18 +354,18 @@ mod tests {
         assert_eq!(guard("regex", "\"domain\"", "\"x\""), (0, 1, 0));
         assert_eq!(guard("string", "\"md5\"", "\"x\""), (0, 1, 0));
         let feed = "www.good.example\nonly.example\nwww.only.example\nwww.below.example\nbad.example\n";
-        let (listings, _) =
+        let (entries, _) =
             testing::collect_guarded(feed.as_bytes(), "", Some(Format::Domains), &testing::options(), &guards).unwrap();
-        assert_eq!(listings, ["domain:www.only.example malicious-address", "domain:bad.example malicious-address"]);
+        assert_eq!(entries, ["domain:www.only.example malicious-address", "domain:bad.example malicious-address"]);
         let feed = "9.9.9.0/26\n9.9.8.0/23\n8.8.4.4\n";
-        let (listings, _) =
+        let (entries, _) =
             testing::collect_guarded(feed.as_bytes(), "", Some(Format::Ipv4List), &testing::options(), &guards)
                 .unwrap();
-        assert_eq!(listings.len(), 1, "{listings:?}");
+        assert_eq!(entries.len(), 1, "{entries:?}");
     }
 
     #[test]
-    fn malformed_lists() {
+    fn malformed_lists_are_errors() {
         let mut options = testing::options();
         options.trusted = true;
         for document in [r#"{"list": ["a"], "type": "what"}"#, r#"{"list": ["a"]"#, "[]", "7"] {

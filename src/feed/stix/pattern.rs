@@ -1,9 +1,9 @@
-//! STIX patterns, as far as they list things.
+//! A parser for STIX patterns that list values.
 //!
-//! A pattern is a condition over observations, a list of indicators is a disjunction of equalities. So a pattern is
-//! read in full, and what is joined to it by `OR` becomes a [`Branch`] each; whatever narrows a branch (`AND`, `NOT`,
-//! another operator, an order in time, a qualifier) leaves a branch that must not become a record, with the reason:
-//! half of a conjunction is no indicator.
+//! A pattern is a condition over observations, a list of indicators is a disjunction of equalities. The whole pattern
+//! is parsed, and each operand of `OR` becomes a [`Branch`]; anything that narrows a branch (`AND`, `NOT`, another
+//! operator, an order in time, a qualifier) makes it a branch that must not become a record, with the reason: one
+//! operand of a conjunction is not an indicator.
 //!
 //! ```text
 //! observations  = or-observations *( FOLLOWEDBY or-observations )
@@ -13,63 +13,63 @@
 //! path          = object ":" component *( "." component / "[" index "]" )
 //! ```
 //!
-//! STIX 2.1, section 9: <https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html#_e8slinrhxcc9>. As in OASIS'
-//! own grammar keywords have any case, `==` and `<>` are operators, and comments are blanks; a double-quoted path
-//! component or literal is accepted because it is found.
+//! STIX 2.1, section 9: <https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html#_e8slinrhxcc9>. As in the OASIS
+//! grammar keywords are case-insensitive, `==` and `<>` are operators, and comments are white space; double-quoted path
+//! components and literals are accepted because real patterns have them.
 
 use std::{borrow::Cow, rc::Rc};
 
-/// Parentheses within parentheses. Real patterns have two.
+/// Maximum depth of nested parentheses. Real patterns have two.
 const DEPTH_MAX: u32 = 64;
 
-/// Components of a path. Real paths have five.
+/// Maximum number of components of a path. Real paths have five.
 const COMPONENTS_MAX: usize = 32;
 
-/// Length of a pattern in bytes. A pattern of ten thousand hashes takes a megabyte.
+/// Maximum length of a pattern in bytes. A pattern of ten thousand hashes takes a megabyte.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// One of the alternatives that a pattern is made of.
+/// One of the alternatives of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Branch<'a> {
-    /// An equality, which is enough by itself.
+    /// An equality, which is an indicator by itself.
     Comparison(Comparison<'a>),
-    /// Something narrower, with the reason.
+    /// A narrower condition, with the reason.
     Withheld(&'static str),
 }
 
-/// `path = literal` or `path ISSUBSET literal`.
+/// A comparison `path = literal` or `path ISSUBSET literal`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison<'a> {
-    /// Shared by the values of one set.
+    /// The path, shared by the values of one set.
     pub(super) path: Rc<ObjectPath<'a>>,
     pub(super) operator: Operator,
     pub(super) value: Literal<'a>,
 }
 
-/// What is compared: `file:hashes.'SHA-256'`.
+/// The path of a compared property: `file:hashes.'SHA-256'`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ObjectPath<'a> {
     pub(super) object: &'a str,
-    /// Components, with `[]` for any index.
+    /// The components, with `[]` for any index.
     pub(super) components: Vec<Cow<'a, str>>,
 }
 
-/// The operators that list.
+/// The operators that list values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Equal,
     Subset,
 }
 
-/// What a path is compared with.
+/// The literal that a path is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Literal<'a> {
     Text(Cow<'a, str>),
-    /// A number, a truth value, a time or bytes: nothing that is listed.
+    /// A number, a boolean, a timestamp or bytes, none of which is listed.
     Other,
 }
 
-/// The text is no pattern.
+/// The error of parsing a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at byte {at} of the pattern")]
 pub(super) struct PatternError {
@@ -77,10 +77,10 @@ pub(super) struct PatternError {
     at: usize,
 }
 
-/// Reads a pattern into its alternatives, of which there is at least one.
+/// Parses a pattern into its alternatives, of which there is at least one.
 pub(super) fn parse(text: &str) -> Result<Vec<Branch<'_>>, PatternError> {
     if text.len() > PATTERN_BYTES_MAX {
-        return Err(PatternError { expected: "its end", at: PATTERN_BYTES_MAX });
+        return Err(PatternError { expected: "the end", at: PATTERN_BYTES_MAX });
     }
     let mut parser = Parser { lexer: Lexer { text, at: 0 }, token: Token::End, token_at: 0, depth: 0 };
     parser.advance()?;
@@ -96,8 +96,8 @@ const FOLLOWED_BY: &str = "joined by FOLLOWEDBY";
 const NEGATED: &str = "negated";
 const LIKE: &str = "compared by LIKE";
 const MATCHES: &str = "compared by MATCHES";
-const ORDER: &str = "compared by another operator than equality";
-const EXISTS: &str = "asks only for existence";
+const ORDER: &str = "compared by an operator other than equality";
+const EXISTS: &str = "tests only for existence";
 const QUALIFIED: &str = "qualified in time or number";
 
 struct Parser<'a> {
@@ -188,7 +188,7 @@ impl<'a> Parser<'a> {
         if self.symbol(b'(')? {
             return self.nested(Self::comparisons);
         }
-        // Before a comparison the standard has it only with EXISTS; elsewhere its meaning is as plain.
+        // The standard allows a leading NOT only before EXISTS; before a comparison its meaning is clear too.
         let mut negated = self.keyword("NOT")?;
         if self.keyword("EXISTS")? {
             self.path()?;
@@ -196,8 +196,8 @@ impl<'a> Parser<'a> {
         }
         let path = Rc::new(self.path()?);
         negated |= self.keyword("NOT")?;
-        let (operator, several) = self.operator()?;
-        let values = if several { self.set()? } else { vec![self.literal()?] };
+        let (operator, is_set) = self.operator()?;
+        let values = if is_set { self.set()? } else { vec![self.literal()?] };
         Ok(match operator {
             _ if negated => vec![Branch::Withheld(NEGATED)],
             Err(reason) => vec![Branch::Withheld(reason)],
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// An operator, or why it lists nothing; and whether a set follows.
+    /// Parses an operator. Returns it, or the reason to withhold the branch, and whether a set follows.
     #[allow(clippy::type_complexity)]
     fn operator(&mut self) -> Result<(Result<Operator, &'static str>, bool), PatternError> {
         let operator = match self.token {
@@ -252,7 +252,7 @@ impl<'a> Parser<'a> {
         let mut components = vec![self.component()?];
         loop {
             if components.len() > COMPONENTS_MAX {
-                return Err(self.expected("fewer properties within properties"));
+                return Err(self.expected("fewer path components"));
             }
             if self.symbol(b'.')? {
                 components.push(self.component()?);
@@ -273,7 +273,7 @@ impl<'a> Parser<'a> {
         let component = match &self.token {
             Token::Word(word) => Cow::Borrowed(*word),
             Token::Quoted(text) => text.clone(),
-            _ => return Err(self.expected("the name of a property")),
+            _ => return Err(self.expected("a property name")),
         };
         self.advance()?;
         Ok(component)
@@ -292,14 +292,14 @@ impl<'a> Parser<'a> {
         Ok(literal)
     }
 
-    /// What stands in parentheses, behind the opening one.
+    /// Parses the content of parentheses and the closing one.
     fn nested(
         &mut self,
         inner: fn(&mut Self) -> Result<Vec<Branch<'a>>, PatternError>,
     ) -> Result<Vec<Branch<'a>>, PatternError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(self.expected("fewer parentheses within parentheses"));
+            return Err(self.expected("fewer nested parentheses"));
         }
         let branches = inner(self)?;
         self.depth -= 1;
@@ -328,7 +328,7 @@ impl<'a> Parser<'a> {
     }
 
     fn advance(&mut self) -> Result<(), PatternError> {
-        self.lexer.skip_blanks()?;
+        self.lexer.skip_white_space()?;
         self.token_at = self.lexer.at;
         self.token = self.lexer.token()?;
         Ok(())
@@ -366,7 +366,7 @@ impl<'a> Lexer<'a> {
         &self.text[self.at..]
     }
 
-    fn skip_blanks(&mut self) -> Result<(), PatternError> {
+    fn skip_white_space(&mut self) -> Result<(), PatternError> {
         loop {
             let rest = self.rest();
             let blanks = rest.len() - rest.trim_start().len();
@@ -415,12 +415,12 @@ impl<'a> Lexer<'a> {
         Ok(token)
     }
 
-    /// A text in quotes, with `\'` and `\\` unescaped; before other characters a backslash is one.
+    /// Parses a quoted string and unescapes `\'` and `\\`; before other characters a backslash is literal.
     fn quoted(&mut self, quote: u8) -> Result<Cow<'a, str>, PatternError> {
         let start = self.at + 1;
         let bytes = self.text.as_bytes();
         let mut unescaped: Option<String> = None;
-        // Where the text begins that is not yet in `unescaped`.
+        // The start of the text that is not yet in `unescaped`.
         let mut from = start;
         let mut at = start;
         while let Some(&b) = bytes.get(at) {
@@ -440,7 +440,7 @@ impl<'a> Lexer<'a> {
             }
             at += 1;
         }
-        Err(PatternError { expected: "the closing quote of the text", at: start - 1 })
+        Err(PatternError { expected: "the closing quote of the string", at: start - 1 })
     }
 }
 
@@ -450,7 +450,7 @@ mod tests {
 
     use super::*;
 
-    /// Every branch as `object:path OP 'value'` or `!reason`.
+    /// Renders every branch as `object:path=value`, `object:path<value` or `!reason`.
     fn branches(text: &str) -> Vec<String> {
         let render = |branch| match branch {
             Branch::Comparison(Comparison { path, operator, value }) => {
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_narrows_a_branch_withholds_it() {
+    fn narrowed_branches_are_withheld() {
         assert_eq!(branches("[a:b='1' AND a:c='2']"), ["!joined by AND"]);
         assert_eq!(branches("[a:b='1'] AND [a:c='2'] OR [a:d='3']"), ["!joined by AND", "a:d=3"]);
         assert_eq!(branches("[a:b='1' OR a:c='2' AND (a:d='3' OR a:e='4')]"), ["a:b=1", "!joined by AND"]);
@@ -502,8 +502,8 @@ mod tests {
         }
         assert_eq!(branches("[a:b LIKE '1%']"), ["!compared by LIKE"]);
         assert_eq!(branches("[a:b MATCHES '^1' OR a:b = '2']"), ["!compared by MATCHES", "a:b=2"]);
-        assert_eq!(branches("[a:b >= 1]"), ["!compared by another operator than equality"]);
-        assert_eq!(branches("[EXISTS a:b]"), ["!asks only for existence"]);
+        assert_eq!(branches("[a:b >= 1]"), ["!compared by an operator other than equality"]);
+        assert_eq!(branches("[EXISTS a:b]"), ["!tests only for existence"]);
         for qualified in [
             "[a:b='1'] REPEATS 5 TIMES",
             "([a:b='1'] OR [a:b='2']) WITHIN 300 SECONDS",
@@ -514,10 +514,10 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where() {
+    fn errors_have_the_position() {
         assert_eq!(branches(""), ["expected `[` at byte 0 of the pattern"]);
         assert_eq!(branches("[a:b = ]"), ["expected a literal at byte 7 of the pattern"]);
-        assert_eq!(branches("[a:b = 'x]"), ["expected the closing quote of the text at byte 7 of the pattern"]);
+        assert_eq!(branches("[a:b = 'x]"), ["expected the closing quote of the string at byte 7 of the pattern"]);
         assert_eq!(branches("[a:b = 'x'] x"), ["expected OR or the end at byte 12 of the pattern"]);
         assert_eq!(branches("[ab = 'x']"), ["expected `:` at byte 4 of the pattern"]);
         for text in
@@ -548,7 +548,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_survives_quoting(text: String) {
+        fn quoting_round_trips(text: String) {
             let quoted = format!("[a:b = '{}']", text.replace('\\', r"\\").replace('\'', r"\'"));
             let [Branch::Comparison(comparison)] = &parse(&quoted).unwrap()[..] else { panic!("{quoted}") };
             prop_assert_eq!(&comparison.value, &Literal::Text(text.into()));

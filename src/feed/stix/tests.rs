@@ -23,13 +23,13 @@ fn listed(pattern: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_patterns_list() {
+fn values_that_patterns_list() {
     let (md5, sha1, sha256) = ("ab".repeat(16), "AB".repeat(20), sha256());
-    for spelt in ["sha256", "SHA256", "'SHA-256'", "\"SHA-256\"", "SHA-256"] {
+    for spelling in ["sha256", "SHA256", "'SHA-256'", "\"SHA-256\"", "SHA-256"] {
         assert_eq!(
-            listed(&format!("[file:hashes.{spelt} = '{sha256}']")),
+            listed(&format!("[file:hashes.{spelling} = '{sha256}']")),
             [format!("sha256:{sha256} malware")],
-            "{spelt}"
+            "{spelling}"
         );
     }
     assert_eq!(listed(&format!("[file:hashes.MD5='{md5}']")), [format!("md5:{md5} malware")]);
@@ -50,7 +50,7 @@ fn what_patterns_list() {
 }
 
 #[test]
-fn what_narrows_or_denies_is_withheld() {
+fn narrowing_and_negation_are_withheld() {
     for (pattern, more) in [
         ("[domain-name:value = 'a.example' AND ipv4-addr:value = '8.8.4.4']", ""),
         ("[domain-name:value != 'a.example']", ""),
@@ -69,7 +69,7 @@ fn what_narrows_or_denies_is_withheld() {
 }
 
 #[test]
-fn what_no_record_can_exist_for_is_unsupported() {
+fn properties_without_keys_are_unsupported() {
     for (pattern, more) in [
         ("[ipv6-addr:value = '2001:db8::1']", ""),
         ("[email-addr:value = 'a@b.example']", ""),
@@ -86,9 +86,9 @@ fn what_no_record_can_exist_for_is_unsupported() {
 }
 
 #[test]
-fn bad_elements_cost_themselves_only() {
+fn invalid_elements_affect_only_themselves() {
     let hash = sha256();
-    let (listings, report) = read_text(&bundle(&[
+    let (entries, report) = read_text(&bundle(&[
         "5".into(),
         r#"{"type": "indicator", "id": "indicator--0"}"#.into(),
         indicator("[file:hashes.MD5 = 5]", ""),
@@ -97,7 +97,7 @@ fn bad_elements_cost_themselves_only() {
         r#"{"type": "file", "id": "file--0", "hashes": {"MD5": "x"}}"#.into(),
         indicator("[domain-name:value = 'a.example']", r#", "labels": {"x": 1}, "confidence": "high", "modified": 5"#),
     ]));
-    assert_eq!(listings, ["domain:a.example malicious-address"]);
+    assert_eq!(entries, ["domain:a.example malicious-address"]);
     assert_eq!((report.rows, report.rejected), (5, 4));
     assert_eq!(report.refusals.iter().map(|r| r.line).collect::<Vec<_>>(), [2, 3, 4, 5]);
 }
@@ -134,14 +134,14 @@ fn only_the_newest_version_counts() {
     let version = |time: &str, more: &str| {
         indicator("[domain-name:value = 'a.example']", &format!(r#", "modified": "2026-01-01T00:00:{time}Z"{more}"#))
     };
-    let (listings, report) = read_text(&bundle(&[version("02.5", ""), version("02", ""), version("01", "")]));
-    assert_eq!((listings.len(), report.withheld), (1, 2));
-    let (listings, report) = read_text(&bundle(&[version("01", ""), version("02", r#", "revoked": true"#)]));
-    assert_eq!((listings.len(), report.withheld), (0, 2));
+    let (entries, report) = read_text(&bundle(&[version("02.5", ""), version("02", ""), version("01", "")]));
+    assert_eq!((entries.len(), report.withheld), (1, 2));
+    let (entries, report) = read_text(&bundle(&[version("01", ""), version("02", r#", "revoked": true"#)]));
+    assert_eq!((entries.len(), report.withheld), (0, 2));
 }
 
 #[test]
-fn wrappings() {
+fn containers() {
     let hash = format!("[file:hashes.MD5 = '{}']", "ab".repeat(16));
     let one = indicator(&hash, "");
     for document in [

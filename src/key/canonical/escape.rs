@@ -1,13 +1,13 @@
-//! Percent escapes.
+//! Percent-encoding.
 
-/// Undoes escapes until none is left, in one pass.
+/// Decodes escapes until none is left, in one pass.
 ///
-/// Undoing round after round would take a round for every level of `%252525…`, and an attacker has eight thousand
-/// bytes for levels. Here an escape is undone as soon as its last digit arrives, and the byte that comes out is taken
-/// as if it had arrived: it may be the digit that completes another escape. Every step shortens the text by two
-/// bytes, so the work is linear.
+/// Decoding repeatedly would need one pass for each level of `%252525…`, and an attacker has eight thousand bytes for
+/// levels. Here an escape is decoded as soon as its last digit is read, and the decoded byte is processed as if it had
+/// been read: it may be the digit that completes another escape. Each step shortens the text by two bytes, so the work
+/// is linear.
 ///
-/// The result is that of the rounds: two escapes never overlap (`%` is no digit), so undoing one never breaks
+/// The result is that of repeated passes: two escapes never overlap (`%` is not a digit), so decoding one never breaks
 /// another, and the order does not matter.
 pub(super) fn unescape(text: impl Iterator<Item = u8>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.size_hint().1.unwrap_or(0));
@@ -24,7 +24,7 @@ pub(super) fn unescape(text: impl Iterator<Item = u8>) -> Vec<u8> {
     out
 }
 
-/// Appends the bytes, escaping those that canonical text cannot hold.
+/// Appends the bytes, escaping those that canonical text cannot contain.
 pub(super) fn escape_into(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
@@ -38,7 +38,7 @@ pub(super) fn escape_into(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Whether canonical text holds the byte only as an escape.
+/// Returns whether canonical text contains the byte only as an escape.
 pub(super) fn must_escape(byte: u8) -> bool {
     byte <= 0x20 || byte >= 0x7F || byte == b'#' || byte == b'%'
 }
@@ -57,8 +57,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The page's wording: unescape, and again, until nothing changes.
-    fn unescape_in_rounds(mut text: Vec<u8>) -> Vec<u8> {
+    /// Decodes as the specification describes: unescape repeatedly, until nothing changes.
+    fn unescape_repeatedly(mut text: Vec<u8>) -> Vec<u8> {
         loop {
             let mut next = Vec::new();
             let mut rest = &text[..];
@@ -85,16 +85,16 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn one_pass_equals_the_rounds(pieces in prop::collection::vec(
+        fn one_pass_equals_repeated_passes(pieces in prop::collection::vec(
             prop::sample::select(vec!["%", "2", "5", "25", "%25", "%32", "%35", "4", "1", "a", "F", "z", "%%", "%3"]),
             0..40,
         )) {
             let text = pieces.concat().into_bytes();
-            prop_assert_eq!(unescape(text.iter().copied()), unescape_in_rounds(text));
+            prop_assert_eq!(unescape(text.iter().copied()), unescape_repeatedly(text));
         }
 
         #[test]
-        fn escaping_is_undone(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn escaping_round_trips(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let plain = unescape(bytes.into_iter());
             let mut escaped = String::new();
             escape_into(&mut escaped, &plain);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_without_end() {
+    fn deeply_nested_escapes() {
         let levels = |n: usize| format!("%{}41", "25".repeat(n)).into_bytes();
         assert_eq!(unescape(levels(1_000_000).into_iter()), b"A");
     }

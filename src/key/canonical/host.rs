@@ -1,4 +1,4 @@
-//! Hosts: names, IPv4 in all its spellings, IPv6 in brackets.
+//! Hosts: names, IPv4 in all notations, IPv6 in brackets.
 
 use std::{
     fmt::Write,
@@ -9,19 +9,20 @@ use idna::AsciiDenyList;
 
 use super::{WebAddressError, escape::escape_into, excerpt, is_port};
 
-/// Length of a host in canonical form, in bytes: what fits into the 255 bytes of a name in DNS (RFC 1035, section
-/// 2.3.4). Escapes count as they are written.
+/// Maximum length of a host in canonical form, in bytes: what fits into the 255 bytes of a DNS name (RFC 1035, section
+/// 2.3.4). An escape counts as its three bytes.
 pub(in crate::key) const HOST_BYTES_MAX: usize = 253;
 
-/// Bytes of an IDN before it is put in Punycode. A character takes four at most in UTF-8 and one at least in Punycode.
+/// Maximum length of an IDN in bytes, before Punycode. A character takes at most four bytes in UTF-8 and at least one
+/// in Punycode.
 const IDN_BYTES_MAX: usize = 4 * HOST_BYTES_MAX;
 
-/// Forms of a dot in a defanged host, in lower case. A canonical host holds none of them, so that refanging does not
-/// touch it. `[.` and `.]` alone are half-defanged ones.
+/// Forms of a dot in a defanged host, in lower case. A canonical host contains none of them, so that refanging does not
+/// change it. `[.` and `.]` occur in partially defanged hosts.
 pub(in crate::key) const DEFANGED_DOTS: [&str; 10] =
     ["[.]", "(.)", "{.}", "[dot]", "(dot)", "{dot}", "[.", ".]", "[,]", "(,)"];
 
-/// Appends the canonical host of an authority, of which user info and port are dropped.
+/// Appends the canonical host of an authority, without user info and port.
 pub(super) fn write(out: &mut String, authority: &[u8]) -> Result<(), WebAddressError> {
     let host = authority.iter().rposition(|&b| b == b'@').map_or(authority, |at| &authority[at + 1..]);
     if host.first() == Some(&b'[') {
@@ -32,10 +33,10 @@ pub(super) fn write(out: &mut String, authority: &[u8]) -> Result<(), WebAddress
         return Err(WebAddressError::Ipv6 { found: excerpt(host) });
     }
     let start = out.len();
-    let name = tidy(host);
+    let name = normalize_dots_and_case(host);
     match punycode(&name)? {
-        // Its characters may have become dots, and its digits numbers.
-        Some(name) => escape_into(out, &tidy(name.as_bytes())),
+        // IDNA may have mapped characters to dots and digits.
+        Some(name) => escape_into(out, &normalize_dots_and_case(name.as_bytes())),
         None => escape_into(out, &name),
     }
     let found = out.len() - start;
@@ -56,8 +57,8 @@ pub(super) fn write(out: &mut String, authority: &[u8]) -> Result<(), WebAddress
     Ok(())
 }
 
-/// Without outer dots and runs of dots, in lower case.
-fn tidy(host: &[u8]) -> Vec<u8> {
+/// Returns the host in lower case, without leading, trailing and repeated dots.
+fn normalize_dots_and_case(host: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(host.len());
     for label in host.split(|&b| b == b'.').filter(|label| !label.is_empty()) {
         if !name.is_empty() {
@@ -68,10 +69,10 @@ fn tidy(host: &[u8]) -> Vec<u8> {
     name
 }
 
-/// The name in Punycode; `None` when it is ASCII already, and when IDNA refuses it.
+/// Returns the name in Punycode; `None` when it is already ASCII, or when IDNA rejects it.
 ///
-/// ASCII names are not shown to IDNA: it would refuse some that resolve (`xn--` labels of another version). What it
-/// makes of other names holds no byte that has a meaning in an address: that is the deny list of WHATWG.
+/// ASCII names are not passed to IDNA: it would reject some that resolve (`xn--` labels of another version). Its output
+/// for other names contains no byte that has a meaning in an address, because of the deny list of WHATWG.
 fn punycode(name: &[u8]) -> Result<Option<String>, WebAddressError> {
     if name.is_ascii() {
         return Ok(None);
@@ -96,9 +97,9 @@ fn strip_port(host: &[u8]) -> Result<&[u8], WebAddressError> {
     }
 }
 
-/// `[address]`, and perhaps a port. Addresses that only carry an IPv4 address are that: the mapped ones
-/// (`::ffff:0:0/96`) and those of NAT64's well-known prefix (`64:ff9b::/96`, RFC 6052). The long deprecated
-/// IPv4-compatible ones (`::a.b.c.d`) are not; their dotted form is only another spelling.
+/// Appends the canonical form of `[address]`, with an optional port. Addresses that embed an IPv4 address are written
+/// as that address: mapped ones (`::ffff:0:0/96`) and those of NAT64's well-known prefix (`64:ff9b::/96`, RFC 6052).
+/// The deprecated IPv4-compatible ones (`::a.b.c.d`) are not; their dotted form is only another notation.
 fn write_ipv6(out: &mut String, host: &[u8]) -> Result<(), WebAddressError> {
     let error = || WebAddressError::Ipv6 { found: excerpt(host) };
     let end = host.iter().position(|&b| b == b']').ok_or_else(error)?;
@@ -115,14 +116,14 @@ fn write_ipv6(out: &mut String, host: &[u8]) -> Result<(), WebAddressError> {
         [0, 0, 0, 0, 0, 0xFFFF, high, low] | [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => {
             write_display(out, Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
         }
-        // The standard library compresses as RFC 5952 asks, and writes no dotted form but of mapped addresses.
+        // The standard library compresses as RFC 5952 requires, and writes the dotted form of mapped addresses only.
         _ => write_display(out, format_args!("[{address}]")),
     }
     Ok(())
 }
 
-/// An IPv4 address of one to four numbers, each in octal, hexadecimal or decimal; the last fills what is left of the
-/// 32 bits. Numbers that do not fit make a name: nothing is masked.
+/// Parses an IPv4 address of one to four numbers, each in octal, hexadecimal or decimal; the last fills the rest of the
+/// 32 bits. A host with numbers that do not fit is a name: nothing is masked.
 fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     let last = host.rsplit('.').next()?;
     if !last.starts_with(|c: char| c.is_ascii_digit()) || host.split('.').count() > 4 {
@@ -149,7 +150,7 @@ fn parse_number(text: &str) -> Option<u32> {
         None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
         None => (text, 10),
     };
-    // `from_str_radix` takes a sign.
+    // `from_str_radix` accepts a sign.
     if digits.starts_with('+') {
         return None;
     }

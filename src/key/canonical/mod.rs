@@ -1,39 +1,39 @@
-//! Canonical web addresses, as Safe Browsing has them.
+//! Canonicalisation of web addresses, as in Safe Browsing.
 //!
-//! This is not what a browser does with an address (WHATWG's URL standard): there, `http://host/%41` and
-//! `http://host/A` are two addresses; here they are one, because a list that can be evaded by an escape is none.
+//! Browsers differ (WHATWG's URL standard): there, `http://host/%41` and `http://host/A` are two addresses; here they
+//! are one, because otherwise an escape would evade a list.
 //!
-//! The rules are those of Google's *URLs and Hashing* pages, where the one for v4 and the one for v5 agree, on top of
-//! the syntax of RFC 3986. What only v5 says (IPv6) is followed; where Google's Go client differs from the pages, the
-//! pages are.
+//! The rules extend the syntax of RFC 3986 by those on which Google's *URLs and Hashing* pages for v4 and v5 agree.
+//! Rules that only v5 has (IPv6) are followed; where Google's Go client differs from the pages, the pages are followed.
 //!
 //! 1. Outer spaces are trimmed; raw TAB, CR and LF are deleted (their escapes are not).
 //! 2. The text is cut at the first literal `#`.
-//! 3. Escapes are undone until none is left. So `%2F` is a separator and `%3F` starts a query.
-//! 4. The scheme is read; a missing one means http.
-//! 5. User info and port are dropped. The host loses outer dots and runs of dots, is put in lower case and Punycode;
-//!    numbers become a dotted quad, IPv6 is compressed (RFC 5952), IPv4-mapped and NAT64 IPv6 becomes IPv4.
-//! 6. In the path `/./` and `/../` are resolved, then runs of slashes are collapsed. The query is left alone.
-//! 7. Bytes up to 0x20, from 0x7F on, `#` and `%` are escaped with upper-case hexadecimal.
+//! 3. Escapes are decoded until none is left. So `%2F` is a separator and `%3F` starts a query.
+//! 4. The scheme is parsed; a missing one means http.
+//! 5. User info and port are removed, and leading, trailing and repeated dots of the host. The host is converted to
+//!    lower case and Punycode; numbers become a dotted quad, IPv6 is compressed (RFC 5952), IPv4-mapped and NAT64 IPv6
+//!    becomes IPv4.
+//! 6. In the path `/./` and `/../` are resolved, then runs of slashes are collapsed. The query is not changed.
+//! 7. Bytes up to 0x20 and from 0x7F, `#` and `%` are escaped with upper-case hexadecimal.
 //!
-//! What the pages leave open is decided here, so that **canonical text is a fixed point**: a client and a server may
-//! both canonicalise, and a key that is printed reads back as itself.
+//! The pages do not specify the following cases. They are decided so that **canonical text is a fixed point**: client
+//! and server MAY both canonicalise, and a printed key parses as the same key.
 //!
-//! | found | decided | because |
+//! | input | result | reason |
 //! | --- | --- | --- |
-//! | `\` before the query | it is `/`, also as `%5C` | every browser reads `http://evil.example\@good.example` so; what `%2F` is, `%5C` is |
+//! | `\` before the query | read as `/`, also as `%5C` | browsers do in `http://evil.example\@good.example`; `%2F` is decoded too |
 //! | `//host/path` | a missing scheme | RFC 3986, section 4.2 |
-//! | `http:host`, `mailto:a@b`, `C:\x`, `\\server\x` | an error | no authority; `///host` must fail too in Google's vectors |
-//! | `host:123` | host and port | without `//` behind it, a number up to 65535 is a port |
-//! | `https://https://host/` | the host `https`, the path `/host/` | it is what the syntax says and what browsers do |
-//! | `%zz`, `%4`, `%` | the percent sign itself, `%25` | the page's own table |
-//! | `/a//../b` | `/a/b` | dots are resolved before slashes are collapsed, in the page's order |
-//! | `276.2.3`, `1.2.3.09` | host names | no legal form of an IPv4 address |
-//! | an IDN that IDNA refuses (NBSP, joiners out of place, no UTF-8) | its bytes escaped | the page's `%01%80.com` |
-//! | an IDN with zero-width spaces, soft hyphens, full-width letters | as IDNA maps them | browsers go there |
-//! | `[` or `]` in a host that is no IPv6 literal; `(.)`, `{dot}` and their like | an error | no such name exists, and undoing defanged forms would change it |
-//! | a host of more than 253 characters | an error | DNS cannot carry it |
-//! | an IPv6 zone (`%25eth0`) | an error | it means something on one machine only |
+//! | `http:host`, `mailto:a@b`, `C:\x`, `\\server\x` | an error | no authority; Google's vectors reject `///host` |
+//! | `host:123` | host and port | without `//` after it, a number up to 65535 is a port |
+//! | `https://https://host/` | the host `https`, the path `/host/` | the syntax, and what browsers do |
+//! | `%zz`, `%4`, `%` | a literal percent sign, `%25` | the table of the page |
+//! | `/a//../b` | `/a/b` | dots are resolved before slashes are collapsed, as on the page |
+//! | `276.2.3`, `1.2.3.09` | host names | not valid forms of an IPv4 address |
+//! | an IDN that IDNA rejects (NBSP, misplaced joiners, not UTF-8) | its bytes escaped | `%01%80.com` on the page |
+//! | an IDN with zero-width spaces, soft hyphens, full-width letters | as IDNA maps them | browsers do the same |
+//! | `[` or `]` outside an IPv6 literal; `(.)`, `{dot}` etc. | an error | not in DNS; refanging would change it |
+//! | a host of more than 253 characters | an error | the limit of DNS |
+//! | an IPv6 zone (`%25eth0`) | an error | it is valid on one machine only |
 
 mod escape;
 mod host;
@@ -45,58 +45,58 @@ use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
 pub(super) use self::host::{DEFANGED_DOTS, HOST_BYTES_MAX};
 
-/// Why a text is no web address.
+/// An error in the text of a web address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebAddressError {
     /// There is no host.
     #[error("expected a web address with a host, found none in {found:?}; write host/path or scheme://host/path")]
     NoHost {
-        /// The text, cut to 80 characters.
+        /// The text, truncated to 80 characters.
         found: String,
     },
-    /// What has a colon is neither `scheme://…` nor `host:port`.
-    #[error("expected `://` or a port behind `{word}:`, found {found:?}; write scheme://host/path")]
+    /// The text has a colon but is neither `scheme://…` nor `host:port`.
+    #[error("expected `://` or a port after `{word}:`, found {found:?}; write scheme://host/path")]
     NoAuthority {
         /// The word before the colon.
         word: String,
-        /// What follows it, cut to 80 characters.
+        /// The text after the colon, truncated to 80 characters.
         found: String,
     },
-    /// The port is no port.
-    #[error("expected a port of 0 to 65535 behind the host, found {found:?}; correct or omit it")]
+    /// The port is invalid.
+    #[error("expected a port of 0 to 65535 after the host, found {found:?}; correct or omit it")]
     Port {
-        /// What stands where the port should.
+        /// The text in place of the port.
         found: String,
     },
-    /// The brackets enclose no IPv6 address.
-    #[error("expected an IPv6 address without zone in brackets, found {found:?}; a host name takes no brackets")]
+    /// The brackets do not enclose an IPv6 address.
+    #[error("expected an IPv6 address without zone in brackets, found {found:?}; write host names without brackets")]
     Ipv6 {
         /// The host.
         found: String,
     },
-    /// The host holds a dot written so that nobody follows it.
-    #[error("expected a host, found {found:?}, whose dots are defanged; write plain dots")]
+    /// The host contains a defanged dot.
+    #[error("expected a host with plain dots, found {found:?}; replace the defanged dots")]
     Defanged {
         /// The host.
         found: String,
     },
-    /// The host is longer than DNS can carry.
-    #[error("expected a host of up to {} characters, found {found}; no such name can exist", host::HOST_BYTES_MAX)]
+    /// The host is longer than DNS allows.
+    #[error("expected a host of up to {} bytes, found {found}; longer DNS names cannot exist", host::HOST_BYTES_MAX)]
     HostTooLong {
         /// Its length in bytes.
         found: usize,
     },
-    /// The address, as given or in canonical form, is too long.
-    #[error("expected a web address of up to {WEB_ADDRESS_BYTES_MAX} bytes, found {found}; ask for its host instead")]
+    /// The address is too long, as given or in canonical form.
+    #[error("expected a web address of up to {WEB_ADDRESS_BYTES_MAX} bytes, found {found}; look up its host instead")]
     TooLong {
         /// Its length in bytes.
         found: usize,
     },
 }
 
-/// The canonical form without scheme: `host/path[?query]`, where an empty query is none. Addresses that are canonical
-/// but for scheme, port and case of the host take a path that allocates nothing but the result.
+/// Returns the canonical form without scheme: `host/path[?query]`, where an empty query is dropped. Addresses that are
+/// canonical except for scheme, port and case of the host take a fast path that allocates only the result.
 pub(super) fn canonicalise(text: &[u8]) -> Result<String, WebAddressError> {
     match plain::canonicalise(text) {
         Some(address) => Ok(address),
@@ -112,13 +112,14 @@ fn canonicalise_any(text: &[u8]) -> Result<String, WebAddressError> {
     Ok(out)
 }
 
-/// The canonical URL, `scheme://host/path[?query]`, in ASCII, without user info, port and fragment. This is the form
-/// of Safe Browsing's published examples; an empty query keeps its question mark.
+/// Returns the canonical URL, `scheme://host/path[?query]`, in ASCII, without user info, port and fragment. This is the
+/// form of Safe Browsing's published examples; an empty query keeps its question mark.
 ///
-/// Outer spaces, raw TAB, CR and LF go, then all from the first `#` on; escapes are undone until none is left; a missing
-/// scheme is http. Hosts are put in lower case and Punycode, without outer dots and runs of dots, all spellings of IPv4
-/// as a dotted quad, IPv6 compressed. Dot segments and runs of slashes are resolved in the path, never in the query; up
-/// to the query a backslash is a slash. Bytes up to 0x20, from 0x7F on, `#` and `%` are escaped in upper case.
+/// Outer spaces, raw TAB, CR and LF are removed, then everything from the first `#`; escapes are decoded until none is
+/// left; a missing scheme is http. Hosts are converted to lower case and Punycode, without leading, trailing and
+/// repeated dots, all notations of IPv4 to a dotted quad; IPv6 is compressed. Dot segments and runs of slashes are
+/// resolved in the path, never in the query; before the query a backslash is a slash. Bytes up to 0x20 and from 0x7F,
+/// `#` and `%` are escaped in upper case.
 ///
 /// ```
 /// use ksn::key::canonical_url;
@@ -142,7 +143,7 @@ enum EmptyQuery {
     Drop,
 }
 
-/// Rules 1 to 3.
+/// Applies rules 1 to 3.
 fn unescaped(text: &[u8]) -> Result<Vec<u8>, WebAddressError> {
     if text.len() > WEB_ADDRESS_BYTES_MAX {
         return Err(WebAddressError::TooLong { found: text.len() });
@@ -155,7 +156,7 @@ fn unescaped(text: &[u8]) -> Result<Vec<u8>, WebAddressError> {
     Ok(unescape(raw.iter().copied().filter(|b| !matches!(b, b'\t' | b'\r' | b'\n'))))
 }
 
-/// The scheme, and what follows its `://`.
+/// Splits the text into its scheme and what follows `://`.
 fn split_scheme(text: &[u8]) -> Result<(&str, &[u8]), WebAddressError> {
     const DEFAULT: &str = "http";
     if let Some(rest) = text.strip_prefix(b"//") {
@@ -164,17 +165,17 @@ fn split_scheme(text: &[u8]) -> Result<(&str, &[u8]), WebAddressError> {
     let Some(colon) = text.iter().position(|&b| !is_scheme_byte(b)).filter(|&at| text[at] == b':') else {
         return Ok((DEFAULT, text));
     };
-    let (word, behind) = (std::str::from_utf8(&text[..colon]).unwrap_or_default(), &text[colon + 1..]);
-    // One letter is a drive: there is no such scheme.
+    let (word, after) = (std::str::from_utf8(&text[..colon]).unwrap_or_default(), &text[colon + 1..]);
+    // A single letter is a drive: no scheme is that short.
     if word.len() > 1
         && word.starts_with(|c: char| c.is_ascii_alphabetic())
-        && let Some(rest) = strip_slashes(behind)
+        && let Some(rest) = strip_slashes(after)
     {
         return Ok((word, rest));
     }
-    let port = &behind[..behind.iter().position(|&b| ends_authority(b)).unwrap_or(behind.len())];
+    let port = &after[..after.iter().position(|&b| ends_authority(b)).unwrap_or(after.len())];
     if !word.is_empty() && (port.is_empty() || !is_port(port)) {
-        return Err(WebAddressError::NoAuthority { word: word.to_owned(), found: excerpt(behind) });
+        return Err(WebAddressError::NoAuthority { word: word.to_owned(), found: excerpt(after) });
     }
     Ok((DEFAULT, text))
 }
@@ -212,7 +213,7 @@ fn ends_authority(byte: u8) -> bool {
     matches!(byte, b'/' | b'\\' | b'?')
 }
 
-/// Whether the text behind a host's colon is a port; an empty one is (RFC 3986, section 3.2.3).
+/// Returns whether the text after the colon of a host is a port; it may be empty (RFC 3986, section 3.2.3).
 fn is_port(text: &[u8]) -> bool {
     let number = text.iter().try_fold(0_u32, |number, &b| {
         let digit = b.is_ascii_digit().then(|| u32::from(b - b'0'))?;
@@ -221,9 +222,9 @@ fn is_port(text: &[u8]) -> bool {
     number.is_some()
 }
 
-/// The first 80 characters, for a message.
+/// Returns the first 80 characters, for a message.
 fn excerpt(text: &[u8]) -> String {
-    // Four bytes a character at most: what lies behind need not be decoded.
+    // A character has at most four bytes: the rest need not be decoded.
     String::from_utf8_lossy(&text[..text.len().min(320)]).chars().take(80).collect()
 }
 

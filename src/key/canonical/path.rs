@@ -1,10 +1,10 @@
-//! Paths.
+//! Path normalization.
 
-/// Resolves `/./` and `/../`, then collapses runs of slashes; a backslash is a slash. There is always a slash at the
-/// start.
+/// Resolves `/./` and `/../`, then collapses runs of slashes; a backslash is a slash. The result always starts with a
+/// slash.
 ///
-/// An empty segment counts as one when `..` removes the segment before it: the rules resolve first and collapse
-/// later, as does RFC 3986, section 5.2.4.
+/// An empty segment counts as a segment that `..` removes: the rules resolve first and collapse afterwards, as does RFC
+/// 3986, section 5.2.4.
 pub(super) fn resolve(path: &[u8]) -> Vec<u8> {
     let is_slash = |b: &u8| matches!(b, b'/' | b'\\');
     let mut resolved = Vec::with_capacity(path.len() + 1);

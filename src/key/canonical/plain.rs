@@ -1,12 +1,12 @@
-//! The addresses that need next to nothing done: most of them.
+//! Fast path for addresses that are almost canonical, as most are.
 
 use std::net::Ipv4Addr;
 
 use super::host::HOST_BYTES_MAX;
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
-/// The canonical form of an address that is canonical but for scheme, port, case of the host and a missing path;
-/// `None` for all others, right or wrong. The only allocation is the result, of its exact length.
+/// Returns the canonical form of an address that is canonical except for scheme, port, case of the host and a missing
+/// path; `None` for all others, valid or not. The only allocation is the result, of its exact length.
 ///
 /// The checks of path and query are folds without early exit, which compile to vector instructions.
 pub(super) fn canonicalise(text: &[u8]) -> Option<String> {
@@ -17,7 +17,7 @@ pub(super) fn canonicalise(text: &[u8]) -> Option<String> {
     let host = &rest[..host_len(rest)?];
     let mut tail = strip_port(&rest[host.len()..])?;
     let path_len = tail.iter().position(|&b| b == b'?').unwrap_or(tail.len());
-    if !stand_for_themselves(tail) || !is_resolved(&tail[..path_len]) {
+    if !needs_no_escape(tail) || !is_resolved(&tail[..path_len]) {
         return None;
     }
     if path_len + 1 == tail.len() && tail[path_len] == b'?' {
@@ -36,7 +36,8 @@ pub(super) fn canonicalise(text: &[u8]) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Length of a host of non-empty labels of letters, digits, `-` and `_`, or of a dotted quad without leading zeros.
+/// Returns the length of a host in bytes, if it consists of non-empty labels of letters, digits, `-` and `_`, or is a
+/// dotted quad without leading zeros.
 fn host_len(rest: &[u8]) -> Option<usize> {
     let mut label_start = 0;
     let mut len = rest.len();
@@ -54,33 +55,34 @@ fn host_len(rest: &[u8]) -> Option<usize> {
     if label_start == len || len > HOST_BYTES_MAX {
         return None;
     }
-    // In all its forms, the last number of an IPv4 address starts with a digit.
+    // The last number of an IPv4 address starts with a digit in all notations.
     if rest[label_start].is_ascii_digit() {
         std::str::from_utf8(&rest[..len]).ok()?.parse::<Ipv4Addr>().ok()?;
     }
     Some(len)
 }
 
-/// What follows the host, without a port; `None` when it starts with neither of port, path and query.
+/// Returns what follows the host, without a port; `None` when it does not start with a port, path or query.
 fn strip_port(tail: &[u8]) -> Option<&[u8]> {
     let tail = match tail {
-        [b':', behind @ ..] => {
-            let digits = behind.iter().take(6).take_while(|b| b.is_ascii_digit()).count();
-            if digits == 0 || !super::is_port(&behind[..digits]) {
+        [b':', after @ ..] => {
+            let digits = after.iter().take(6).take_while(|b| b.is_ascii_digit()).count();
+            if digits == 0 || !super::is_port(&after[..digits]) {
                 return None;
             }
-            &behind[digits..]
+            &after[digits..]
         }
         _ => tail,
     };
     matches!(tail.first(), None | Some(b'/' | b'?')).then_some(tail)
 }
 
-fn stand_for_themselves(tail: &[u8]) -> bool {
+fn needs_no_escape(tail: &[u8]) -> bool {
     tail.iter().fold(true, |ok, &b| ok & (b > 0x20) & (b < 0x7F) & (b != b'#') & (b != b'%') & (b != b'\\'))
 }
 
-/// Whether no slash is followed by another or by a dot (which `/.` and `/..` need, and `/.well-known` suffers for).
+/// Returns whether no slash is followed by another slash or by a dot. This excludes `/.` and `/..`, but also
+/// `/.well-known`.
 fn is_resolved(path: &[u8]) -> bool {
     let next = path.get(1..).unwrap_or_default();
     path.iter().zip(next).fold(true, |ok, (&b, &n)| ok & !((b == b'/') & ((n == b'/') | (n == b'.'))))

@@ -1,4 +1,4 @@
-//! Prevents canonical text that reads back as another address, and two paths that disagree about one.
+//! Prevents canonical text that parses as another address, and different results of the fast path and the general path.
 
 use super::*;
 use crate::key::{Key, WebAddress, refang};
@@ -12,7 +12,7 @@ fn error(text: &str) -> WebAddressError {
     canonicalise(text.as_bytes()).expect_err(text)
 }
 
-/// Pieces that meet every branch, glued at random: nearer to an attacker than random bytes.
+/// Generates addresses from pieces that reach every branch, which are closer to attacks than random bytes.
 fn address() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "http://",
@@ -95,18 +95,18 @@ fn address() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => glued, 1 => random, 1 => led]
 }
 
-/// What must hold for any bytes.
+/// Checks the invariants that hold for any bytes.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
     let any = canonicalise_any(text);
     if let Some(plain) = plain::canonicalise(text) {
-        prop_assert_eq!(Ok(&plain), any.as_ref(), "the plain path differs");
+        prop_assert_eq!(Ok(&plain), any.as_ref(), "the fast path differs");
     }
     let Ok(canonical) = any else {
         prop_assert!(canonical_url(text).is_err());
         return Ok(());
     };
     let again = canonicalise(canonical.as_bytes());
-    prop_assert_eq!(again.as_ref(), Ok(&canonical), "no fixed point");
+    prop_assert_eq!(again.as_ref(), Ok(&canonical), "not a fixed point");
     prop_assert!(canonical.bytes().all(|b| b > 0x20 && b < 0x7F && b != b'#'));
     prop_assert_eq!(refang(&canonical), &canonical[..]);
 
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_addresses_take_the_plain_path(
+    fn plain_addresses_take_the_fast_path(
         text in "(https?://)?([a-zA-Z][a-zA-Z0-9_-]{0,5}\\.){1,3}[a-z]{2,3}(:[0-9]{1,4})?(/[a-zA-Z0-9_~;,@=&$!-][a-z.]{0,3}){0,4}/?(\\?[a-z=&/.?]{0,9})?",
     ) {
         prop_assert!(plain::canonicalise(text.as_bytes()).is_some());
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_of_any_text_reads_back(text in address()) {
+    fn keys_of_any_text_round_trip(text in address()) {
         if let Ok(key) = String::from_utf8_lossy(&text).parse::<Key>() {
             prop_assert_eq!(key.to_string().parse::<Key>(), Ok(key));
         }
@@ -148,7 +148,7 @@ proptest! {
 }
 
 #[test]
-fn decisions() {
+fn canonical_forms() {
     for (text, expected) in [
         // A backslash is a slash, up to the query.
         ("http:\\\\evil.example\\a\\..\\b", "evil.example/b"),
@@ -170,14 +170,14 @@ fn decisions() {
         ("http://evil.example:/", "evil.example/"),
         ("http://evil.example:00080/", "evil.example/"),
         ("http://evil.example%3A80/", "evil.example/"),
-        // Escapes that are none.
+        // Invalid escapes.
         ("http://evil.example/%zz%4%", "evil.example/%25zz%254%25"),
         ("http://evil.example/%\t41", "evil.example/A"),
         ("http://evil.example/%09%0a", "evil.example/%09%0A"),
         ("http://evil.example/%23#x", "evil.example/%23"),
         ("http://evil.example/a%3Fb%2Fc", "evil.example/a?b/c"),
         ("http://evil.example/\u{fc}", "evil.example/%C3%BC"),
-        // Trimmed first, cut later.
+        // Spaces are trimmed before the fragment is removed.
         (" \r\n http://evil.example/a #b ", "evil.example/a%20"),
         // Slashes and dots.
         ("http://evil.example/a//../b", "evil.example/a/b"),
@@ -193,13 +193,13 @@ fn decisions() {
         ("http://ev\u{200b}il.exa\u{ad}mple/", "evil.example/"),
         ("http://evil.\u{200b}.example/", "evil.example/"),
         ("http://\u{ff11}\u{ff12}\u{ff17}.1/", "127.0.0.1/"),
-        // What IDNA refuses is escaped: browsers go nowhere.
+        // What IDNA rejects is escaped: browsers cannot open it.
         ("http://ev\u{a0}il.example/", "ev%C2%A0il.example/"),
         ("http://ev\u{200d}il.example/", "ev%E2%80%8Dil.example/"),
         ("http://evil.example\u{ff0f}a/", "evil.example%EF%BC%8Fa/"),
         ("http://\u{ff05}41.example/", "%EF%BC%8541.example/"),
         ("http://XN--\u{fc}.example/", "xn--%C3%BC.example/"),
-        // ASCII is not shown to IDNA.
+        // ASCII is not passed to IDNA.
         ("http://xn--a.example/", "xn--a.example/"),
         // IPv4.
         ("http://0X7F.1/", "127.0.0.1/"),
@@ -235,7 +235,7 @@ fn decisions() {
 }
 
 #[test]
-fn refused() {
+fn rejected() {
     for text in [
         "",
         " \t",
@@ -295,7 +295,7 @@ fn refused() {
 }
 
 #[test]
-fn bounds() {
+fn length_limits() {
     let label = "a".repeat(49);
     let host = format!("{label}.{label}.{label}.{label}.{label}.abc");
     assert_eq!(host.len(), 253);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ksn::bare;
+use ksn::raw_transport;
 use quinn::{Connection, Endpoint, RecvStream};
 use tokio::{runtime::Runtime, sync::oneshot};
 
@@ -38,7 +38,7 @@ impl Bare {
         let thread = thread::spawn(move || {
             let _pinned = Pinned::to(cores::SERVER);
             one_thread().block_on(async {
-                match bare::server(packets.bytes(), IDLE) {
+                match raw_transport::server(packets.bytes(), IDLE) {
                     Err(error) => drop(ready.send(Err(error.to_string()))),
                     Ok((endpoint, pin)) => {
                         let _ = ready.send(Ok((endpoint.local_addr().expect("it is bound"), pin)));
@@ -53,7 +53,7 @@ impl Bare {
         let (address, pin) = bound.recv().map_err(|_| "the bare server panicked".to_owned())??;
         let runtime = one_thread();
         let (connection, endpoint) = runtime.block_on(async {
-            let endpoint = bare::client(pin, packets.bytes(), IDLE).map_err(|e| e.to_string())?;
+            let endpoint = raw_transport::client(pin, packets.bytes(), IDLE).map_err(|e| e.to_string())?;
             let connecting = endpoint.connect(address, "localhost").map_err(|e| e.to_string())?;
             Ok::<_, Skip>((connecting.await.map_err(|e| e.to_string())?, endpoint))
         })?;

@@ -1,10 +1,10 @@
-//! Lookups in this process: typed keys in, typed answers out, without a frame between.
+//! In-process lookups: typed keys in, typed answers out, without frames.
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use crate::{
     answer::{Answer, Origin, Record, Status},
-    batch::{ColumnBuf, Detail, Exception, Hit, Matched, Position, Sink},
+    batch::{ColumnBuf, Detail, Hit, Matched, Position, Sink, Unanswered},
     engine::Index,
     key::{Key, KeyKind},
     limits::{BATCH_KEYS_MAX, RECORDS_PER_KEY_MAX},
@@ -12,21 +12,22 @@ use crate::{
 };
 
 impl Index {
-    /// Answers keys by position. All of them see the same generation. `now` decides which records have expired.
+    /// Returns the answer to each key, in the order of the keys. All keys see the same generation. Records that have
+    /// expired at `now` do not match.
     ///
     /// ```
     /// use ksn::{
     ///     Index, Key, Status,
     ///     batch::Detail,
     ///     key::{Indicator, Scope},
-    ///     record::{Listing, RecordSink, RecordType},
+    ///     record::{Entry, RecordSink, RecordType},
     ///     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     ///     timestamp::Timestamp,
     /// };
     ///
     /// let now: Timestamp = "2026-11-22 10:00:00".parse()?;
     /// let mut builder = SnapshotBuilder::new();
-    /// builder.add(0, Listing {
+    /// builder.add(0, Entry {
     ///     indicator: Indicator::Web { scope: Scope::Domain, expression: "evil.example".into() },
     ///     id: 1,
     ///     record_type: RecordType::Phishing,
@@ -54,13 +55,13 @@ impl Index {
         let view = self.view();
         let mut answers = vec![Answer::unknown(Origin::Local, view.generation()); keys.len()];
         for kind in KeyKind::ALL {
-            let places: Vec<usize> = (0..keys.len()).filter(|&at| keys[at].kind() == kind).collect();
-            // In parts, so that the text of one stays far below the 4 GiB that its ends can number.
-            for places in places.chunks(BATCH_KEYS_MAX) {
+            let positions: Vec<usize> = (0..keys.len()).filter(|&at| keys[at].kind() == kind).collect();
+            // In chunks, so that the text of each column stays far below the 4 GiB that its end offsets can address.
+            for positions in positions.chunks(BATCH_KEYS_MAX) {
                 let mut column = ColumnBuf::new(kind);
-                places.iter().for_each(|&at| column.push(&keys[at]));
-                let mut sink = Collector { places, answers: &mut answers, texts: HashMap::new() };
-                // It has room for everything: it never breaks.
+                positions.iter().for_each(|&at| column.push(&keys[at]));
+                let mut sink = Collector { positions, answers: &mut answers, texts: HashMap::new() };
+                // The collector never breaks.
                 let _: ControlFlow<u32> = view.answer(0, &column.column(), 0..u32::MAX, detail, now, &mut sink);
             }
         }
@@ -68,12 +69,12 @@ impl Index {
     }
 }
 
-/// Puts what the engine finds at the places of the keys.
+/// A sink that stores the results of the engine at the positions of the keys.
 struct Collector<'a> {
-    /// Where the key of each row stands among those asked.
-    places: &'a [usize],
+    /// The position of the key of each row in the list of keys.
+    positions: &'a [usize],
     answers: &'a mut [Answer],
-    /// Names and sources, so that equal ones share an allocation.
+    /// Interned names and sources: equal ones share an allocation.
     texts: HashMap<Text, Arc<str>>,
 }
 
@@ -85,16 +86,16 @@ enum Text {
 
 impl Sink for Collector<'_> {
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()> {
-        let answer = &mut self.answers[self.places[at.row as usize]];
+        let answer = &mut self.answers[self.positions[at.row as usize]];
         if answer.records.len() == RECORDS_PER_KEY_MAX {
             answer.is_cut = true;
             return ControlFlow::Continue(());
         }
         let (matched, scope) = match hit.matched {
             Matched::Digest | Matched::Suffix(_) => (None, None),
-            // Keys are asked whole here.
+            // In-process lookups use whole keys only.
             Matched::WebSuffix(scope, _) => (None, Some(scope)),
-            // Expressions were found to be ASCII when the snapshot was opened.
+            // Opening the snapshot validated that expressions are ASCII.
             Matched::Web(scope, text) => (Some(String::from_utf8_lossy(text).as_ref().into()), Some(scope)),
             Matched::Block(block) => (Some(block.to_string().into()), None),
         };
@@ -114,9 +115,9 @@ impl Sink for Collector<'_> {
         ControlFlow::Continue(())
     }
 
-    fn exception(&mut self, at: Position, exception: Exception) -> ControlFlow<()> {
-        let answer = &mut self.answers[self.places[at.row as usize]];
-        *answer = Answer::exception(exception, Origin::Local, answer.generation);
+    fn unanswered(&mut self, at: Position, unanswered: Unanswered) -> ControlFlow<()> {
+        let answer = &mut self.answers[self.positions[at.row as usize]];
+        *answer = Answer::unanswered(unanswered, Origin::Local, answer.generation);
         ControlFlow::Continue(())
     }
 }

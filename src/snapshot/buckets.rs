@@ -1,17 +1,19 @@
-//! Where keys of a table end up: the buckets, filled one after the other.
+//! Construction of a table's buckets from sorted keys.
 
 use zerocopy::little_endian::U32;
 
 use super::layout::{BUCKET_KEYS_MEAN, BUCKET_SLOTS, Bucket, bucket_of, fingerprint_of};
 
-/// Buckets that a table of so many keys has, besides the one behind them that only tells where the tail starts.
+/// Returns the number of buckets of a table with `keys` keys, without the sentinel row that holds the start of the tail.
 pub(super) fn buckets_of(keys: u64) -> usize {
     keys.div_ceil(BUCKET_KEYS_MEAN) as usize
 }
 
-/// Places keys, given in ascending order of their first eight bytes, and hands out every bucket with what stands in its
-/// slots. Gives the tail.
-pub(crate) fn place<T: Copy>(
+/// Assigns keys to buckets and returns the keys of the tail.
+///
+/// `sorted` MUST yield `keys` keys in ascending order of their first eight bytes. `bucket` is called for every bucket in
+/// order, with the keys in its slots, and for the sentinel row.
+pub(crate) fn build_buckets<T: Copy>(
     keys: u64,
     sorted: impl Iterator<Item = ([u8; 8], T)>,
     mut bucket: impl FnMut(&Bucket, &[([u8; 8], T)]),
@@ -24,7 +26,7 @@ pub(crate) fn place<T: Copy>(
             own.push(key);
         }
     };
-    // What belongs into this bucket and into the next, and what the bucket before had no room for.
+    // The keys of this bucket, the keys of the next, and those that overflowed from the previous one.
     let (mut own, mut next, mut overflow) = (Vec::new(), Vec::new(), Vec::new());
     let (mut first_key, mut tail) = (0, Vec::new());
     fill(&mut own, 0);

@@ -1,78 +1,86 @@
-//! The answers of a server at the places of the keys that they are about.
+//! Matches the answers of a server to the keys of a batch.
 //!
-//! Everything that only the asker knows is checked here: columns and rows, that a frame came a step further, that a
-//! candidate is what was meant, and that an address is matched by an expression in the scope that the server tells.
+//! Checks everything that only the client can check: the numbers of columns and rows, that every frame makes progress,
+//! that a candidate has the suffix of the requested digest, and that an expression may match its address in the scope
+//! that the server sent.
 
 use std::sync::Arc;
 
-use super::plan::{Batch, Rows};
+use super::batcher::{KeyBatch, Rows};
 use crate::{
     answer::{Answer, Origin, Record, Status},
     batch::Detail,
     limits::RECORDS_PER_KEY_MAX,
-    record::{Specificity, Standing, sort_by_precedence},
+    record::{PrecedenceKey, Specificity, sort_by_precedence},
     wire::{AnswerView, HitRow, WireError},
 };
 
-/// Puts the answers of one frame into their places. What was not answered comes back: the keys to ask again, in the
-/// order of the list, all of whose rows are to be asked.
-pub(super) fn place(view: &AnswerView<'_>, batch: &Batch, answers: &mut [Answer]) -> Result<Vec<u32>, PlaceError> {
+/// Stores the answers of one frame in `answers`, by list index. Returns the indexes of the keys that were not answered,
+/// ascending: all rows of these keys MUST be requested again.
+///
+/// Fails with [`MatchError`] when the frame does not fit the request.
+pub(super) fn match_answers(
+    view: &AnswerView<'_>,
+    batch: &KeyBatch,
+    answers: &mut [Answer],
+) -> Result<Vec<u32>, MatchError> {
     let answered: Vec<u32> = view.answered().collect();
     if answered.len() != batch.columns.len() {
-        return Err(PlaceError::Columns { expected: batch.columns.len(), found: answered.len() });
+        return Err(MatchError::Columns { expected: batch.columns.len(), found: answered.len() });
     }
     let generation = view.meta().generation;
     for (number, (column, &rows)) in batch.columns.iter().zip(&answered).enumerate() {
         let asked = column.keys.len();
         if rows as usize > asked || ((rows as usize) < asked && !view.is_truncated()) {
-            return Err(PlaceError::Rows { column: number, expected: asked, found: rows });
+            return Err(MatchError::Rows { column: number, expected: asked, found: rows });
         }
         for &at in &column.keys[..rows as usize] {
             answers[at as usize] = Answer::unknown(Origin::Server, generation);
         }
     }
-    // An address may have rows on both sides.
+    // An address may have both answered and unanswered rows: then it counts as unanswered.
     let beyond = batch.columns.iter().zip(&answered).flat_map(|(column, &rows)| &column.keys[rows as usize..]);
-    let mut rest: Vec<u32> = beyond.copied().collect();
-    rest.sort_unstable();
-    rest.dedup();
-    rest.iter().for_each(|&at| answers[at as usize] = Answer::not_asked());
-    if !rest.is_empty() && answered.iter().all(|&rows| rows == 0) {
-        return Err(PlaceError::NoProgress);
+    let mut remaining: Vec<u32> = beyond.copied().collect();
+    remaining.sort_unstable();
+    remaining.dedup();
+    remaining.iter().for_each(|&at| answers[at as usize] = Answer::not_asked());
+    if !remaining.is_empty() && answered.iter().all(|&rows| rows == 0) {
+        return Err(MatchError::NoProgress);
     }
-    place_hits(view, batch, &answered, answers)?;
-    for exception in view.exceptions() {
-        let column = usize::from(exception.column());
+    match_hits(view, batch, &answered, answers)?;
+    for unanswered in view.unanswered() {
+        let column = usize::from(unanswered.column());
         let keys = &batch.columns[column].keys[..answered[column] as usize];
-        let told = match exception.row() {
+        let unanswered_keys = match unanswered.row() {
             None => keys,
             Some(row) => {
                 let rows = answered[column];
-                keys.get(row as usize).map(std::slice::from_ref).ok_or(PlaceError::Row { column, row, rows })?
+                keys.get(row as usize).map(std::slice::from_ref).ok_or(MatchError::Row { column, row, rows })?
             }
         };
-        for &at in told {
+        for &at in unanswered_keys {
             let answer = &mut answers[at as usize];
             if answer.status != Status::NotAsked {
-                *answer = Answer::exception(exception.exception(), Origin::Server, generation);
+                *answer = Answer::unanswered(unanswered.unanswered(), Origin::Server, generation);
             }
         }
     }
-    if let (&[at], 1) = (&rest[..], batch.len()) {
-        // One address, and its answer is longer than a frame: it would never come whole.
-        crowded(&mut answers[at as usize], generation);
-        rest.clear();
+    if let (&[at], 1) = (&remaining[..], batch.len()) {
+        // The answer to this one address exceeds a frame: a retry cannot succeed.
+        set_incomplete(&mut answers[at as usize], generation);
+        remaining.clear();
     }
-    Ok(rest)
+    Ok(remaining)
 }
 
-/// The records of what was answered in full. Where that is a web address by its rows, they are gathered first.
-fn place_hits(
+/// Stores the records of all keys that were answered in full. Those of web addresses sent as prefixes are collected
+/// over all rows first.
+fn match_hits(
     view: &AnswerView<'_>,
-    batch: &Batch,
+    batch: &KeyBatch,
     answered: &[u32],
     answers: &mut [Answer],
-) -> Result<(), PlaceError> {
+) -> Result<(), MatchError> {
     let mut texts: Vec<Option<Arc<str>>> = vec![None; view.texts()];
     let (mut matches, mut short) = (Vec::new(), Vec::new());
     for (hit, suffix) in view.candidates(&batch.columns())? {
@@ -80,22 +88,22 @@ fn place_hits(
         let (column, row) = (usize::from(position.column), position.row as usize);
         let rows = answered[column];
         if position.row >= rows {
-            return Err(PlaceError::Row { column, row: position.row, rows });
+            return Err(MatchError::Row { column, row: position.row, rows });
         }
         let column = &batch.columns[column];
         let at = column.keys[row];
         let answer = &mut answers[at as usize];
         if answer.status == Status::NotAsked {
-            // Of an address that has rows beyond as well.
+            // The address has unanswered rows too.
             continue;
         }
         match &column.rows {
             Rows::Whole(_) => {}
             Rows::Digests(_, prefixes) => {
                 answer.candidates += 1;
-                if !prefixes.is_rest(row, suffix) {
+                if !prefixes.has_suffix(row, suffix) {
                     if hit.is_short_of_candidates() && answer.status == Status::Unknown {
-                        // What did not fit may have been the one that was meant.
+                        // A candidate that did not fit may have been the match.
                         (answer.status, answer.is_cut) = (Status::Error, true);
                     }
                     continue;
@@ -124,22 +132,22 @@ fn place_hits(
             }
         }
         answer.status = Status::Known;
-        // More than was wanted comes where others in the batch need it.
+        // The server sends more than the winner if other keys of the batch require it.
         if batch.detail == Detail::All || answer.records.is_empty() {
             answer.is_cut |= hit.is_cut();
             answer.records.push(record(view, hit, &mut texts));
         }
     }
-    place_matches(view, batch.detail, matches, &mut texts, answers);
+    merge_matches(view, batch.detail, matches, &mut texts, answers);
     for at in short {
-        // What did not fit may have been what wins.
-        crowded(&mut answers[at as usize], view.meta().generation);
+        // A record that did not fit may have been the winner.
+        set_incomplete(&mut answers[at as usize], view.meta().generation);
     }
     Ok(())
 }
 
-/// Gives each address the records of all its rows, in the order that a server gives them to a whole one.
-fn place_matches(
+/// Merges the records of all rows of each address, in the order in which a server returns them for a whole address.
+fn merge_matches(
     view: &AnswerView<'_>,
     detail: Detail,
     mut matches: Vec<Match<'_>>,
@@ -148,7 +156,7 @@ fn place_matches(
 ) {
     matches.sort_by_key(|found| found.at);
     for own in matches.chunk_by_mut(|a, b| a.at == b.at) {
-        sort_by_precedence(own, |found| found.standing(view));
+        sort_by_precedence(own, |found| found.precedence_key(view));
         let answer = &mut answers[own[0].at as usize];
         answer.status = Status::Known;
         answer.is_cut = own.iter().any(|found| found.hit.is_cut());
@@ -163,19 +171,19 @@ fn place_matches(
     }
 }
 
-/// A record of a web address that was asked by prefixes.
+/// A record that matched a web address sent as prefixes.
 struct Match<'a> {
-    /// The place of the address.
+    /// The list index of the address.
     at: u32,
     hit: &'a HitRow,
     specificity: Specificity,
-    /// The expression that matched; `None` for a block of IPv4 addresses, which the server tells.
+    /// The expression that matched; `None` for a block of IPv4 addresses, whose text the server sends.
     text: Option<&'a [u8]>,
 }
 
 impl Match<'_> {
-    fn standing<'v>(&self, view: &AnswerView<'v>) -> Standing<&'v str> {
-        Standing {
+    fn precedence_key<'v>(&self, view: &AnswerView<'v>) -> PrecedenceKey<&'v str> {
+        PrecedenceKey {
             record_type: self.hit.record_type(),
             specificity: self.specificity,
             timestamp: self.hit.timestamp(),
@@ -193,25 +201,25 @@ impl Match<'_> {
     }
 }
 
-/// Says of a key that more is known of what begins as it does than a frame holds.
-fn crowded(answer: &mut Answer, generation: u64) {
+/// Turns an answer into an error: the server has more candidates for the key than a frame holds.
+fn set_incomplete(answer: &mut Answer, generation: u64) {
     let candidates = answer.candidates;
     let unknown = Answer::unknown(Origin::Server, generation);
     *answer = Answer { status: Status::Error, is_cut: true, candidates, ..unknown };
 }
 
-/// An answer that does not fit what was asked.
+/// Why an answer does not fit its request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PlaceError {
+pub(super) enum MatchError {
     #[error(transparent)]
     Wire(#[from] WireError),
-    #[error("expected an answer to {expected} columns, found {found}")]
+    #[error("expected an answer with {expected} columns, found {found}")]
     Columns { expected: usize, found: usize },
-    #[error("expected answers to {expected} rows of column {column}, found {found}")]
+    #[error("expected {expected} answered rows in column {column}, found {found}")]
     Rows { column: usize, expected: usize, found: u32 },
-    #[error("expected rows below {rows} in column {column}, found {row}")]
+    #[error("expected a row number below {rows} in column {column}, found {row}")]
     Row { column: usize, row: u32, rows: u32 },
-    #[error("expected a truncated answer to answer something")]
+    #[error("expected at least one answered row in a truncated answer, found none")]
     NoProgress,
 }
 
@@ -237,45 +245,45 @@ fn record(view: &AnswerView<'_>, hit: &HitRow, texts: &mut [Option<Arc<str>>]) -
 mod tests {
     use super::*;
     use crate::{
-        batch::{Exception, Hit, Matched, Position, Sink},
-        client::plan::{Planner, tests::keys},
+        batch::{Hit, Matched, Position, Sink, Unanswered},
+        client::batcher::{Batcher, tests::keys},
         key::{DigestKind, Key, PrefixWidth},
         wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header, ServerLimits},
     };
 
     #[test]
-    fn answers_that_do_not_fit_the_request_are_refused() {
+    fn answers_that_do_not_match_the_request_are_rejected() {
         let keys = keys();
-        let batch = Planner::new(&keys, ServerLimits::default(), Detail::Winner, None).next().unwrap();
+        let batch = Batcher::new(&keys, ServerLimits::default(), Detail::Winner, None).next().unwrap();
         let mut answers = vec![Answer::unknown(Origin::Server, 0); keys.len()];
         let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
-        let mut placed = |columns: u16, rows: u32, row: u32, truncated: bool| {
+        let mut matched = |columns: u16, rows: u32, row: u32, truncated: bool| {
             let body_bytes = if truncated { 1 } else { 1 << 20 };
             let mut writer = AnswerWriter::new(AnswerCaps { body_bytes, ..AnswerCaps::default() });
             writer.begin(columns);
             (0..columns).for_each(|column| writer.answered(column, rows));
-            let _ = writer.exception(Position { column: 0, row }, Exception::Malformed);
-            let _ = writer.exception(Position { column: 0, row: row + 1 }, Exception::Malformed);
+            let _ = writer.unanswered(Position { column: 0, row }, Unanswered::Malformed);
+            let _ = writer.unanswered(Position { column: 0, row: row + 1 }, Unanswered::Malformed);
             let frame = writer.finish(&meta);
             let (header, body) = Header::split(&frame).unwrap();
-            place(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)
+            match_answers(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)
         };
-        assert_eq!(placed(3, 10, 0, false), Ok(vec![]));
-        assert_eq!(placed(2, 10, 0, false), Err(PlaceError::Columns { expected: 3, found: 2 }));
-        assert_eq!(placed(3, 11, 0, false), Err(PlaceError::Rows { column: 0, expected: 10, found: 11 }));
-        assert_eq!(placed(3, 9, 0, false), Err(PlaceError::Rows { column: 0, expected: 10, found: 9 }));
-        assert_eq!(placed(3, 10, 9, false), Err(PlaceError::Row { column: 0, row: 10, rows: 10 }));
-        assert_eq!(placed(3, 0, 0, true), Err(PlaceError::NoProgress));
-        assert_eq!(placed(3, 9, 0, true).map(|rest| rest.len()), Ok(3));
+        assert_eq!(matched(3, 10, 0, false), Ok(vec![]));
+        assert_eq!(matched(2, 10, 0, false), Err(MatchError::Columns { expected: 3, found: 2 }));
+        assert_eq!(matched(3, 11, 0, false), Err(MatchError::Rows { column: 0, expected: 10, found: 11 }));
+        assert_eq!(matched(3, 9, 0, false), Err(MatchError::Rows { column: 0, expected: 10, found: 9 }));
+        assert_eq!(matched(3, 10, 9, false), Err(MatchError::Row { column: 0, row: 10, rows: 10 }));
+        assert_eq!(matched(3, 0, 0, true), Err(MatchError::NoProgress));
+        assert_eq!(matched(3, 9, 0, true).map(|remaining| remaining.len()), Ok(3));
     }
 
     #[test]
-    fn candidates_are_compared_and_those_of_a_liar_refused() {
+    fn candidate_suffixes_are_compared_and_validated() {
         let key = Key::from(crate::key::Digest::new(DigestKind::Md5, &[7; 16]).unwrap());
-        let mut batch = Batch::new(Detail::All, Some(PrefixWidth::Eight));
+        let mut batch = KeyBatch::new(Detail::All, Some(PrefixWidth::Eight));
         batch.push(0, &key);
         let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
-        let placed = |suffixes: &[&[u8]], caps: AnswerCaps| {
+        let matched = |suffixes: &[&[u8]], caps: AnswerCaps| {
             let mut answers = [Answer::not_asked()];
             let mut writer = AnswerWriter::new(caps);
             writer.begin(1);
@@ -298,23 +306,23 @@ mod tests {
             writer.answered(0, 1);
             let frame = writer.finish(&meta);
             let (header, body) = Header::split(&frame).unwrap();
-            place(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)?;
+            match_answers(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)?;
             let [answer] = answers;
             let ids: Vec<u64> = answer.records.iter().map(|record| record.id).collect();
-            Ok::<_, PlaceError>((answer.status, answer.is_cut, answer.candidates, ids))
+            Ok::<_, MatchError>((answer.status, answer.is_cut, answer.candidates, ids))
         };
-        let roomy = AnswerCaps::default();
+        let default_caps = AnswerCaps::default();
         let (other, own) = (&[8; 8][..], &[7; 8][..]);
-        assert_eq!(placed(&[], roomy), Ok((Status::Unknown, false, 0, vec![])));
-        assert_eq!(placed(&[other], roomy), Ok((Status::Unknown, false, 1, vec![])));
-        assert_eq!(placed(&[other, own, own], roomy), Ok((Status::Known, false, 3, vec![1, 2])));
-        // What was cut may have been the one that was meant.
-        let tight = AnswerCaps { body_bytes: 1, ..roomy };
-        assert_eq!(placed(&[other, own], tight), Ok((Status::Error, true, 1, vec![])));
-        assert_eq!(placed(&[own, other], tight), Ok((Status::Known, true, 1, vec![0])));
+        assert_eq!(matched(&[], default_caps), Ok((Status::Unknown, false, 0, vec![])));
+        assert_eq!(matched(&[other], default_caps), Ok((Status::Unknown, false, 1, vec![])));
+        assert_eq!(matched(&[other, own, own], default_caps), Ok((Status::Known, false, 3, vec![1, 2])));
+        // The candidate that was cut may have been the match.
+        let tight_caps = AnswerCaps { body_bytes: 1, ..default_caps };
+        assert_eq!(matched(&[other, own], tight_caps), Ok((Status::Error, true, 1, vec![])));
+        assert_eq!(matched(&[own, other], tight_caps), Ok((Status::Known, true, 1, vec![0])));
         for wrong in [&[][..], &[7; 7], &[7; 9], &[7; 16]] {
             let expected = WireError::Mismatch { field: "suffixes", expected: 8, found: wrong.len() as u64 };
-            assert_eq!(placed(&[wrong], roomy), Err(PlaceError::Wire(expected)));
+            assert_eq!(matched(&[wrong], default_caps), Err(MatchError::Wire(expected)));
         }
     }
 }

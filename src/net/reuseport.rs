@@ -1,9 +1,11 @@
-//! Several sockets on one port, each with a core of its own, and every packet of a connection to the same one.
+//! Several sockets on one port, one per core, with connection-ID routing: every packet of a connection reaches the same
+//! socket.
 //!
-//! The kernel spreads what arrives on a port that several sockets share (`SO_REUSEPORT`) by addresses, which sends a
-//! client whose address changes to a socket that has never heard of it. Connection IDs do not change with addresses: a
-//! small filter picks the socket by one byte of the ID that a packet is for, and each endpoint makes IDs whose byte
-//! names it. The first packets of a client bear an ID that it chose at random, and stay where that leads.
+//! The kernel distributes the packets of a port that several sockets share (`SO_REUSEPORT`) by addresses, so that a
+//! client whose address changes reaches a socket that does not know its connection. Connection IDs do not change with
+//! addresses: a small BPF filter selects the socket by one byte of the destination connection ID, and each endpoint
+//! generates IDs whose byte identifies it. The first packets of a client have an ID that it chose at random; the
+//! connection stays on the socket that this ID selects.
 
 use std::{
     io,
@@ -16,18 +18,18 @@ use rustls::crypto::SecureRandom;
 
 use super::transport::Socket;
 
-/// No more endpoints than a byte can tell apart with some randomness left.
+/// The maximum number of endpoints: one byte distinguishes them, with some randomness left.
 const ENDPOINTS_MAX: usize = 64;
 
-/// Binds so many sockets to one address; one where packets cannot be steered.
+/// Binds a number of sockets to one address; a single one where packets cannot be routed by connection ID.
 pub(crate) fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket>> {
     if sockets > 1 {
-        // Sockets that share a port share it with those of another server too, which would take half of the packets.
-        // One that does not share finds that out, and makes a port of port 0.
+        // A shared port could also be shared with another server, which would receive half of the packets. Binding an
+        // exclusive socket first detects that, and resolves port 0.
         let address = UdpSocket::bind(address)?.local_addr()?;
         match bind_group(address, sockets.min(ENDPOINTS_MAX)) {
             Ok(group) => return Ok(group),
-            Err(error) => tracing::info!(%error, "one core serves all: packets cannot be steered to several"),
+            Err(error) => tracing::info!(%error, "serving on one core: packets cannot be routed to several"),
         }
     }
     Ok(vec![Socket::bind(address)?])
@@ -35,7 +37,7 @@ pub(crate) fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket
 
 #[cfg(target_os = "linux")]
 fn bind_group(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket>> {
-    let group: Vec<Socket> = (0..sockets).map(|_| Socket::bind_shared(address)).collect::<io::Result<_>>()?;
+    let group: Vec<Socket> = (0..sockets).map(|_| Socket::bind_reuseport(address)).collect::<io::Result<_>>()?;
     attach_filter(&group[0], sockets as u32)?;
     group[0].warn_of_small_buffers();
     Ok(group)
@@ -46,16 +48,16 @@ fn bind_group(_: SocketAddr, _: usize) -> io::Result<Vec<Socket>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Gives the sockets of a port the filter that picks one of them by its number, which is the order of binding
-/// (socket(7), `SO_ATTACH_REUSEPORT_CBPF`).
+/// Attaches the filter that selects one of the sockets of a port by its number, in the order of binding (socket(7),
+/// `SO_ATTACH_REUSEPORT_CBPF`).
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn attach_filter(socket: &Socket, sockets: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
 
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // Offsets count from the payload of the datagram. Of a long header (RFC 9000, section 17.2) the ID starts at 6, of a
-    // short one (section 17.3) at 1; the first bit tells which it is.
+    // Offsets are relative to the payload of the datagram. The ID starts at 6 in a long header (RFC 9000, section
+    // 17.2), at 1 in a short one (section 17.3); the first bit distinguishes them.
     let mut filter = [
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0),
         libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, jt: 0, jf: 2, k: 0x80 },
@@ -79,26 +81,26 @@ fn attach_filter(socket: &Socket, sockets: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes an endpoint's connection IDs lead to it.
-pub(crate) fn steer(config: &mut EndpointConfig, number: usize, endpoints: usize) {
+/// Makes an endpoint generate connection IDs that route to it.
+pub(crate) fn route_connection_ids(config: &mut EndpointConfig, number: usize, endpoints: usize) {
     if endpoints > 1 {
         let random = super::tls::provider().secure_random;
         let (number, endpoints) = (number as u8, endpoints as u8);
-        config.cid_generator(move || Box::new(SteeredIds { number, endpoints, random }));
+        config.cid_generator(move || Box::new(RoutedIds { number, endpoints, random }));
     }
 }
 
-/// Random connection IDs of which the first byte, divided by the number of endpoints, leaves the number of this one.
-struct SteeredIds {
+/// Generates random connection IDs whose first byte, modulo the number of endpoints, is the number of this endpoint.
+struct RoutedIds {
     number: u8,
     endpoints: u8,
     random: &'static dyn SecureRandom,
 }
 
-impl ConnectionIdGenerator for SteeredIds {
+impl ConnectionIdGenerator for RoutedIds {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut id = [0; ID_BYTES];
-        // Without randomness IDs can be guessed, but TLS has failed long before.
+        // Without randomness IDs could be guessed, but then TLS has already failed.
         let _ = self.random.fill(&mut id);
         let rounds = u8::MAX / self.endpoints;
         id[0] = (id[0] % rounds) * self.endpoints + self.number;
@@ -114,11 +116,11 @@ impl ConnectionIdGenerator for SteeredIds {
     }
 }
 
-/// As many as quinn's own.
+/// Length of connection IDs, the same as quinn's default.
 const ID_BYTES: usize = 8;
 
-/// Keeps the calling thread on the core of an endpoint: caches and queues stay warm. Does nothing where that cannot be
-/// asked for.
+/// Pins the calling thread to the core of an endpoint, which keeps caches and queues warm. Does nothing on systems
+/// other than Linux.
 pub(crate) fn pin_thread(number: usize) {
     #[cfg(target_os = "linux")]
     {
@@ -129,7 +131,7 @@ pub(crate) fn pin_thread(number: usize) {
         if let Some(&core) = cores.get(number % cores.len().max(1)) {
             one.set(core);
             if let Err(error) = sched_setaffinity(None, &one) {
-                tracing::debug!(%error, core, "cannot stay on a core");
+                tracing::debug!(%error, core, "cannot pin the thread to a core");
             }
         }
     }
@@ -142,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_lead_to_their_endpoint() {
+    fn ids_route_to_their_endpoint() {
         let random = crate::net::tls::provider().secure_random;
         for endpoints in [2u8, 3, 64] {
             for number in 0..endpoints {
-                let mut ids = SteeredIds { number, endpoints, random };
+                let mut ids = RoutedIds { number, endpoints, random };
                 let some: Vec<ConnectionId> = (0..200).map(|_| ids.generate_cid()).collect();
                 assert!(some.iter().all(|id| id[0] % endpoints == number && id.len() == ID_BYTES));
                 assert!(some.iter().any(|id| id != &some[0]));
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_not_shared() {
+    fn a_port_in_use_is_not_shared() {
         let group = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let taken = group[0].local_addr().unwrap();
         for sockets in 1..=2 {
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn packets_go_where_their_connection_id_says() {
+    fn packets_are_routed_by_connection_id() {
         let group = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
         assert_eq!(group.len(), 3);
         let to = group[0].local_addr().unwrap();
@@ -173,7 +175,7 @@ mod tests {
         for receiver in &receivers {
             receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         }
-        // From many addresses: it must not matter.
+        // The routing must not depend on the sender's address.
         for byte in 0..=255u8 {
             let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             let short = [0x40, byte, 1, 2, 3, 4];

@@ -1,4 +1,4 @@
-//! Who answers: a server, or a snapshot in this process.
+//! Lookup backends: a server, or a snapshot in process.
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -12,90 +12,91 @@ use ksn::{
 
 use super::state::{self, Serving};
 
-/// Where to ask. Without any of it, the server that was last started on this machine.
+/// Backend selection. The default is the server that was last started on this machine.
 #[derive(Debug, clap::Args)]
-pub(super) struct Where {
+pub(super) struct BackendArgs {
     #[command(flatten)]
-    server: WhichServer,
+    server: ServerArgs,
 
-    /// Ask this snapshot in this process, without a server.
+    /// Query this snapshot in process, without a server.
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     db: Option<PathBuf>,
 
     /// Send only the first 8 or 4 bytes of digests and of hashed expressions of web addresses; answers stay exact.
     ///
-    /// The server answers with every record that begins so, and what was meant is picked here. 8 saves traffic for digests.
-    /// 4 hides what is not listed: a listed one can be guessed by the server, and one object that is asked under several
-    /// kinds narrows itself down, as do the several expressions of a web address, whose number shows too. IPv4 addresses
-    /// are sent whole, also as the host of a web address.
+    /// The server returns every record that matches the prefix, and the client selects the exact matches. 8 reduces
+    /// traffic for digests. 4 hides unlisted keys from the server; a listed key can be guessed. Looking up one object
+    /// under several kinds narrows it down, as do the expressions of a web address, whose number is visible too. IPv4
+    /// addresses are sent whole, also as the host of a web address.
     #[arg(long, value_name = "BYTES", value_parser = prefix_width, conflicts_with = "db")]
     pub(super) prefix: Option<PrefixWidth>,
 }
 
-/// Which server to ask, and how it is recognised. Without any of it, the one that was last started on this machine.
+/// Server address and trust. The default is the server that was last started on this machine.
 #[derive(Debug, clap::Args)]
-pub(super) struct WhichServer {
-    /// Ask this server: `name:port` or `address:port`.
+pub(super) struct ServerArgs {
+    /// Query this server: `name:port` or `address:port`.
     #[arg(long, value_name = "ADDR")]
     pub(super) server: Option<String>,
 
-    /// Trust a server whose certificate comes from an authority in this PEM file.
+    /// Trust server certificates issued by an authority in this PEM file.
     #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
     ca: Option<PathBuf>,
 
-    /// Trust the server with this certificate, as `ksn serve` prints it: `sha256:` and 64 digits.
+    /// Trust the certificate with this pin, as printed by `ksn serve`: `sha256:` and 64 hexadecimal digits.
     #[arg(long, value_name = "PIN", requires = "server")]
     pin: Option<Pin>,
 }
 
 fn prefix_width(text: &str) -> Result<PrefixWidth, String> {
     let bytes = text.parse().ok().and_then(PrefixWidth::from_bytes);
-    bytes.ok_or_else(|| "expected 8, which saves traffic, or 4, which hides digests that are not listed".into())
+    bytes.ok_or_else(|| "expected 8 (reduces traffic) or 4 (hides unlisted digests from the server)".into())
 }
 
-/// Answers keys, or says why nobody does.
-pub(super) enum Asker {
+/// Answers lookups.
+pub(super) enum Backend {
+    /// A snapshot in process.
     Local(Box<Index>),
-    /// A server, which is asked in this way but for the detail.
+    /// A server, and the lookup options without the detail.
     Server(Box<BlockingClient>, LookupOptions),
-    /// Nobody, for this reason.
-    Gone(String),
+    /// No connection, with the reason.
+    Disconnected(String),
 }
 
-impl Where {
-    /// Opens the snapshot or connects. What was asked for wrongly is an error; a server that cannot be reached is an
-    /// asker that answers nothing.
-    pub(super) fn open(&self) -> Result<Asker> {
+impl BackendArgs {
+    /// Opens the snapshot or connects to the server. Fails when the arguments or the snapshot are invalid; an
+    /// unreachable server is [`Backend::Disconnected`].
+    pub(super) fn open(&self) -> Result<Backend> {
         match &self.db {
-            Some(path) => Ok(Asker::Local(Box::new(open(path)?))),
+            Some(path) => Ok(Backend::Local(Box::new(open(path)?))),
             None => self.server.connect(LookupOptions { prefix: self.prefix, ..LookupOptions::default() }),
         }
     }
 }
 
-impl WhichServer {
-    /// Connects and asks in that way, see [`Where::open`].
-    pub(super) fn connect(&self, options: LookupOptions) -> Result<Asker> {
+impl ServerArgs {
+    /// Connects with these lookup options, see [`BackendArgs::open`].
+    pub(super) fn connect(&self, options: LookupOptions) -> Result<Backend> {
         let config = self.config()?;
         let server = config.server.clone();
         Ok(match Client::spawn(config) {
-            Ok(client) => Asker::Server(Box::new(client), options),
-            Err(e) => Asker::Gone(self.explain(&e, &server)),
+            Ok(client) => Backend::Server(Box::new(client), options),
+            Err(e) => Backend::Disconnected(self.explain(&e, &server)),
         })
     }
 
-    /// What a client needs to connect.
+    /// Returns the client configuration.
     pub(super) fn config(&self) -> Result<ClientConfig> {
         let (server, trust) = self.server_and_trust()?;
         Ok(ClientConfig::new(server, trust))
     }
 
-    /// Why there is no connection, and what to do when nobody named the server.
+    /// Formats a connection error, with a hint when `--server` was not given.
     pub(super) fn explain(&self, error: &ConnectError, server: &str) -> String {
         match self.server {
             Some(_) => error.to_string(),
             None => {
-                format!("{error} (nothing answers at {server}; start it with `ksn serve --db records.ksn`)")
+                format!("{error} (no server answers at {server}; start one with `ksn serve --db records.ksn`)")
             }
         }
     }
@@ -116,8 +117,8 @@ impl WhichServer {
                 Ok((server.clone(), Trust::Pin(saved.pin()?)))
             }
             (Some(server), _) => bail!(
-                "how is {server} to be recognised? Give `--pin` with what `ksn serve` printed there, or `--ca` with the \
-                 PEM file of its authority"
+                "cannot authenticate {server}: give `--pin` with the pin that `ksn serve` printed there, or `--ca` \
+                 with the PEM file of its certificate authority"
             ),
             (None, None) => bail!(
                 "no server was started on this machine yet: start one with `ksn serve --db records.ksn`, or give \
@@ -127,25 +128,25 @@ impl WhichServer {
     }
 }
 
-impl Asker {
-    /// How many records there are that answer a kind of key, where somebody can say.
+impl Backend {
+    /// Returns the number of records for keys of this kind; `None` without a connection.
     pub(super) fn records(&self, kind: KeyKind) -> Option<u64> {
         match self {
             Self::Local(index) => Some(index.view().records(kind)),
             Self::Server(client, _) => Some(client.welcome().records(kind)),
-            Self::Gone(_) => None,
+            Self::Disconnected(_) => None,
         }
     }
 
-    /// The answers by position, or why there are none.
-    pub(super) fn ask(&self, keys: &[Key], detail: Detail) -> Result<Vec<Answer>, String> {
+    /// Returns the answers by position, or the reason why there are none.
+    pub(super) fn lookup(&self, keys: &[Key], detail: Detail) -> Result<Vec<Answer>, String> {
         match self {
             Self::Local(index) => Ok(index.lookup(keys, detail, now())),
             Self::Server(client, options) => {
                 let options = LookupOptions { detail, ..*options };
                 client.lookup_with(keys, &options).map_err(|e| e.to_string())
             }
-            Self::Gone(reason) => Err(reason.clone()),
+            Self::Disconnected(reason) => Err(reason.clone()),
         }
     }
 }
@@ -155,7 +156,7 @@ pub(super) fn open(path: &std::path::Path) -> Result<Index> {
     Index::open(path).with_context(|| format!("{}", path.display()))
 }
 
-/// This moment. A clock outside 1970 to 2106 is as good as none: nothing has expired yet.
+/// Returns the current time. With a clock outside 1970 to 2106, returns the earliest time: nothing has expired.
 pub(super) fn now() -> Timestamp {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
     i64::try_from(seconds).ok().and_then(Timestamp::from_unix).unwrap_or(Timestamp::from_seconds(1).expect("not zero"))

@@ -1,8 +1,8 @@
-//! A list of keys as batches that a server accepts.
+//! Splits a list of keys into batches within the limits of a server.
 //!
-//! A key is one row of its column, but for a web address that is asked by prefixes: it has a row for every text that it
-//! may be matched by, and if its host is an IPv4 address, one more in a column of such hosts. All of them are in one
-//! batch. What weighs against the limits of a server are rows.
+//! A key is one row of its column. The exception is a web address that is sent as prefixes: it has a row for every
+//! expression that may match it, and if its host is an IPv4 address, one more row in a column of hosts. All rows of a
+//! key are in one batch. The limits of a server count rows.
 
 use std::slice;
 
@@ -14,43 +14,44 @@ use crate::{
     wire::{ServerLimits, request_bytes},
 };
 
-/// Some of a list of keys, by kind.
+/// A batch of keys from a list, in one column per kind.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct KeyBatch {
     pub(super) columns: Vec<BatchColumn>,
-    /// What is wanted of each key.
+    /// The detail that the caller requested.
     pub(super) detail: Detail,
+    /// Number of keys.
     keys: usize,
-    load: Load,
+    size: BatchSize,
 }
 
-/// What keys weigh against the limits of a server.
+/// The size of a batch, as the limits of a server count it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Load {
+pub(super) struct BatchSize {
     rows: usize,
     cost: u64,
-    /// Bytes of keys and columns.
+    /// Bytes of keys and column headers.
     bytes: usize,
-    /// The columns, a bit each.
+    /// The set of columns, as the bits of [`ColumnKey::bit`].
     columns: u16,
-    /// How many bytes of a digest are asked, if not all.
+    /// The prefix width; `None` for whole keys.
     prefix: Option<PrefixWidth>,
 }
 
-impl Load {
-    /// That of no keys, of which so many bytes will be asked, if not all.
+impl BatchSize {
+    /// Returns the size of an empty batch.
     fn new(prefix: Option<PrefixWidth>) -> Self {
         Self { prefix, ..Self::default() }
     }
 
-    /// The same with some keys more.
+    /// Returns the size after adding keys.
     pub(super) fn with<'k>(mut self, keys: impl IntoIterator<Item = &'k Key>) -> Self {
         keys.into_iter().for_each(|key| self.add(key));
         self
     }
 
     fn add(&mut self, key: &Key) {
-        let (kind, own) = (key.kind(), Part::Keys(key.kind()));
+        let (kind, own) = (key.kind(), ColumnKey::Keys(key.kind()));
         match (key, self.prefix) {
             (Key::Digest(_), Some(width)) => self.add_rows(own, 1, width.bytes(), kind.cost()),
             (Key::Digest(digest), None) => self.add_rows(own, 1, digest.bytes().len(), kind.cost()),
@@ -61,14 +62,14 @@ impl Load {
                 parts.for_each_text(|_, _| texts += 1);
                 self.add_rows(own, texts, width.bytes(), Column::WebPrefixes { width, bytes: &[] }.key_cost());
                 if parts.ipv4().is_some() {
-                    self.add_rows(Part::Hosts, 1, 4, KeyKind::Ipv4.cost());
+                    self.add_rows(ColumnKey::Hosts, 1, 4, KeyKind::Ipv4.cost());
                 }
             }
         }
     }
 
-    fn add_rows(&mut self, part: Part, rows: usize, row_bytes: usize, row_cost: u64) {
-        let column = part.bit();
+    fn add_rows(&mut self, column_key: ColumnKey, rows: usize, row_bytes: usize, row_cost: u64) {
+        let column = column_key.bit();
         self.bytes += if self.columns & column == 0 { COLUMN_BYTES } else { 0 };
         self.columns |= column;
         self.rows += rows;
@@ -76,11 +77,12 @@ impl Load {
         self.bytes += rows * row_bytes;
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Returns whether a request of this size is within the limits.
     pub(super) fn is_within(&self, limits: &ServerLimits) -> bool {
         self.rows <= limits.keys as usize
             && self.cost <= limits.cost
@@ -89,27 +91,27 @@ impl Load {
     }
 }
 
-/// What keys weigh in a batch, asked in that way, if a server accepts them in one.
-pub(super) fn load_of(keys: &[Key], limits: &ServerLimits, prefix: Option<PrefixWidth>) -> Option<Load> {
+/// Returns the size of one batch of all these keys; `None` if it exceeds the limits of the server.
+pub(super) fn size_of_batch(keys: &[Key], limits: &ServerLimits, prefix: Option<PrefixWidth>) -> Option<BatchSize> {
     let is_short = |key: &Key| match key {
-        // The text of one that is asked by prefixes stays here.
+        // With prefixes, the text of an address is not sent.
         Key::Web(address) => prefix.is_some() || address.as_str().len() <= limits.address_bytes as usize,
         Key::Digest(_) | Key::Ipv4(_) => true,
     };
-    let load = Load::new(prefix).with(keys);
-    (load.is_within(limits) && keys.iter().all(is_short)).then_some(load)
+    let size = BatchSize::new(prefix).with(keys);
+    (size.is_within(limits) && keys.iter().all(is_short)).then_some(size)
 }
 
-/// What the rows of a column stand for.
+/// Identifies a column within a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Keys of a kind.
+enum ColumnKey {
+    /// The column of the keys of one kind.
     Keys(KeyKind),
-    /// The hosts of web addresses whose other rows are in the column of that kind.
+    /// The column of IPv4 hosts of web addresses whose other rows are in the column of their kind.
     Hosts,
 }
 
-impl Part {
+impl ColumnKey {
     fn bit(self) -> u16 {
         match self {
             Self::Keys(kind) => 1 << kind.number(),
@@ -122,93 +124,95 @@ impl Part {
 /// One column of a batch.
 #[derive(Debug)]
 pub(super) struct BatchColumn {
-    part: Part,
-    /// Where the key of each row stands in the list. The rows of one address lie together.
+    column_key: ColumnKey,
+    /// The list index of the key of each row. The rows of one address are adjacent.
     pub(super) keys: Vec<u32>,
     pub(super) rows: Rows,
 }
 
-/// What is asked in a column.
+/// The rows of a column.
 #[derive(Debug)]
 pub(super) enum Rows {
     /// Whole keys.
     Whole(ColumnBuf),
-    /// Digests by their first bytes.
+    /// Prefixes of digests.
     Digests(DigestKind, Prefixes),
-    /// Web addresses by the first bytes of the SHA-256 of their texts.
+    /// Prefixes of the SHA-256 of the expressions of web addresses.
     Expressions(Expressions),
-    /// The hosts of those that are IPv4 addresses.
+    /// The hosts of web addresses, as IPv4 addresses.
     Hosts(ColumnBuf),
 }
 
-/// Digests taken apart: what is asked, and what the answer is compared with.
+/// Digests split into the prefixes that are sent and the suffixes that answers are compared with.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     width: PrefixWidth,
     bytes: Vec<u8>,
-    rests: Vec<u8>,
+    suffixes: Vec<u8>,
 }
 
-/// Web addresses by their texts.
+/// Web addresses and the hashes of their expressions.
 #[derive(Debug)]
 pub(super) struct Expressions {
     prefixes: Prefixes,
-    /// Each with its first row.
+    /// The addresses, each with the number of its first row.
     addresses: Vec<(usize, WebAddress)>,
 }
 
-impl Batch {
-    /// A batch without keys, of which so much is wanted. They will be asked by so many bytes, if not whole.
+impl KeyBatch {
+    /// Creates an empty batch. `prefix` is the prefix width; `None` sends whole keys.
     pub(super) fn new(detail: Detail, prefix: Option<PrefixWidth>) -> Self {
-        Self { columns: Vec::new(), detail, keys: 0, load: Load::new(prefix) }
+        Self { columns: Vec::new(), detail, keys: 0, size: BatchSize::new(prefix) }
     }
 
-    /// The columns as a request has them.
+    /// Returns the columns of the request.
     pub(super) fn columns(&self) -> Vec<Column<'_>> {
         self.columns.iter().map(BatchColumn::column).collect()
     }
 
-    /// What to ask for. The winner of an address that is asked by prefixes is known only when all its records are.
-    pub(super) fn asked_detail(&self) -> Detail {
+    /// Returns the detail to request: [`Detail::All`] if the batch has web addresses as prefixes, because their winner
+    /// can be chosen only from all records.
+    pub(super) fn request_detail(&self) -> Detail {
         let has_expressions = self.columns.iter().any(|column| matches!(column.rows, Rows::Expressions(_)));
         if has_expressions { Detail::All } else { self.detail }
     }
 
-    /// The kinds of its keys.
+    /// Returns the kinds of the keys.
     pub(super) fn kinds(&self) -> impl Iterator<Item = KeyKind> {
-        self.columns.iter().filter_map(|column| match column.part {
-            Part::Keys(kind) => Some(kind),
-            Part::Hosts => None,
+        self.columns.iter().filter_map(|column| match column.column_key {
+            ColumnKey::Keys(kind) => Some(kind),
+            ColumnKey::Hosts => None,
         })
     }
 
-    /// How many keys.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.keys
     }
 
-    pub(super) fn load(&self) -> Load {
-        self.load
+    /// Returns the size of the batch.
+    pub(super) fn size(&self) -> BatchSize {
+        self.size
     }
 
-    /// Adds a key that stands at a place of its list.
+    /// Adds the key at index `at` of the list.
     pub(super) fn push(&mut self, at: u32, key: &Key) {
-        self.load.add(key);
+        self.size.add(key);
         self.keys += 1;
-        self.column(Part::Keys(key.kind())).push(at, key);
-        if let (Key::Web(address), Some(_)) = (key, self.load.prefix)
+        self.column(ColumnKey::Keys(key.kind())).push(at, key);
+        if let (Key::Web(address), Some(_)) = (key, self.size.prefix)
             && let Some(host) = address.parts().ipv4()
         {
-            self.column(Part::Hosts).push(at, &host.into());
+            self.column(ColumnKey::Hosts).push(at, &host.into());
         }
     }
 
-    fn column(&mut self, part: Part) -> &mut BatchColumn {
-        let index = match self.columns.iter().position(|column| column.part == part) {
+    fn column(&mut self, column_key: ColumnKey) -> &mut BatchColumn {
+        let index = match self.columns.iter().position(|column| column.column_key == column_key) {
             Some(index) => index,
             None => {
-                let rows = Rows::new(part, self.load.prefix);
-                self.columns.push(BatchColumn { part, keys: Vec::new(), rows });
+                let rows = Rows::new(column_key, self.size.prefix);
+                self.columns.push(BatchColumn { column_key, keys: Vec::new(), rows });
                 self.columns.len() - 1
             }
         };
@@ -236,18 +240,18 @@ impl BatchColumn {
 }
 
 impl Rows {
-    fn new(part: Part, prefix: Option<PrefixWidth>) -> Self {
-        match (part, prefix) {
-            (Part::Keys(KeyKind::Digest(kind)), Some(width)) => Self::Digests(kind, Prefixes::new(width)),
-            (Part::Keys(KeyKind::Web), Some(width)) => {
+    fn new(column_key: ColumnKey, prefix: Option<PrefixWidth>) -> Self {
+        match (column_key, prefix) {
+            (ColumnKey::Keys(KeyKind::Digest(kind)), Some(width)) => Self::Digests(kind, Prefixes::new(width)),
+            (ColumnKey::Keys(KeyKind::Web), Some(width)) => {
                 Self::Expressions(Expressions { prefixes: Prefixes::new(width), addresses: Vec::new() })
             }
-            (Part::Keys(kind), _) => Self::Whole(ColumnBuf::new(kind)),
-            (Part::Hosts, _) => Self::Hosts(ColumnBuf::new(KeyKind::Ipv4)),
+            (ColumnKey::Keys(kind), _) => Self::Whole(ColumnBuf::new(kind)),
+            (ColumnKey::Hosts, _) => Self::Hosts(ColumnBuf::new(KeyKind::Ipv4)),
         }
     }
 
-    /// Adds the rows of a key, and tells how many.
+    /// Adds the rows of a key. Returns their number.
     fn push(&mut self, key: &Key) -> usize {
         match (self, key) {
             (Self::Whole(whole) | Self::Hosts(whole), key) => whole.push(key),
@@ -261,23 +265,23 @@ impl Rows {
 
 impl Prefixes {
     fn new(width: PrefixWidth) -> Self {
-        Self { width, bytes: Vec::new(), rests: Vec::new() }
+        Self { width, bytes: Vec::new(), suffixes: Vec::new() }
     }
 
     fn push(&mut self, digest: &[u8]) {
         let (prefix, rest) = digest.split_at(self.width.bytes());
         self.bytes.extend_from_slice(prefix);
-        self.rests.extend_from_slice(rest);
+        self.suffixes.extend_from_slice(rest);
     }
 
     fn rows(&self) -> usize {
         self.bytes.len() / self.width.bytes()
     }
 
-    /// Whether the digest of a row goes on like this behind its prefix.
-    pub(super) fn is_rest(&self, row: usize, suffix: &[u8]) -> bool {
-        let width = self.rests.len() / self.rows();
-        self.rests[row * width..][..width] == *suffix
+    /// Returns whether the digest of a row continues with `suffix` after its prefix.
+    pub(super) fn has_suffix(&self, row: usize, suffix: &[u8]) -> bool {
+        let width = self.suffixes.len() / self.rows();
+        self.suffixes[row * width..][..width] == *suffix
     }
 }
 
@@ -289,9 +293,10 @@ impl Expressions {
         self.prefixes.rows() - first
     }
 
-    /// The text of a row, if its SHA-256 goes on like this, with the scopes in which its address tries it.
+    /// Returns the expression of a row, with the scopes in which it may match the address; `None` unless the SHA-256 of
+    /// the expression continues with `suffix` after its prefix.
     pub(super) fn text(&self, row: usize, suffix: &[u8]) -> Option<(ScopeSet, &[u8])> {
-        if !self.prefixes.is_rest(row, suffix) {
+        if !self.prefixes.has_suffix(row, suffix) {
             return None;
         }
         let at = self.addresses.partition_point(|(first, _)| *first <= row);
@@ -307,9 +312,9 @@ impl Expressions {
     }
 }
 
-/// Takes a list apart, batch by batch.
+/// An iterator over the batches of a list of keys. Skips keys that exceed the limits by themselves.
 #[derive(Debug)]
-pub(super) struct Planner<'a> {
+pub(super) struct Batcher<'a> {
     keys: &'a [Key],
     next: usize,
     limits: ServerLimits,
@@ -317,33 +322,33 @@ pub(super) struct Planner<'a> {
     prefix: Option<PrefixWidth>,
 }
 
-impl<'a> Planner<'a> {
+impl<'a> Batcher<'a> {
     pub(super) fn new(keys: &'a [Key], limits: ServerLimits, detail: Detail, prefix: Option<PrefixWidth>) -> Self {
         Self { keys, next: 0, limits, detail, prefix }
     }
 
-    /// The batches of those keys of one that were not answered.
+    /// Returns the batches that retry the `remaining` keys of a batch: those that were not answered.
     ///
-    /// If some were, the rest comes further in one batch. If none was, since the first address alone has more to say than
-    /// a frame holds, halves of them do, for a batch of one key has an answer in any case.
-    pub(super) fn again(&self, batch: &Batch, rest: &[u32]) -> impl Iterator<Item = Batch> {
-        let most = if rest.len() == batch.len() { rest.len().div_ceil(2) } else { rest.len() };
-        rest.chunks(most.max(1)).map(|keys| {
-            let mut batch = Batch::new(self.detail, self.prefix);
+    /// If some keys were answered, the remaining ones fit into one batch that makes progress. If none was, because the
+    /// answer to the first address exceeds a frame, they are split in half: a batch of one key always gets an answer.
+    pub(super) fn retry(&self, batch: &KeyBatch, remaining: &[u32]) -> impl Iterator<Item = KeyBatch> {
+        let most = if remaining.len() == batch.len() { remaining.len().div_ceil(2) } else { remaining.len() };
+        remaining.chunks(most.max(1)).map(|keys| {
+            let mut batch = KeyBatch::new(self.detail, self.prefix);
             keys.iter().for_each(|&at| batch.push(at, &self.keys[at as usize]));
             batch
         })
     }
 }
 
-impl Iterator for Planner<'_> {
-    type Item = Batch;
+impl Iterator for Batcher<'_> {
+    type Item = KeyBatch;
 
-    fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::new(self.detail, self.prefix);
+    fn next(&mut self) -> Option<KeyBatch> {
+        let mut batch = KeyBatch::new(self.detail, self.prefix);
         while let Some(key) = self.keys.get(self.next) {
-            if load_of(slice::from_ref(key), &self.limits, self.prefix).is_some() {
-                if !batch.load.with([key]).is_within(&self.limits) {
+            if size_of_batch(slice::from_ref(key), &self.limits, self.prefix).is_some() {
+                if !batch.size.with([key]).is_within(&self.limits) {
                     break;
                 }
                 batch.push(self.next as u32, key);
@@ -354,7 +359,7 @@ impl Iterator for Planner<'_> {
     }
 }
 
-/// What a column adds to a request besides its keys.
+/// Bytes that a column adds to a request besides its keys.
 const COLUMN_BYTES: usize = 16;
 
 #[cfg(test)]
@@ -372,7 +377,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn batches_keep_to_every_limit_and_lose_no_key() {
+    fn batches_respect_every_limit_and_contain_every_key() {
         let mut keys = keys();
         keys.extend(
             ["192.0.2.1/a/b/c", "a.b.c.d.e.f.g/1/2/3/4/5?q"].map(|text| WebAddress::parse(text).unwrap().into()),
@@ -387,14 +392,14 @@ pub(super) mod tests {
                 ServerLimits { columns: 2, ..default },
             ] {
                 let mut seen = Vec::new();
-                for batch in Planner::new(&keys, limits, Detail::All, prefix) {
+                for batch in Batcher::new(&keys, limits, Detail::All, prefix) {
                     let columns = batch.columns();
                     let cost: u64 = columns.iter().map(|c| c.rows() as u64 * c.key_cost()).sum();
                     let rows: usize = columns.iter().map(Column::rows).sum();
                     assert!(rows as u32 <= limits.keys && cost <= limits.cost);
-                    assert_eq!((rows, cost), (batch.load.rows, batch.load.cost));
+                    assert_eq!((rows, cost), (batch.size.rows, batch.size.cost));
                     assert!(columns.len() <= limits.columns.into());
-                    assert_eq!(request_bytes(&columns), request_bytes(&[]) + batch.load.bytes);
+                    assert_eq!(request_bytes(&columns), request_bytes(&[]) + batch.size.bytes);
                     assert!(request_bytes(&columns) <= limits.request_bytes as usize);
                     assert!(batch.columns.iter().zip(&columns).all(|(own, column)| own.keys.len() == column.rows()));
                     let mut own: Vec<u32> = batch.columns.iter().flat_map(|column| column.keys.clone()).collect();
@@ -410,31 +415,31 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_left_out() {
+    fn keys_over_the_limits_are_skipped() {
         let keys = keys();
         let asked = |limits: ServerLimits, prefix| -> usize {
-            Planner::new(&keys, limits, Detail::Winner, prefix).map(|batch| batch.len()).sum()
+            Batcher::new(&keys, limits, Detail::Winner, prefix).map(|batch| batch.len()).sum()
         };
         let limits = ServerLimits { address_bytes: 5, ..ServerLimits::default() };
         assert_eq!(asked(limits, None), 20);
-        // Its text is not sent; it has three of them.
+        // With prefixes, no text is sent, but an address has three rows.
         assert_eq!(asked(limits, Some(PrefixWidth::Four)), 30);
         let limits = ServerLimits { keys: 2, ..ServerLimits::default() };
         assert_eq!((asked(limits, None), asked(limits, Some(PrefixWidth::Four))), (30, 20));
     }
 
     #[test]
-    fn what_was_not_answered_is_asked_again_until_it_is_asked_alone() {
+    fn unanswered_keys_are_retried_in_smaller_batches() {
         let keys = keys();
-        let planner = Planner::new(&keys, ServerLimits::default(), Detail::All, None);
-        let again = |asked: &[u32], rest: &[u32]| -> Vec<usize> {
-            let mut batch = Batch::new(Detail::All, None);
+        let batcher = Batcher::new(&keys, ServerLimits::default(), Detail::All, None);
+        let retry = |asked: &[u32], remaining: &[u32]| -> Vec<usize> {
+            let mut batch = KeyBatch::new(Detail::All, None);
             asked.iter().for_each(|&at| batch.push(at, &keys[at as usize]));
-            planner.again(&batch, rest).map(|batch| batch.len()).collect()
+            batcher.retry(&batch, remaining).map(|batch| batch.len()).collect()
         };
-        assert_eq!(again(&[1, 2, 3, 4, 5], &[]), [0; 0]);
-        assert_eq!(again(&[1, 2, 3, 4, 5], &[2, 3, 4, 5]), [4]);
-        assert_eq!(again(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]), [3, 2]);
-        assert_eq!(again(&[4, 5], &[4, 5]), [1, 1]);
+        assert_eq!(retry(&[1, 2, 3, 4, 5], &[]), [0; 0]);
+        assert_eq!(retry(&[1, 2, 3, 4, 5], &[2, 3, 4, 5]), [4]);
+        assert_eq!(retry(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]), [3, 2]);
+        assert_eq!(retry(&[4, 5], &[4, 5]), [1, 1]);
     }
 }

@@ -1,8 +1,8 @@
-//! What is never a bad record, whatever a feed says.
+//! The filter: indicators that must never become bad records, whatever a feed lists.
 //!
-//! Digests that everybody has (of nothing, of a lone newline) or nobody has (of all zeros), addresses that mean
-//! something else on every network, names that are no site of anybody: a record of these would condemn the innocent.
-//! Trusted records pass: trust in such a thing clears nothing that is more specific.
+//! These are digests of trivial files (empty, a single newline), the all-zero digest, addresses with a different
+//! meaning on every network, and names that belong to no site: a record of these would cause false positives. Trusted
+//! records pass: trusting one of these overrides nothing that is more specific.
 
 use std::{net::Ipv4Addr, sync::LazyLock};
 
@@ -15,24 +15,24 @@ use crate::{
     record::RecordType,
 };
 
-/// Which public suffix list is compiled in. It decides what is withheld, so that snapshots keep it.
+/// The version of the compiled-in public suffix list. Snapshots store it because it affects what is withheld.
 pub const PUBLIC_SUFFIX_LIST_VERSION: &str = public_suffix::VERSION;
 
-/// What becomes of an indicator.
+/// The result of filtering an indicator.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Screened {
-    /// It is listed as it is.
+pub(super) enum Filtered {
+    /// The indicator is listed unchanged.
     Kept(Indicator),
-    /// Anybody may register below that domain: only the host itself is listed.
+    /// Anybody can register below the domain: only the host itself is listed.
     Narrowed(Indicator),
-    /// It is not listed.
+    /// The indicator is not listed, with the reason.
     Withheld(&'static str),
 }
 
-/// Screens an indicator for a record of that type.
-pub(super) fn screen(indicator: Indicator, record_type: RecordType, guards: &Guards) -> Screened {
+/// Filters an indicator for a record of type `record_type`.
+pub(super) fn filter(indicator: Indicator, record_type: RecordType, guards: &Guards) -> Filtered {
     if record_type == RecordType::Trusted {
-        return Screened::Kept(indicator);
+        return Filtered::Kept(indicator);
     }
     let reason = match &indicator {
         Indicator::Digest(digest) => never_digest(digest),
@@ -41,21 +41,21 @@ pub(super) fn screen(indicator: Indicator, record_type: RecordType, guards: &Gua
         Indicator::WebSha256(_) => None,
     };
     if let Some(reason) = reason.or_else(|| guards.guards(&indicator)) {
-        return Screened::Withheld(reason);
+        return Filtered::Withheld(reason);
     }
     match indicator {
         Indicator::Web { scope: Scope::Domain, expression }
             if public_suffix::whole(&expression) == Some(Suffix::Private) =>
         {
-            Screened::Narrowed(Indicator::Web { scope: Scope::Host, expression })
+            Filtered::Narrowed(Indicator::Web { scope: Scope::Host, expression })
         }
-        indicator => Screened::Kept(indicator),
+        indicator => Filtered::Kept(indicator),
     }
 }
 
 fn never_digest(digest: &Digest) -> Option<&'static str> {
     if digest.bytes().iter().all(|&b| b == 0) {
-        return Some("a digest of zeros only");
+        return Some("an all-zero digest");
     }
     let kind = match digest.kind() {
         DigestKind::CertMd5 => DigestKind::Md5,
@@ -74,7 +74,7 @@ fn never_block(block: Ipv4Block) -> Option<&'static str> {
     special_purpose(block)
 }
 
-/// Why a block touches addresses that are nobody's on the Internet.
+/// Returns why a block overlaps addresses that are not globally routable.
 fn special_purpose(block: Ipv4Block) -> Option<&'static str> {
     let (first, last) = (u32::from(block.first()), u32::from(block.last()));
     SPECIAL_PURPOSE.iter().find_map(|&(a, b, c, d, bits, reason)| {
@@ -92,18 +92,18 @@ fn never_web(scope: Scope, expression: &str) -> Option<&'static str> {
         return None;
     }
     if !host.contains('.') {
-        return Some("a host of a single label");
+        return Some("a host name with a single label");
     }
     if host.ends_with(".localdomain") || host.ends_with(".localhost") {
-        return Some("a name of a hosts file's own");
+        return Some("a local host name");
     }
     if scope == Scope::Domain && public_suffix::whole(host) == Some(Suffix::Icann) {
-        return Some("a public suffix, below which everybody has names");
+        return Some("a public suffix, below which anybody can register");
     }
     None
 }
 
-/// Digests of the empty file and of a lone newline, by every algorithm.
+/// Digests of the empty file and of a single newline, by every algorithm.
 static NEVER_DIGESTS: LazyLock<Vec<(Digest, &str)>> = LazyLock::new(|| {
     let known = NEVER_HEX.iter().filter_map(|&(kind, hex, reason)| Some((Digest::from_hex(kind, hex).ok()?, reason)));
     let blake3 = [(&b""[..], EMPTY), (b"\n", NEWLINE), (b"\r\n", NEWLINE)]
@@ -113,7 +113,7 @@ static NEVER_DIGESTS: LazyLock<Vec<(Digest, &str)>> = LazyLock::new(|| {
 });
 
 const EMPTY: &str = "the digest of an empty file";
-const NEWLINE: &str = "the digest of a lone newline";
+const NEWLINE: &str = "the digest of a single newline";
 
 const NEVER_HEX: [(DigestKind, &str, &str); 9] = [
     (DigestKind::Md5, "d41d8cd98f00b204e9800998ecf8427e", EMPTY),
@@ -127,15 +127,15 @@ const NEVER_HEX: [(DigestKind, &str, &str); 9] = [
     (DigestKind::Sha256, "7eb70257593da06f682a3ddda54a9d260d4fc514f645237f5ca74b08f8da61a6", NEWLINE),
 ];
 
-/// The registry of RFC 6890 as IANA keeps it, with multicast (RFC 5771).
+/// The IANA special-purpose address registry (RFC 6890), with multicast (RFC 5771).
 const SPECIAL_PURPOSE: &[(u8, u8, u8, u8, u8, &str)] = &[
     (0, 0, 0, 0, 8, "an address of this network (0.0.0.0/8)"),
     (10, 0, 0, 0, 8, "a private address"),
-    (100, 64, 0, 0, 10, "a shared address of providers (100.64.0.0/10)"),
+    (100, 64, 0, 0, 10, "a carrier-grade NAT address (100.64.0.0/10)"),
     (127, 0, 0, 0, 8, "a loopback address"),
     (169, 254, 0, 0, 16, "a link-local address"),
     (172, 16, 0, 0, 12, "a private address"),
-    (192, 0, 0, 0, 24, "an address of IETF protocols (192.0.0.0/24)"),
+    (192, 0, 0, 0, 24, "an IETF protocol address (192.0.0.0/24)"),
     (192, 0, 2, 0, 24, "a documentation address"),
     (192, 88, 99, 0, 24, "a 6to4 relay address"),
     (192, 168, 0, 0, 16, "a private address"),
@@ -150,14 +150,14 @@ const SPECIAL_PURPOSE: &[(u8, u8, u8, u8, u8, &str)] = &[
 mod tests {
     use super::*;
 
-    fn screened(indicator: Indicator) -> Screened {
-        screen(indicator, RecordType::Malware, &Guards::default())
+    fn filter_malware(indicator: Indicator) -> Filtered {
+        filter(indicator, RecordType::Malware, &Guards::default())
     }
 
     fn withheld(indicator: Indicator) -> bool {
-        let trusted = screen(indicator.clone(), RecordType::Trusted, &Guards::default());
-        assert_eq!(trusted, Screened::Kept(indicator.clone()));
-        matches!(screened(indicator), Screened::Withheld(_))
+        let trusted = filter(indicator.clone(), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Filtered::Kept(indicator.clone()));
+        matches!(filter_malware(indicator), Filtered::Withheld(_))
     }
 
     fn digest(kind: DigestKind, hex: &str) -> Indicator {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_of_nothing() {
+    fn digests_of_trivial_files_are_withheld() {
         assert_eq!(NEVER_DIGESTS.len(), NEVER_HEX.len() + 3);
         for (kind, hex, _) in NEVER_HEX {
             assert!(withheld(digest(kind, hex)), "{hex}");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn special_purpose_addresses() {
+    fn special_purpose_addresses_are_withheld() {
         for block in [
             "0.1.2.3",
             "10.1.2.3",
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_nobody() {
+    fn local_names_and_public_suffixes_are_withheld() {
         for (scope, name) in [
             (Scope::Host, "localhost"),
             (Scope::Host, "localhost.localdomain"),
@@ -239,10 +239,10 @@ mod tests {
 
     #[test]
     fn private_suffixes_are_narrowed_to_their_host() {
-        let narrowed = screened(web(Scope::Domain, "duckdns.org"));
-        assert_eq!(narrowed, Screened::Narrowed(web(Scope::Host, "duckdns.org")));
+        let narrowed = filter_malware(web(Scope::Domain, "duckdns.org"));
+        assert_eq!(narrowed, Filtered::Narrowed(web(Scope::Host, "duckdns.org")));
         assert!(!withheld(web(Scope::Domain, "a.duckdns.org")));
-        let trusted = screen(web(Scope::Domain, "duckdns.org"), RecordType::Trusted, &Guards::default());
-        assert_eq!(trusted, Screened::Kept(web(Scope::Domain, "duckdns.org")));
+        let trusted = filter(web(Scope::Domain, "duckdns.org"), RecordType::Trusted, &Guards::default());
+        assert_eq!(trusted, Filtered::Kept(web(Scope::Domain, "duckdns.org")));
     }
 }

@@ -10,14 +10,14 @@ use crate::{
 
 /// Why a cell gives no indicator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum ValueError {
     /// No record can exist for it here; what it is, with its article.
     Unsupported(&'static str),
     /// It could not be read.
     Rejected(String),
 }
 
-impl Why {
+impl ValueError {
     fn rejected(why: impl ToString) -> Self {
         Self::Rejected(why.to_string())
     }
@@ -48,103 +48,105 @@ pub(crate) fn time(text: &str) -> Option<Timestamp> {
 }
 
 /// The hash of a file: 32, 40 or 64 hexadecimal digits of either case.
-pub(crate) fn object_hash(text: &str) -> Result<Indicator, Why> {
+pub(crate) fn object_hash(text: &str) -> Result<Indicator, ValueError> {
     digest(text, DigestKind::of_object, "a file's hash")
 }
 
 /// The fingerprint of a certificate: 32, 40 or 64 hexadecimal digits of either case, also as `AA:BB:…`.
-pub(crate) fn certificate(text: &str) -> Result<Indicator, Why> {
+pub(crate) fn certificate(text: &str) -> Result<Indicator, ValueError> {
     digest(text, DigestKind::of_certificate, "a certificate's fingerprint")
 }
 
-fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) -> Result<Indicator, Why> {
+fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) -> Result<Indicator, ValueError> {
     let text = trim(text);
     if let Some(Ok(digest)) = kind(text.len() / 2).map(|kind| Digest::from_hex(kind, text)) {
         return Ok(Indicator::Digest(digest));
     }
     let digits = text.bytes().filter(|&b| b != b':').count();
     if digits == 0 {
-        return Err(Why::Rejected(format!("{what} is missing")));
+        return Err(ValueError::Rejected(format!("{what} is missing")));
     }
     if digits == 128 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(Why::Unsupported("a SHA-512 digest"));
+        return Err(ValueError::Unsupported("a SHA-512 digest"));
     }
     let kind = kind(digits / 2).filter(|_| digits % 2 == 0);
     let Some(kind) = kind else {
-        return Err(Why::Rejected(format!("expected {what} of 32, 40 or 64 hexadecimal digits, found {digits}")));
+        return Err(ValueError::Rejected(format!(
+            "expected {what} of 32, 40 or 64 hexadecimal digits, found {digits}"
+        )));
     };
     match Digest::from_hex(kind, text) {
         Ok(digest) => Ok(Indicator::Digest(digest)),
-        Err(_) => Err(Why::Rejected(format!("expected {what} in hexadecimal"))),
+        Err(_) => Err(ValueError::Rejected(format!("expected {what} in hexadecimal"))),
     }
 }
 
 /// A URL, defanged or not: that host and path. The port is dropped from the key and returned.
-pub(crate) fn web_exact(text: &str) -> Result<WithPort, Why> {
+pub(crate) fn web_exact(text: &str) -> Result<WithPort, ValueError> {
     let text = refang(text.trim());
-    let address = WebAddress::parse(&text).map_err(Why::rejected)?;
+    let address = WebAddress::parse(&text).map_err(ValueError::rejected)?;
     Ok((Indicator::Web { scope: Scope::Exact, expression: address.as_str().into() }, port_of(&text)))
 }
 
 /// A name. With or without a leading `*.`, which means [`Scope::Domain`]; a bare IPv4 address becomes one.
-pub(crate) fn domain(text: &str, scope: Scope) -> Result<Indicator, Why> {
+pub(crate) fn domain(text: &str, scope: Scope) -> Result<Indicator, ValueError> {
     let text = refang(text.trim());
     let (name, scope) = match text.strip_prefix("*.").or_else(|| text.strip_prefix('.')) {
         Some(name) => (name, Scope::Domain),
         None => (&*text, scope),
     };
     if name.is_empty() {
-        return Err(Why::Rejected("the name is missing".into()));
+        return Err(ValueError::Rejected("the name is missing".into()));
     }
     if name.contains('*') {
-        return Err(Why::Unsupported("a name with wildcards"));
+        return Err(ValueError::Unsupported("a name with wildcards"));
     }
     if is_ipv6(name) {
-        return Err(Why::Unsupported("an IPv6 address"));
+        return Err(ValueError::Unsupported("an IPv6 address"));
     }
     if name.contains('@') {
-        return Err(Why::Unsupported("a mail address"));
+        return Err(ValueError::Unsupported("a mail address"));
     }
     if let Some(odd) = name.chars().find(|&c| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
-        return Err(Why::Rejected(format!("expected a name, found one with {odd:?}")));
+        return Err(ValueError::Rejected(format!("expected a name, found one with {odd:?}")));
     }
-    let address = WebAddress::parse(name).map_err(Why::rejected)?;
+    let address = WebAddress::parse(name).map_err(ValueError::rejected)?;
     let parts = address.parts();
     if let Some(address) = parts.ipv4() {
         return Ok(Indicator::Ipv4(address.into()));
     }
-    let host = std::str::from_utf8(parts.host()).map_err(Why::rejected)?;
+    let host = std::str::from_utf8(parts.host()).map_err(ValueError::rejected)?;
     if host.len() > 253 || host.split('.').any(|label| label.is_empty() || label.len() > 63) {
-        return Err(Why::Rejected("expected a name of up to 253 characters, with labels of 1 to 63".into()));
+        return Err(ValueError::Rejected("expected a name of up to 253 characters, with labels of 1 to 63".into()));
     }
     Ok(Indicator::Web { scope, expression: host.into() })
 }
 
 /// `a.b.c.d`, `a.b.c.d:port`, a CIDR block or a range; defanged or not.
-pub(crate) fn ipv4_port(text: &str) -> Result<WithPort, Why> {
+pub(crate) fn ipv4_port(text: &str) -> Result<WithPort, ValueError> {
     let text = refang(text.trim());
     if let Some((address, port)) = text.split_once(':')
         && let Ok(address) = address.parse::<Ipv4Addr>()
     {
         return match port.parse::<u16>() {
             Ok(port) => Ok((Indicator::Ipv4(address.into()), (port != 0).then_some(port))),
-            Err(_) => Err(Why::Rejected("expected a port from 0 to 65535 behind the address".into())),
+            Err(_) => Err(ValueError::Rejected("expected a port from 0 to 65535 behind the address".into())),
         };
     }
     if is_ipv6(&text) {
-        return Err(Why::Unsupported("an IPv6 address"));
+        return Err(ValueError::Unsupported("an IPv6 address"));
     }
-    let block: Ipv4Block = text.parse().map_err(Why::rejected)?;
+    let block: Ipv4Block = text.parse().map_err(ValueError::rejected)?;
     Ok((Indicator::Ipv4(block), None))
 }
 
 /// Whatever it is: a hash, an address, a block, a URL, or a name (which means the domain). Names need a top-level domain
 /// that exists, and more than a dot if that is an ending of files, too: see [`ioc_list`](super::ioc_list).
-pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
+pub(crate) fn any(text: &str) -> Result<WithPort, ValueError> {
     let given = text.trim();
     let text = refang(given);
     if text.is_empty() {
-        return Err(Why::Rejected("the indicator is missing".into()));
+        return Err(ValueError::Rejected("the indicator is missing".into()));
     }
     if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return object_hash(&text).map(|hash| (hash, None));
@@ -153,18 +155,18 @@ pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
         return web_exact(&text);
     }
     if is_ipv6(&text) {
-        return Err(Why::Unsupported("an IPv6 address"));
+        return Err(ValueError::Unsupported("an IPv6 address"));
     }
     if text.chars().any(char::is_whitespace) {
-        return Err(Why::Rejected("expected one indicator, found words".into()));
+        return Err(ValueError::Rejected("expected one indicator, found words".into()));
     }
     let host_end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (host, port) = text[..host_end].split_once(':').unwrap_or((&text[..host_end], "0"));
     if text[..host_end].contains('@') {
-        return Err(Why::Unsupported("a mail address"));
+        return Err(ValueError::Unsupported("a mail address"));
     }
     if host.contains(['\\', '^', '$', '|', '(', ')', '{', '}', '[', ']', '+']) {
-        return Err(Why::Unsupported("a regular expression"));
+        return Err(ValueError::Unsupported("a regular expression"));
     }
     let first = host.split('-').next().unwrap_or_default();
     if first.parse::<Ipv4Addr>().is_ok() {
@@ -174,16 +176,20 @@ pub(crate) fn any(text: &str) -> Result<WithPort, Why> {
         };
     }
     if !host.contains('.') {
-        return Err(Why::Rejected("expected a hash, an address, a URL or a name".into()));
+        return Err(ValueError::Rejected("expected a hash, an address, a URL or a name".into()));
     }
     let port: u16 =
-        port.parse().map_err(|_| Why::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
+        port.parse().map_err(|_| ValueError::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
     // What is no more than a word with a dot in it may be a file's name.
     match shape(given) {
         Shape::Other => {
-            return Err(Why::Rejected("expected a name below a top-level domain that exists, not a file's".into()));
+            return Err(ValueError::Rejected(
+                "expected a name below a top-level domain that exists, not a file's".into(),
+            ));
         }
-        Shape::FileOrName => return Err(Why::Rejected("a file's name or a host's: its type has to be given".into())),
+        Shape::FileOrName => {
+            return Err(ValueError::Rejected("a file's name or a host's: its type has to be given".into()));
+        }
         _ => {}
     }
     if host_end < text.len() && text.len() > host_end + 1 {
@@ -221,12 +227,12 @@ fn port_of(url: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn text(found: Result<WithPort, Why>) -> String {
+    fn text(found: Result<WithPort, ValueError>) -> String {
         match found {
             Ok((indicator, None)) => indicator.to_string(),
             Ok((indicator, Some(port))) => format!("{indicator} {port}"),
-            Err(Why::Unsupported(what)) => what.into(),
-            Err(Why::Rejected(_)) => "rejected".into(),
+            Err(ValueError::Unsupported(what)) => what.into(),
+            Err(ValueError::Rejected(_)) => "rejected".into(),
         }
     }
 
@@ -290,7 +296,10 @@ mod tests {
         assert_eq!(name("1.2.3.4"), "ipv4:1.2.3.4");
         assert_eq!(name("_dmarc.evil.example"), "host:_dmarc.evil.example");
         for bad in ["", "a b", "a/b", "a,b.example", "a..", &format!("{}.example", "a".repeat(64))] {
-            assert!(matches!(domain(bad, Scope::Host), Err(Why::Rejected(_)) | Ok(Indicator::Web { .. })), "{bad}");
+            assert!(
+                matches!(domain(bad, Scope::Host), Err(ValueError::Rejected(_)) | Ok(Indicator::Web { .. })),
+                "{bad}"
+            );
         }
         assert_eq!(name(&format!("{}.example", "a".repeat(64))), "rejected");
         assert_eq!(name("a b.example"), "rejected");
@@ -298,8 +307,8 @@ mod tests {
 
     #[test]
     fn digests() {
-        assert!(matches!(object_hash("xy"), Err(Why::Rejected(_))));
-        assert!(matches!(object_hash(&"zz".repeat(16)), Err(Why::Rejected(_))));
+        assert!(matches!(object_hash("xy"), Err(ValueError::Rejected(_))));
+        assert!(matches!(object_hash(&"zz".repeat(16)), Err(ValueError::Rejected(_))));
         let fingerprint = vec!["AB"; 20].join(":");
         assert_eq!(certificate(&fingerprint).unwrap().to_string(), format!("cert-sha1:{}", "ab".repeat(20)));
     }

@@ -1,26 +1,26 @@
-//! Walking everything that a snapshot lists, in the order in which it lies there.
+//! Iteration over all records of a snapshot, in file order.
 
 use zerocopy::little_endian::U64;
 
 use super::{
-    layout::{BlockRow, ClassRow, RecordRow, Role, RunRow, Table},
+    layout::{BlockRow, ClassRow, RecordRow, RunRow, SectionKind, Table},
     open::Snapshot,
 };
 use crate::{
     key::{Digest, Indicator, Ipv4Block, Scope},
-    record::{Listing, RecordType},
+    record::{Entry, RecordType},
     timestamp::Timestamp,
 };
 
 impl Snapshot {
-    /// Every record with what it is listed under: table by table, the records of one indicator together. Records that
-    /// have expired are among them.
+    /// Returns an iterator over all records with their indicators: table by table, the records of one indicator
+    /// together. Expired records are included.
     ///
     /// ```
-    /// # use ksn::{record::{Listing, RecordSink, RecordType}, snapshot::*, timestamp::Timestamp};
+    /// # use ksn::{record::{Entry, RecordSink, RecordType}, snapshot::*, timestamp::Timestamp};
     /// # let created = Timestamp::from_seconds(1_795_341_600).unwrap();
     /// let mut builder = SnapshotBuilder::new();
-    /// builder.add(0, Listing {
+    /// builder.add(0, Entry {
     ///     indicator: ksn::key::Indicator::Ipv4("198.51.100.0/24".parse().unwrap()),
     ///     id: 7,
     ///     record_type: RecordType::Abuse,
@@ -36,14 +36,14 @@ impl Snapshot {
     /// let listed: Vec<_> = snapshot.listings().map(|l| (l.indicator.to_string(), l.id)).collect();
     /// assert_eq!(listed, [("ipv4:198.51.100.0/24".to_owned(), 7)]);
     /// ```
-    pub fn listings(&self) -> impl Iterator<Item = Listing<'_>> {
-        Table::all().flat_map(|table| TableWalk::of(self, table).listings())
+    pub fn listings(&self) -> impl Iterator<Item = Entry<'_>> {
+        Table::all().flat_map(|table| TableIter::of(self, table).entries())
     }
 }
 
-/// One table, with what its rows point at.
+/// One table, with the sections that its rows refer to.
 #[derive(Clone, Copy)]
-struct TableWalk<'a> {
+struct TableIter<'a> {
     snapshot: &'a Snapshot,
     table: Table,
     records: &'a [RecordRow],
@@ -52,24 +52,24 @@ struct TableWalk<'a> {
     classes: &'a [ClassRow],
 }
 
-impl<'a> TableWalk<'a> {
+impl<'a> TableIter<'a> {
     fn of(snapshot: &'a Snapshot, table: Table) -> Self {
         Self {
             snapshot,
             table,
-            records: snapshot.rows(table, Role::Records),
-            runs: snapshot.rows(table, Role::Runs),
-            more: snapshot.rows(table, Role::MoreRecords),
-            classes: snapshot.rows(Table::Shared, Role::Classes),
+            records: snapshot.rows(table, SectionKind::Records),
+            runs: snapshot.rows(table, SectionKind::Runs),
+            more: snapshot.rows(table, SectionKind::MoreRecords),
+            classes: snapshot.rows(Table::Shared, SectionKind::Classes),
         }
     }
 
-    fn listings(self) -> impl Iterator<Item = Listing<'a>> {
-        (0..self.records.len()).flat_map(move |key| self.listings_of(key))
+    fn entries(self) -> impl Iterator<Item = Entry<'a>> {
+        (0..self.records.len()).flat_map(move |key| self.entries_of(key))
     }
 
-    /// The records of one key. A key whose bytes are none of its kind has none; opening lets no such key through.
-    fn listings_of(self, key: usize) -> impl Iterator<Item = Listing<'a>> {
+    /// Returns the records of one key. There are none if the key is malformed, which is rejected on opening.
+    fn entries_of(self, key: usize) -> impl Iterator<Item = Entry<'a>> {
         let first = &self.records[key];
         let class = first.class.get();
         let (class, more) = match class & RecordRow::HAS_MORE {
@@ -81,12 +81,12 @@ impl<'a> TableWalk<'a> {
         };
         let rows = std::iter::once((first, class)).chain(more.iter().map(|row| (row, row.class.get())));
         let indicator = self.indicator(key);
-        rows.filter_map(move |(row, class)| Some(self.listing(indicator.clone()?, row, class)))
+        rows.filter_map(move |(row, class)| Some(self.entry(indicator.clone()?, row, class)))
     }
 
-    fn listing(&self, indicator: Indicator, row: &'a RecordRow, class: u32) -> Listing<'a> {
+    fn entry(&self, indicator: Indicator, row: &'a RecordRow, class: u32) -> Entry<'a> {
         let class = &self.classes[class as usize];
-        Listing {
+        Entry {
             indicator,
             id: row.id.get(),
             record_type: RecordType::from_number(class.record_type).unwrap_or(RecordType::Other),
@@ -105,22 +105,22 @@ impl<'a> TableWalk<'a> {
             Table::WebSha256 => Some(Indicator::WebSha256(self.digest(key, 32)?.try_into().ok()?)),
             Table::Web => self.expression(key),
             Table::Ipv4 => {
-                let row = self.snapshot.rows::<BlockRow>(Table::Ipv4, Role::Blocks).get(key)?;
+                let row = self.snapshot.rows::<BlockRow>(Table::Ipv4, SectionKind::Blocks).get(key)?;
                 Ipv4Block::new(row.first.get().into(), row.last.get().into()).map(Indicator::Ipv4)
             }
         }
     }
 
     fn digest(&self, key: usize, width: usize) -> Option<&'a [u8]> {
-        self.snapshot.section(self.table, Role::Digests).chunks_exact(width).nth(key)
+        self.snapshot.section(self.table, SectionKind::Digests).chunks_exact(width).nth(key)
     }
 
-    /// The text of an expression lies behind the byte of its scope.
+    /// Returns a web expression: its scope byte is followed by its text.
     fn expression(&self, key: usize) -> Option<Indicator> {
-        let ends = self.snapshot.rows::<U64>(Table::Web, Role::ExpressionEnds);
+        let ends = self.snapshot.rows::<U64>(Table::Web, SectionKind::ExpressionEnds);
         let start = if key == 0 { 0 } else { ends.get(key - 1)?.get() as usize };
         let bytes =
-            self.snapshot.section(Table::Web, Role::ExpressionText).get(start..ends.get(key)?.get() as usize)?;
+            self.snapshot.section(Table::Web, SectionKind::ExpressionText).get(start..ends.get(key)?.get() as usize)?;
         let (&scope, text) = bytes.split_first()?;
         Some(Indicator::Web { scope: Scope::from_number(scope)?, expression: std::str::from_utf8(text).ok()?.into() })
     }

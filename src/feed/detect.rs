@@ -24,7 +24,7 @@ pub(crate) struct Sample<'a> {
 
 /// How much a sample looks like a format. The highest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Likeness {
+pub(crate) enum Confidence {
     /// A generic list.
     Fallback,
     /// The rows have its shape.
@@ -96,18 +96,18 @@ pub(crate) fn is_object_hash(text: &str) -> bool {
 /// when no more than a generic list is left: a list that a reader knows is never refused for how it reads.
 pub(super) fn format(sample: &Sample<'_>) -> Result<Format, FeedError> {
     refuse(REFUSERS, sample)?;
-    let found = Format::ALL.iter().filter_map(|&format| Some(((format.reader().recognise)(sample)?, format)));
+    let found = Format::ALL.iter().filter_map(|&format| Some(((format.reader().detect)(sample)?, format)));
     let found: Vec<_> = found.collect();
-    let best = found.iter().map(|(likeness, _)| *likeness).max();
-    if best < Some(Likeness::Certain) {
+    let best = found.iter().map(|(confidence, _)| *confidence).max();
+    if best < Some(Confidence::Certain) {
         refuse(LANGUAGES, sample)?;
     }
-    if best < Some(Likeness::Likely) {
+    if best < Some(Confidence::Likely) {
         refuse(PROSE, sample)?;
     }
-    let Some(best) = best else { return Err(FeedError::Unrecognised { looks: looks(sample) }) };
+    let Some(best) = best else { return Err(FeedError::UnknownFormat { looks: looks(sample) }) };
     let candidates: Vec<_> =
-        found.iter().filter(|(likeness, _)| *likeness == best).map(|(_, format)| *format).collect();
+        found.iter().filter(|(confidence, _)| *confidence == best).map(|(_, format)| *format).collect();
     match candidates[..] {
         [format] => Ok(format),
         _ => Err(FeedError::Ambiguous { candidates }),

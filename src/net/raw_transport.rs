@@ -1,5 +1,5 @@
-//! Endpoints with the very settings of server and client, and nothing on top of them: what the benches hold the whole
-//! exchange against. Not part of the interface.
+//! Endpoints with the transport settings of server and client, without the protocol: the baseline of the benches. Not
+//! part of the public API.
 
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::wire::ServerLimits;
 
-/// What is set up, or why it could not be.
+/// The result of creating an endpoint.
 pub type Made<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Listens on a free port of loopback, with the windows that a client has after its hello. To be called within a Tokio
-/// runtime, as is the other.
+/// Creates a server endpoint on a free port of loopback, with the windows that a client has after its hello. MUST be
+/// called within a Tokio runtime, like [`client`].
 ///
-/// `packet_bytes_max` is [`ServerConfig::packet_bytes_max`](crate::ServerConfig::packet_bytes_max); a connection ends
-/// after being `idle` for so long.
+/// `packet_bytes_max` is [`ServerConfig::packet_bytes_max`](crate::ServerConfig::packet_bytes_max); `idle` is the idle
+/// timeout of connections.
 pub fn server(packet_bytes_max: u16, idle: Duration) -> Made<(Endpoint, Pin)> {
     let directory = tempfile::tempdir()?;
-    let identity = Identity::kept_in(directory.path())?;
+    let identity = Identity::load_or_create(directory.path())?;
     let pin = identity.pin();
     let socket = Socket::bind(LOOPBACK)?;
     let transport = socket.transport(packet_bytes_max);
@@ -31,23 +31,24 @@ pub fn server(packet_bytes_max: u16, idle: Duration) -> Made<(Endpoint, Pin)> {
         .receive_window(VarInt::from_u32(transport.window_bytes))
         .max_concurrent_bidi_streams(VarInt::from_u32(ServerLimits::default().streams));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
-    config.transport_config(Arc::new(patient(settings, idle)?)).migration(false);
+    config.transport_config(Arc::new(with_idle_timeout(settings, idle)?)).migration(false);
     Ok((socket.endpoint(transport, Some(config), (0, 1))?, pin))
 }
 
-/// Connects to servers of one certificate, each time with a full handshake. The arguments are those of [`server`].
+/// Creates a client endpoint that trusts one certificate and makes a full handshake for each connection. The arguments
+/// are those of [`server`].
 pub fn client(pin: Pin, packet_bytes_max: u16, idle: Duration) -> Made<Endpoint> {
     let socket = Socket::bind(LOOPBACK)?;
     let transport = socket.transport(packet_bytes_max);
     let tls = tls::client_config(Arc::new(Verifier::with_pin(pin)), Resumption::disabled())?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(patient(transport.client(Profile::Local), idle)?));
+    config.transport_config(Arc::new(with_idle_timeout(transport.client(Profile::Local), idle)?));
     let mut endpoint = socket.endpoint(transport, None, (0, 1))?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
 
-fn patient(mut settings: TransportConfig, idle: Duration) -> Made<TransportConfig> {
+fn with_idle_timeout(mut settings: TransportConfig, idle: Duration) -> Made<TransportConfig> {
     settings.max_idle_timeout(Some(IdleTimeout::try_from(idle)?));
     Ok(settings)
 }

@@ -1,4 +1,4 @@
-//! The one task that owns a client's endpoint and connection.
+//! The connection manager: the task that owns a client's endpoint and one connection.
 
 use std::{
     collections::hash_map::RandomState,
@@ -16,7 +16,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{ClientConfig, ConnectError, Trust, share::Sharing};
+use super::{ClientConfig, ConnectError, Trust, coalescer::Coalescer};
 use crate::{
     net::{
         exchange, tls,
@@ -28,37 +28,38 @@ use crate::{
 
 /// A connection whose hello was accepted.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ClientSession {
     pub(super) connection: Connection,
     pub(super) limits: ServerLimits,
-    /// Until when the server wants no batches.
+    /// The end of the pause that the server requested, if any.
     pub(super) paused_until: Mutex<Option<Instant>>,
-    /// The batches that callers share.
-    pub(super) sharing: Sharing,
+    /// The open batches of the connection.
+    pub(super) coalescer: Coalescer,
 }
 
-/// What handles see of the driver.
+/// The state of a connection, as its manager publishes it to the handles.
 #[derive(Clone, Debug)]
-pub(super) struct Status {
-    /// The connection, when it stands.
-    pub(super) session: Option<Arc<Session>>,
-    /// The last welcome, with the generation of the last notice.
+pub(super) struct ConnectionState {
+    /// The established connection, if any.
+    pub(super) session: Option<Arc<ClientSession>>,
+    /// The last welcome, updated with the generation of the last notice.
     pub(super) welcome: Arc<Welcome>,
-    /// Attempts to connect that have ended.
+    /// Number of completed connection attempts.
     pub(super) attempts: u64,
-    /// How the last of them failed, if it did.
+    /// The error of the last attempt; `None` if it succeeded.
     pub(super) failure: Option<Arc<ConnectError>>,
-    /// When the next may start.
+    /// The earliest time of the next attempt.
     pub(super) retry_at: Instant,
 }
 
-/// The client's side of the control stream. The send half is kept, for its end would say that the client leaves.
-pub(super) struct Control {
+/// The client's side of the control stream. The send half is kept open: finishing it would signal that the client
+/// leaves.
+pub(super) struct ControlStream {
     _send: SendStream,
     recv: RecvStream,
 }
 
-/// Makes connections.
+/// Establishes connections to a server.
 pub(super) struct Connector {
     config: ClientConfig,
     verifier: Arc<Verifier>,
@@ -76,20 +77,21 @@ impl Connector {
         Ok(Self { config, verifier, quic, endpoints: [None, None] })
     }
 
-    /// Connects and exchanges hello and welcome.
-    pub(super) async fn connect(&mut self) -> Result<(Session, Welcome, Control), ConnectError> {
+    /// Connects and exchanges hello and welcome. Fails with [`ConnectError`] when no address of the server can be
+    /// connected to within [`ClientConfig::connect_timeout`].
+    pub(super) async fn connect(&mut self) -> Result<(ClientSession, Welcome, ControlStream), ConnectError> {
         let (server, after) = (self.config.server.clone(), self.config.connect_timeout);
         let timeout = ConnectError::Timeout { server, after };
         time::timeout(after, self.connect_to_any()).await.unwrap_or(Err(timeout))
     }
 
-    async fn connect_to_any(&mut self) -> Result<(Session, Welcome, Control), ConnectError> {
+    async fn connect_to_any(&mut self) -> Result<(ClientSession, Welcome, ControlStream), ConnectError> {
         let server = self.config.server.clone();
         let addresses: Vec<SocketAddr> = lookup_host(&server)
             .await
             .map_err(|source| ConnectError::Resolve { server: server.clone(), source })?
             .collect();
-        // Each address has its share of the time; a dead one does not take that of the next.
+        // The timeout is divided among the addresses, so that an unreachable one leaves time for the next.
         let after = self.config.connect_timeout / addresses.len().max(1) as u32;
         let mut failure = ConnectError::Resolve { server: server.clone(), source: std::io::ErrorKind::NotFound.into() };
         for address in addresses {
@@ -102,7 +104,10 @@ impl Connector {
         Err(failure)
     }
 
-    async fn connect_to(&mut self, address: SocketAddr) -> Result<(Session, Welcome, Control), ConnectError> {
+    async fn connect_to(
+        &mut self,
+        address: SocketAddr,
+    ) -> Result<(ClientSession, Welcome, ControlStream), ConnectError> {
         let name = match &self.config.trust {
             Trust::Authorities { server_name: Some(name), .. } => name.clone(),
             _ => host(&self.config.server).to_owned(),
@@ -130,8 +135,9 @@ impl Connector {
             return Err(malformed(WireError::Version { found: welcome.version }));
         }
         let limits = usable(&welcome.limits)?;
-        let session = Session { connection, limits, paused_until: Mutex::new(None), sharing: Sharing::new(limits) };
-        Ok((session, welcome, Control { _send: send, recv }))
+        let session =
+            ClientSession { connection, limits, paused_until: Mutex::new(None), coalescer: Coalescer::new(limits) };
+        Ok((session, welcome, ControlStream { _send: send, recv }))
     }
 
     fn endpoint(&mut self, address: SocketAddr) -> Result<&(Endpoint, Transport), ConnectError> {
@@ -151,11 +157,12 @@ impl Connector {
     }
 }
 
-/// Watches the connection, and makes another one when keys are asked for after it broke. Ends with the last handle.
-pub(super) async fn drive(
+/// Runs the connection manager: watches the connection, and reconnects on demand after a loss. Returns when the last
+/// handle is dropped.
+pub(super) async fn run(
     mut connector: Connector,
-    mut control: Control,
-    status: watch::Sender<Status>,
+    mut control: ControlStream,
+    status: watch::Sender<ConnectionState>,
     demand: Arc<Notify>,
 ) {
     let mut failures = 0;
@@ -165,7 +172,7 @@ pub(super) async fn drive(
             () = watch_connection(&session, &mut control, &status) => {}
             () = status.closed() => {
                 session.connection.close(0u32.into(), b"");
-                // For the server to learn of it; nothing depends on it.
+                // Best effort: lets the close reach the server.
                 let idle = connector.endpoints.iter().flatten().map(|(endpoint, _)| endpoint.wait_idle());
                 for idle in idle {
                     let _ = time::timeout(CLOSE_TIMEOUT, idle).await;
@@ -173,7 +180,7 @@ pub(super) async fn drive(
                 return;
             }
         }
-        // Batches on their way keep the connection; new ones shall have another.
+        // Batches in flight keep the old connection; new ones use the next.
         status.send_modify(|status| status.session = None);
         drop(session);
         control = loop {
@@ -195,7 +202,7 @@ pub(super) async fn drive(
                         status.welcome = Arc::new(welcome);
                         status.attempts += 1;
                         status.failure = None;
-                        // A server that takes connections and drops them is not to be asked in a tight loop.
+                        // Prevents a tight loop with a server that accepts connections and drops them.
                         status.retry_at = Instant::now() + BACKOFF_MIN;
                     });
                     break control;
@@ -215,8 +222,12 @@ pub(super) async fn drive(
     }
 }
 
-/// Reads notices until the connection ends or the server says that it will.
-async fn watch_connection(session: &Session, control: &mut Control, status: &watch::Sender<Status>) {
+/// Reads notices until the connection ends or the server announces that it is going away.
+async fn watch_connection(
+    session: &ClientSession,
+    control: &mut ControlStream,
+    status: &watch::Sender<ConnectionState>,
+) {
     let notices = async {
         loop {
             match read_notice(&mut control.recv).await {
@@ -235,7 +246,7 @@ async fn watch_connection(session: &Session, control: &mut Control, status: &wat
                 }
                 Ok(Notice::Unknown(_)) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "no more notices");
+                    tracing::debug!(%error, "cannot read notices");
                     return;
                 }
             }
@@ -253,7 +264,8 @@ async fn read_notice(recv: &mut RecvStream) -> Result<Notice, exchange::Exchange
     Ok(Notice::parse(&header, &body)?)
 }
 
-/// Limits that the protocol allows, and that let at least one key through.
+/// Clamps the limits of a server to those of the protocol. Fails with [`ConnectError::Protocol`] when they do not allow
+/// at least one key.
 fn usable(limits: &ServerLimits) -> Result<ServerLimits, ConnectError> {
     let max = ServerLimits::default();
     let usable = ServerLimits {
@@ -268,21 +280,22 @@ fn usable(limits: &ServerLimits) -> Result<ServerLimits, ConnectError> {
     };
     let least = [usable.columns.into(), usable.keys, usable.streams, usable.request_bytes / REQUEST_BYTES_LEAST];
     if least.contains(&0) || usable.cost == 0 {
-        return Err(ConnectError::Protocol(format!("its limits let no key through: {limits:?}")));
+        return Err(ConnectError::Protocol(format!("expected limits that allow at least one key, found {limits:?}")));
     }
     Ok(usable)
 }
 
-/// The name of `name:port`.
+/// Returns the host of `host:port`, without brackets.
 fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Doubles with every failure in a row; a random half keeps clients of a server that returns from coming all at once.
+/// Returns the backoff after consecutive failures: it doubles with each, and half of it is random, so that the clients
+/// of a restarted server do not reconnect all at once.
 fn backoff(failures: u32) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
-    // A fresh hasher is seeded at random: enough for jitter, and no dependency more.
+    // A new hasher has a random seed: enough for jitter, without another dependency.
     let random = RandomState::new().build_hasher().finish();
     full / 2 + full.mul_f64(random as f64 / u64::MAX as f64) / 2
 }
@@ -290,12 +303,12 @@ fn backoff(failures: u32) -> Duration {
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// No server silences a client for longer.
+/// The longest pause that a server can impose on a client.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Heads, one column and one digest.
+/// Bytes of the smallest useful request: headers, one column and one digest.
 const REQUEST_BYTES_LEAST: u32 = 128;
 
 #[cfg(test)]
