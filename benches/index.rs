@@ -1,8 +1,8 @@
 //! Benchmarks of the index on one core, without network.
 //!
 //! Data: 1,000,000 SHA-256 records; 200,000 web records, half of them domains, half exact addresses; 100,000 IPv4
-//! records, a tenth of them blocks. Every batch has 65,536 distinct pseudo-random keys, the maximum of a request. The time
-//! is that of a whole batch; `elem/s` are keys. Hits are counted before anything is timed.
+//! records, a tenth of them blocks. Every batch has 65,536 distinct pseudo-random keys, the maximum of a request. The
+//! time is that of a whole batch; `elem/s` are keys. Hits are counted before anything is timed.
 
 use std::{net::Ipv4Addr, ops::ControlFlow, time::Duration};
 

@@ -2,8 +2,8 @@
 //!
 //! Data: 1,000,000 SHA-256 records. Batches of 4,096 whole digests, a tenth of them listed, eight in flight over one
 //! connection; and one key at a time, as in a scanner that waits for each answer. The time is that of a round of eight
-//! batches, or of one key; `elem/s` are keys. Client and server, including cryptography, share the machine's cores. Hits
-//! are counted before anything is timed.
+//! batches, or of one key; `elem/s` are keys. Client and server, including cryptography, share the machine's cores.
+//! Hits are counted before anything is timed.
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,8 +3,8 @@
 
     python3 benches/plot.py target/peers.json growth.svg
 
-Three panels over the number of records: the end-to-end rate and that of the raw transport, the time per key in the index
-and that of a prefetched random cache line, and the bytes per record. It needs only Python.
+Three panels over the number of records: the end-to-end rate and that of the raw transport, the time per key in the
+index and that of a prefetched random cache line, and the bytes per record. It needs only Python.
 """
 
 import json
@@ -28,7 +28,7 @@ def panels(figures):
         ("million lookups per second, end to end", 1e-6, [
             ("ksn", line("end to end", "value")), ("raw transport", line("end to end", "peer_value"))]),
         ("nanoseconds per key, index alone", 1, [
-            ("misses", line("misses", "value")), ("random line", line("misses", "peer_value")),
+            ("misses", line("misses", "value")), ("a random line", line("misses", "peer_value")),
             ("10 % hits", line("10 % hits", "value"))]),
         ("bytes per record in memory", 1, [("ksn", line("in memory", "value"))]),
     ]

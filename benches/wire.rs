@@ -1,7 +1,7 @@
 //! Benchmarks of frames: reading and writing requests and answers.
 //!
-//! Data: batches of 4,096 keys, all SHA-256 or all web addresses of 48 bytes; answers in which a tenth of the keys have a
-//! record, of one source and 64 names, as with real feeds. The time is that of a frame; `elem/s` are keys. Frames are
+//! Data: batches of 4,096 keys, all SHA-256 or all web addresses of 48 bytes; answers in which a tenth of the keys have
+//! a record, of one source and 64 names, as with real feeds. The time is that of a frame; `elem/s` are keys. Frames are
 //! verified by reading them back before anything is timed.
 
 #[path = "common/answer.rs"]

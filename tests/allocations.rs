@@ -1,6 +1,6 @@
-//! Prevents the hot path from allocating for a key: what a batch allocates does not grow with its keys, nor with its
+//! Prevents the hot path from allocating per key: the allocations of a batch must not grow with its keys, nor with its
 //! hits beyond the frame that carries them.
-#![allow(unsafe_code, reason = "an allocator is one")]
+#![allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -19,16 +19,16 @@ use ksn::{
 };
 use zerocopy::little_endian::U32;
 
-/// The system's allocator, counting.
+/// The system allocator, with a count of allocations.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are those that are asked here.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -88,7 +88,8 @@ fn index() -> Index {
     Index::new(Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap())
 }
 
-/// Allocations of one batch, from the request's bytes to the answer's, as the server does it.
+/// Returns the number of allocations of one batch, from the bytes of the request to those of the answer, as in the
+/// server.
 fn allocations_of(index: &Index, frame: &[u8], writer: &mut AnswerWriter, hits: u32) -> usize {
     let before = ALLOCATIONS.load(Relaxed);
     let (header, body) = Header::split(frame).unwrap();
@@ -134,19 +135,19 @@ fn request(keys: u32, one_in: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_batch_allocates_as_much_for_ten_thousand_keys_as_for_a_thousand() {
+fn allocations_of_a_batch_do_not_grow_with_its_keys() {
     let index = index();
     let mut writer = AnswerWriter::new(AnswerCaps::default());
     let hits = |keys: u32, one_in: u32| 2 * keys.div_ceil(one_in) + (keys / 8).div_ceil(one_in);
     let (small, large) = (request(1_600, 10), request(16_000, 10));
-    // The tables that are kept from batch to batch grow to their size first.
+    // Tables that are reused between batches first grow to their final size.
     for _ in 0..2 {
         allocations_of(&index, &large, &mut writer, hits(16_000, 10));
     }
     let large = allocations_of(&index, &large, &mut writer, hits(16_000, 10));
     let small = allocations_of(&index, &small, &mut writer, hits(1_600, 10));
     println!("{small} allocations for 3,400 keys, {large} for 34,000");
-    // Vectors that hold what a chunk finds double now and then; nothing else may differ.
+    // Vectors for the hits of a chunk double occasionally; nothing else may differ.
     assert!(large <= small + 12, "{small} allocations for 3,400 keys, {large} for 34,000");
     assert!(large < 80, "{large}");
 }

@@ -1,6 +1,6 @@
-//! The program as its users run it. Prevents: a command that works in the library and not on the command line, an exit
-//! code or a JSON field that changes under scripts, keys that are held instead of streamed, and failures that look like
-//! "unknown".
+//! Prevents failures that only users of the program see: a command that works in the library but not on the command
+//! line, an exit code or a JSON field that changes and breaks scripts, keys that are buffered instead of streamed, and
+//! errors that are reported as "unknown".
 #![cfg(feature = "cli")]
 
 #[path = "cli/bench.rs"]

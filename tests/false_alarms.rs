@@ -1,7 +1,7 @@
-//! Prevents condemning what everybody uses: with real feeds, and the real warninglists as their guards, nothing that
-//! those lists name may be answered as bad, and nothing that no feed lists may be answered at all.
+//! Prevents false positives: with real feeds, guarded by the real warninglists, no entry of those lists may be answered
+//! as bad, and no key that is in no feed may be answered as known.
 //!
-//! Needs real lists: `KSN_FEEDS` names a folder with warninglists in `allow/` and feeds beside it.
+//! The tests need real lists: `KSN_FEEDS` names a folder with warninglists in `allow/` and feeds in its other folders.
 
 #![cfg(feature = "feed")]
 
@@ -22,15 +22,15 @@ use ksn::{
     timestamp::Timestamp,
 };
 
-/// Everything in the folder that is a feed, guarded by everything that is a warninglist.
+/// The folder of `KSN_FEEDS` and an index of all of its feeds, guarded by all of its warninglists.
 static GUARDED: LazyLock<Option<(PathBuf, Index)>> = LazyLock::new(|| {
     let Some(feeds) = std::env::var_os("KSN_FEEDS").map(PathBuf::from) else {
-        eprintln!("skipped: KSN_FEEDS names no folder of real feeds");
+        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
         return None;
     };
     let mut compiler = Compiler::new(Options::new(now()));
     for list in warninglists(&feeds) {
-        // Lists of substrings and expressions guard nothing and say so.
+        // Lists of substrings and regular expressions are unsupported and guard nothing.
         let _ = compiler.guard(File::open(&list).unwrap(), &list.display().to_string());
     }
     for file in feed_files(std::slice::from_ref(&feeds)).unwrap() {
@@ -38,15 +38,15 @@ static GUARDED: LazyLock<Option<(PathBuf, Index)>> = LazyLock::new(|| {
             let _ = compiler.read_file(&file.path, |_| {});
         }
     }
-    let snapshot = compiler.finish("false-alarms", 1).unwrap().snapshot;
+    let snapshot = compiler.finish("false-positives", 1).unwrap().snapshot;
     assert!(snapshot.summary().records > 500_000, "only {} records", snapshot.summary().records);
     Some((feeds, Index::new(Snapshot::from_bytes(snapshot.into_bytes()).unwrap())))
 });
 
 #[test]
-fn what_warninglists_name_is_not_bad() {
+fn entries_of_warninglists_are_not_bad() {
     let Some((feeds, index)) = &*GUARDED else { return };
-    let mut asked = 0;
+    let mut looked_up = 0;
     let mut bad = Vec::new();
     for path in warninglists(feeds) {
         let list: serde_json::Value = serde_json::from_slice(&unpacked(&path)).unwrap();
@@ -57,7 +57,7 @@ fn what_warninglists_name_is_not_bad() {
         let fingerprints = list["matching_attributes"].to_string().contains("x509-fingerprint");
         let entries = list["list"].as_array().unwrap().iter().filter_map(|entry| entry.as_str());
         let keys: Vec<Key> = entries.flat_map(|entry| keys_of(entry, kind, fingerprints)).collect();
-        asked += keys.len();
+        looked_up += keys.len();
         for (key, answer) in keys.iter().zip(index.lookup(&keys, Detail::Winner, now())) {
             if is_bad(&answer) {
                 let record = answer.winner().unwrap();
@@ -65,13 +65,13 @@ fn what_warninglists_name_is_not_bad() {
             }
         }
     }
-    assert!(asked > 50_000, "only {asked} keys");
-    println!("{asked} keys of warninglists asked");
-    assert!(bad.is_empty(), "{} of {asked}:\n{}", bad.len(), bad.join("\n"));
+    assert!(looked_up > 50_000, "only {looked_up} keys");
+    println!("{looked_up} keys of warninglists looked up");
+    assert!(bad.is_empty(), "{} of {looked_up}:\n{}", bad.len(), bad.join("\n"));
 }
 
 #[test]
-fn resolvers_private_addresses_and_digests_of_nothing_are_not_bad() {
+fn resolvers_private_addresses_and_empty_or_zero_digests_are_not_bad() {
     let Some((_, index)) = &*GUARDED else { return };
     let mut keys: Vec<Key> = ["1.1.1.1", "1.0.0.1", "8.8.8.8", "8.8.4.4", "9.9.9.9", "208.67.222.222"]
         .into_iter()
@@ -93,7 +93,7 @@ fn a_million_random_keys_are_unknown() {
     let Some((_, index)) = &*GUARDED else { return };
     let mut output = blake3::Hasher::new().update(b"a million random keys").finalize_xof();
     let mut bytes = [0; 32];
-    let mut asked = 0;
+    let mut looked_up = 0;
     for _ in 0..100 {
         let keys: Vec<Key> = (0..10_000)
             .map(|n| {
@@ -105,18 +105,18 @@ fn a_million_random_keys_are_unknown() {
                 }
             })
             .collect();
-        asked += keys.len();
+        looked_up += keys.len();
         let answers = index.lookup(&keys, Detail::Winner, now());
         assert!(answers.iter().all(|answer| answer.status == Status::Unknown));
     }
-    assert_eq!(asked, 1_000_000);
+    assert_eq!(looked_up, 1_000_000);
 }
 
 fn is_bad(answer: &Answer) -> bool {
     answer.winner().is_some_and(|record| record.record_type.is_bad())
 }
 
-/// The keys that an entry of a warninglist stands for: a name, an address, both ends of a block, a fingerprint.
+/// Returns the keys of an entry of a warninglist: a name, an address, both ends of a block, or a fingerprint.
 fn keys_of(entry: &str, kind: &str, fingerprints: bool) -> Vec<Key> {
     if fingerprints {
         let kind = DigestKind::of_certificate(entry.len() / 2);

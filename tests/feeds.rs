@@ -1,8 +1,9 @@
-//! Prevents real feeds from being read differently unnoticed: as another format, with rows that have no outcome, or with a
-//! panic.
+//! Prevents real feeds from being read differently unnoticed: as another format, with rows that have no outcome, or
+//! with a panic.
 //!
-//! The feeds are not part of this repository. `KSN_FEEDS=/folder cargo test --release --test feeds -- --nocapture` reads
-//! every file below the folder and prints the outcomes of each group of files; without the variable the tests are skipped.
+//! The feeds are not part of this repository. `KSN_FEEDS=/folder cargo test --release --test feeds -- --nocapture`
+//! reads every file below the folder and prints the outcomes of each group of files; without the variable the tests are
+//! skipped.
 #![cfg(feature = "feed")]
 
 use std::{
@@ -34,8 +35,8 @@ enum Expected {
 
 use Expected::{Empty, Read, Refused};
 
-/// The expected outcomes of files by their path below the folder, without `.zst`: a pattern in which `*` matches any text.
-/// The first match applies. Formats of one family are grouped.
+/// The expected outcomes of files by their path below the folder, without `.zst`: a pattern in which `*` matches any
+/// text. The first match applies. Formats of one family are grouped.
 const EXPECTED: &[(&str, Expected)] = &[
     // CSV.
     ("hashes/malwarebazaar/*.csv", Read(Format::MalwareBazaar)),

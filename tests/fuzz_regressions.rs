@@ -1,5 +1,5 @@
-//! Prevents a crash that was found once from coming back: replays the seeds and every input that ever broke a property
-//! through the functions that the fuzz targets of the same name call.
+//! Prevents fixed crashes from coming back: replays the seeds, and every input that ever violated a property, through
+//! the functions that the fuzz targets of the same name call.
 
 #[path = "common/ask.rs"]
 mod ask;
@@ -29,7 +29,7 @@ const TARGETS: [(&str, Property); 7] = [
     ("wire_request", fuzzed::wire_request),
 ];
 
-/// The files of a folder by name.
+/// Returns the files of a folder, sorted by name.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<_> = entries
@@ -53,7 +53,7 @@ fn replay(target: &str, property: Property) {
     let seeds = files(&fuzz.join("seeds").join(target));
     assert!(seeds.len() >= 3, "fuzz/seeds/{target} has {} seeds", seeds.len());
     for (name, data) in seeds.into_iter().chain(files(&fuzz.join("regressions").join(target))) {
-        // The name of the file stands before the message of a panic.
+        // Printed before the message of a panic.
         println!("{target}/{name}");
         property(&data);
     }
@@ -102,10 +102,10 @@ fn wire_request() {
     replay(TARGETS[6].0, TARGETS[6].1);
 }
 
-/// A seed that is refused at once would lead nowhere.
+/// Prevents seeds of feeds that are refused before their reader runs.
 #[cfg(feature = "feed")]
 #[test]
-fn seeds_of_feeds_are_recognised() {
+fn seeds_of_feeds_are_detected() {
     use ksn::{
         feed::{Format, Guards, Options, read},
         snapshot::SnapshotBuilder,
@@ -116,11 +116,11 @@ fn seeds_of_feeds_are_recognised() {
     for (name, text) in seeds::FEEDS {
         let options = Options::new(Timestamp::from_seconds(1_800_000_000).unwrap());
         let mut sink = SnapshotBuilder::new();
-        // Of these two the contents are the same.
+        // `clamav` and `clamav-trusted` differ in the file name only.
         let file = if name == "clamav-trusted" { "a.fp" } else { "" };
         match read(text.as_bytes(), file, None, &options, &Guards::default(), 0, &mut sink) {
             Ok(report) if report.format.name() == name && report.records > 0 => {}
-            // These guard, and list nothing.
+            // Warninglists guard; they have no records.
             Err(_) if name == "misp-warninglist" => {}
             Ok(report) => wrong.push(format!("{name}: {report:?}")),
             Err(error) => wrong.push(format!("{name}: {error}")),

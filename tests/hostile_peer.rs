@@ -1,5 +1,5 @@
-//! Prevents one peer from affecting another: garbage, partial frames, floods and silence cost the peer that sends them its
-//! stream or connection, and other peers nothing.
+//! Prevents one peer from affecting another: garbage, partial frames, floods and silence cost the peer that sends them
+//! its stream or connection, and other peers nothing.
 #![cfg(feature = "net")]
 
 mod common;

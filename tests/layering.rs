@@ -1,7 +1,7 @@
-//! Prevents the layers from growing together: an arrow only ever points down, files stay short, and `unsafe` stays where
-//! it is explained.
+//! Prevents dependency cycles, oversized files and unexplained `unsafe`: a module uses only modules of lower layers,
+//! files have at most [`LINES_MAX`] lines, and `unsafe` is confined to [`UNSAFE_FILES`].
 //!
-//! It reads the sources as text: which file names which of our modules, in `use` declarations and in paths.
+//! The sources are read as text: the modules that each file names, in `use` declarations and in paths.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The layers, the lowest first. Modules of one layer are strangers to one another, but for those in [`MAY_USE`].
+/// The layers, the lowest first. Modules of one layer must not use one another, except as listed in [`MAY_USE`].
 const LAYERS: [&[&str]; 6] = [
     &["key", "record", "batch", "limits", "timestamp", "answer"],
     &["wire", "snapshot", "feed"],
@@ -19,14 +19,15 @@ const LAYERS: [&[&str]; 6] = [
     &["cli"],
 ];
 
-/// Who may use a module of the same layer. The vocabulary has one order of its own, which needs no law.
+/// Pairs in which the first module may use the second, of the same layer. Modules of the lowest layer may use one
+/// another.
 const MAY_USE: [(&str, &str); 4] =
     [("server", "net"), ("client", "net"), ("compile", "engine"), ("in_process", "engine")];
 
-/// What feeds are compiled into is all that these two share.
+/// Pairs in which the first module must not use the second, although that is in a lower layer.
 const NEVER: [(&str, &str); 1] = [("index", "wire")];
 
-/// Where `unsafe` may stand: kernels that say why.
+/// The files that may contain `unsafe`, with an explanation.
 const UNSAFE_FILES: [&str; 5] = [
     "src/index/kernel.rs",
     "src/index/prefetch.rs",
@@ -38,7 +39,7 @@ const UNSAFE_FILES: [&str; 5] = [
 const LINES_MAX: usize = 800;
 
 struct Source {
-    /// From the root of the project, with slashes.
+    /// The path from the root of the project, with forward slashes.
     path: String,
     text: String,
 }
@@ -59,7 +60,7 @@ fn sources() -> Vec<Source> {
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(found.len() > 20, "the sources are not where they were");
+    assert!(found.len() > 20, "found only {} source files", found.len());
     found
 }
 
@@ -68,7 +69,7 @@ fn relative(root: &Path, path: &Path) -> String {
     parts.components().map(|c| c.as_os_str().to_str().unwrap()).collect::<Vec<_>>().join("/")
 }
 
-/// The top-level module that a file belongs to; `None` for the roots, which belong to no layer.
+/// Returns the top-level module of a file; `None` for the crate roots, which belong to no layer.
 fn module_of(path: &str) -> Option<&str> {
     let inner = path.strip_prefix("src/")?;
     let name = inner.split('/').next()?;
@@ -80,7 +81,7 @@ fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Whether code of one module may name another.
+/// Returns whether code of one module may use another.
 fn is_allowed(from: &str, to: &str) -> bool {
     let (Some(upper), Some(lower)) = (layer_of(from), layer_of(to)) else { return false };
     from == to
@@ -88,7 +89,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
             && !NEVER.contains(&(from, to)))
 }
 
-/// The code of every line, without comments, strings and characters; what they hold is no arrow.
+/// Returns the code of every line, without comments, strings and character literals, which name no dependencies.
 fn code_lines(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut chars = text.chars().peekable();
@@ -130,7 +131,7 @@ fn code_lines(text: &str) -> Vec<String> {
             ('"', _) => {
                 while let Some(c) = chars.next() {
                     match c {
-                        // The character behind it is taken in any case.
+                        // The character after a backslash is skipped in any case.
                         '\\' if chars.next() == Some('\n') => push(&mut lines, '\n'),
                         '"' => break,
                         '\n' => push(&mut lines, '\n'),
@@ -138,7 +139,7 @@ fn code_lines(text: &str) -> Vec<String> {
                     }
                 }
             }
-            // A character such as '"', not a lifetime.
+            // A character literal such as '"', not a lifetime.
             ('\'', Some(inner)) => {
                 let mut ahead = chars.clone();
                 ahead.next();
@@ -157,8 +158,8 @@ fn code_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The modules of ours that a file names, each with the line (from 1).
-fn arrows(text: &str, from_program: bool) -> Vec<(usize, String)> {
+/// Returns the modules of this crate that a file names, each with its line (from 1).
+fn dependencies(text: &str, from_program: bool) -> Vec<(usize, String)> {
     let lines = code_lines(text);
     // `crate::a`, `crate::{a, b::{…}}` and, in the program, `ksn::a`.
     let joined = lines.join("\n");
@@ -170,7 +171,7 @@ fn arrows(text: &str, from_program: bool) -> Vec<(usize, String)> {
             let is_word = !joined[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
             let Some(path) = joined[rest..].strip_prefix("::").filter(|_| is_word) else { continue };
             let line = joined[..at].matches('\n').count() + 1;
-            for name in heads(path) {
+            for name in first_segments(path) {
                 found.push((line, name));
             }
         }
@@ -178,8 +179,8 @@ fn arrows(text: &str, from_program: bool) -> Vec<(usize, String)> {
     found
 }
 
-/// The first names of a path or of a group of paths.
-fn heads(path: &str) -> Vec<String> {
+/// Returns the first segment of a path, or of each path of a group.
+fn first_segments(path: &str) -> Vec<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
     let (mut depth, mut start, mut names) = (0, 0, Vec::new());
@@ -202,13 +203,13 @@ fn heads(path: &str) -> Vec<String> {
     names
 }
 
-/// Where the tests of a file begin: they may look upward.
+/// Returns the line at which the tests of a file begin: they may use higher layers.
 fn tests_start(text: &str) -> usize {
     code_lines(text).iter().position(|line| line.trim() == "#[cfg(test)]").map_or(usize::MAX, |at| at + 1)
 }
 
 #[test]
-fn arrows_point_down() {
+fn modules_use_lower_layers_only() {
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for source in sources() {
@@ -218,12 +219,12 @@ fn arrows_point_down() {
             continue;
         }
         let tests = tests_start(&source.text);
-        for (line, name) in arrows(&source.text, module == "cli") {
-            // What the root re-exports (`crate::Key`) is for callers; within, it would hide arrows. The program is a
-            // caller.
+        for (line, name) in dependencies(&source.text, module == "cli") {
+            // Re-exports of the root (`crate::Key`) are for callers; inside the crate they would hide dependencies. The
+            // program is a caller.
             let is_module = layer_of(&name).is_some();
             if !is_module && module != "cli" && line < tests {
-                wrong.push(format!("{}:{line}: `crate::{name}` hides an arrow; name its module", source.path));
+                wrong.push(format!("{}:{line}: `crate::{name}` hides a dependency; name its module", source.path));
             }
             if is_module && line < tests && !is_allowed(module, &name) {
                 wrong.push(format!("{}:{line}: `{module}` must not use `{name}`", source.path));
@@ -231,7 +232,7 @@ fn arrows_point_down() {
             seen.insert((module.to_owned(), name));
         }
     }
-    assert!(seen.contains(&("engine".into(), "index".into())), "no arrows were found: {seen:?}");
+    assert!(seen.contains(&("engine".into(), "index".into())), "no dependencies were found: {seen:?}");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -242,17 +243,17 @@ fn the_program_uses_the_public_api_only() {
         if module_of(&source.path) != Some("cli") && source.path != "src/main.rs" {
             continue;
         }
-        for (line, name) in arrows(&source.text, false) {
-            // Its own modules are `crate::cli` to it.
+        for (line, name) in dependencies(&source.text, false) {
+            // Its own modules are `crate::cli`.
             if layer_of(&name).is_some_and(|layer| layer < LAYERS.len() - 1) {
-                wrong.push(format!("{}:{line}: `crate::{name}`; the program says `ksn::{name}`", source.path));
+                wrong.push(format!("{}:{line}: `crate::{name}`; use `ksn::{name}` in the program", source.path));
             }
         }
     }
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
     assert!(
         !code_lines(&lib).iter().any(|line| line.trim_end().ends_with("mod cli;")),
-        "the library does not hold the program"
+        "the library must not contain the program"
     );
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -263,13 +264,13 @@ fn files_are_short() {
         .iter()
         .map(|source| (source, source.text.lines().count()))
         .filter(|&(_, lines)| lines > LINES_MAX)
-        .map(|(source, lines)| format!("{}:{lines}: more than {LINES_MAX} lines; part it", source.path))
+        .map(|(source, lines)| format!("{}:{lines}: more than {LINES_MAX} lines; split it", source.path))
         .collect();
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
 #[test]
-fn unsafe_stays_in_its_kernels() {
+fn unsafe_is_confined_to_the_listed_files() {
     let mut wrong = Vec::new();
     let mut used = BTreeSet::new();
     for source in sources() {
@@ -286,15 +287,15 @@ fn unsafe_stays_in_its_kernels() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    assert_eq!(used.len(), UNSAFE_FILES.len(), "a kernel needs no `unsafe` any more: {used:?}");
+    assert_eq!(used.len(), UNSAFE_FILES.len(), "a file of UNSAFE_FILES has no `unsafe`: {used:?}");
 }
 
 #[test]
-fn the_reader_of_arrows_reads_what_is_written() {
+fn dependencies_are_parsed_from_source_text() {
     let text = "use crate::{\n    key::{Key, Scope},\n    wire,\n    // net::Secret,\n};\nfn f() { crate::index::g(\"crate::cli\", '\"', r#\"crate::feed \"#) }\n/* crate::net */ use super::server;\n// crate::client\nlet x: &'a str = mycrate::net::y; ksn::server::run()";
     let expected = [(1, "key"), (1, "wire"), (6, "index")].map(|(line, name)| (line, name.to_owned()));
-    assert_eq!(arrows(text, false), expected);
-    assert_eq!(arrows(text, true).last(), Some(&(9, "server".to_owned())));
+    assert_eq!(dependencies(text, false), expected);
+    assert_eq!(dependencies(text, true).last(), Some(&(9, "server".to_owned())));
     assert!(is_allowed("wire", "key") && is_allowed("server", "net") && is_allowed("record", "key"));
     assert!(!is_allowed("key", "wire") && !is_allowed("wire", "snapshot") && !is_allowed("server", "client"));
     assert!(!is_allowed("net", "server") && !is_allowed("index", "wire") && !is_allowed("feed", "snapshot"));

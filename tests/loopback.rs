@@ -220,7 +220,8 @@ async fn close_during_a_batch(endpoint: quinn::Endpoint, after: Duration) {
     std::future::pending::<()>().await;
 }
 
-/// Prevents a lookup from restarting its timeout when it begins in a coalesced batch and is retried on another connection.
+/// Prevents a lookup from restarting its timeout when it begins in a coalesced batch and is retried on another
+/// connection.
 #[tokio::test]
 async fn a_retried_lookup_keeps_its_timeout() {
     let (endpoint, pin) = raw_server(wire::ALPN);

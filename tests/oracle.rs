@@ -1,9 +1,9 @@
 //! Prevents wrong answers: every answer of the engine must equal that of a naive reference, which scans all records.
 //!
 //! Keys and records are generated from small alphabets, so that situations that are rare in production occur in every
-//! case: one key listed by several sources, nested blocks, parent domains, trust against malware, expired records, equal
-//! IDs under different indicators, and digests that share one bucket, overflow into the next and fill the tail of their
-//! table.
+//! case: one key listed by several sources, nested blocks, parent domains, trust against malware, expired records,
+//! equal IDs under different indicators, and digests that share one bucket, overflow into the next and fill the tail of
+//! their table.
 
 #[path = "common/ask.rs"]
 mod ask;

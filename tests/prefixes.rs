@@ -1,5 +1,5 @@
-//! Prevents a lookup by prefixes that answers anything else than one by whole keys, and a server that is believed
-//! what it made up.
+//! Prevents a lookup by prefixes from answering differently than one by whole keys, and a client from believing records
+//! that a server made up.
 #![cfg(feature = "net")]
 
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -26,7 +26,8 @@ use naive::Row;
 
 const WIDTHS: [PrefixWidth; 2] = [PrefixWidth::Eight, PrefixWidth::Four];
 
-/// Digests that begin alike: those of one `near` with the same four bytes, those of one `far` as well with the same eight.
+/// Returns a digest. Digests of one `near` share the first four bytes, and those that also have one `far` the first
+/// eight.
 fn digest(kind: DigestKind, near: u8, far: u8, rest: u8) -> Digest {
     let mut bytes = [0x5a; 32];
     (bytes[3], bytes[6], bytes[12]) = (near, far, rest);
@@ -35,8 +36,8 @@ fn digest(kind: DigestKind, near: u8, far: u8, rest: u8) -> Digest {
 
 const KINDS: [DigestKind; 4] = [DigestKind::Md5, DigestKind::CertSha1, DigestKind::Sha256, DigestKind::Blake3];
 
-/// Of every kind 2 × 4 × 60 digests in crowds that fill buckets, their neighbours and the tail; some with several records,
-/// some of them expired.
+/// Returns rows of 2 × 4 × 60 digests of every kind, which fill buckets, the next buckets and the tail. Some digests
+/// have several records, some of them expired.
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for kind in KINDS {
@@ -59,7 +60,8 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Every listed digest, as many that are not and begin as these do, and some of their own.
+/// Returns every listed digest, as many unlisted ones with the same prefixes, some with others, and keys of other
+/// kinds.
 fn keys() -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for rest in 0..120 {
@@ -84,7 +86,7 @@ fn options(detail: Detail, prefix: Option<PrefixWidth>) -> LookupOptions {
     LookupOptions { detail, prefix, ..LookupOptions::default() }
 }
 
-/// The answers without the number of candidates, which is all that may differ.
+/// Clears the number of candidates, in which alone answers by prefix may differ.
 fn without_candidates(mut answers: Vec<Answer>) -> Vec<Answer> {
     answers.iter_mut().for_each(|answer| answer.candidates = 0);
     answers
@@ -109,11 +111,11 @@ async fn check(client: &Client, keys: &[Key]) {
 }
 
 #[tokio::test]
-async fn answers_are_those_of_whole_digests() {
+async fn answers_equal_those_of_whole_digests() {
     let server = serve(|_| {}).await;
     let client = bounded(server.client()).await;
     check(&client, &keys()).await;
-    // Few enough to share batches.
+    // Few enough to be coalesced.
     check(&client, &keys()[..200]).await;
     let known = bounded(client.lookup_with(&keys(), &options(Detail::Winner, WIDTHS.first().copied()))).await.unwrap();
     assert!(known.iter().filter(|answer| answer.status == Status::Known).count() > 500);
@@ -122,7 +124,7 @@ async fn answers_are_those_of_whole_digests() {
 
 #[tokio::test]
 async fn answers_are_the_same_when_they_are_truncated() {
-    // A prefix of four bytes has some 450 records: room for a few of them at a time.
+    // A prefix of four bytes has some 450 records: an answer has room for a few of them.
     let server = serve(|limits| (limits.answer_bytes, limits.request_bytes, limits.keys) = (100_000, 3_000, 90)).await;
     let client = bounded(server.client()).await;
     check(&client, &keys()[..300]).await;
@@ -130,19 +132,19 @@ async fn answers_are_the_same_when_they_are_truncated() {
 }
 
 #[tokio::test]
-async fn lookups_at_the_same_time_get_what_each_asked_for() {
+async fn concurrent_lookups_get_their_own_answers() {
     let server = serve(|_| {}).await;
     let client = bounded(server.client()).await;
     let keys = keys();
     let whole = bounded(client.lookup(&keys)).await.unwrap();
-    let mut asking = tokio::task::JoinSet::new();
+    let mut lookups = tokio::task::JoinSet::new();
     for at in (0..600usize).map(|n| n * 4) {
         let (client, keys) = (client.clone(), keys[at..at + 4].to_vec());
         let prefix = [None, Some(PrefixWidth::Eight), Some(PrefixWidth::Four)][at / 4 % 3];
-        asking.spawn(async move { (at, client.lookup_with(&keys, &options(Detail::Winner, prefix)).await.unwrap()) });
+        lookups.spawn(async move { (at, client.lookup_with(&keys, &options(Detail::Winner, prefix)).await.unwrap()) });
     }
-    while let Some(asked) = bounded(asking.join_next()).await {
-        let (at, answers) = asked.unwrap();
+    while let Some(finished) = bounded(lookups.join_next()).await {
+        let (at, answers) = finished.unwrap();
         assert_eq!(answers.iter().any(|answer| answer.candidates > 0), at / 4 % 3 > 0);
         assert_eq!(without_candidates(answers), whole[at..at + 4]);
     }
@@ -155,11 +157,11 @@ async fn a_raw_answer_is_verified_in_one_pass() {
     let client = bounded(server.client()).await;
     let digests: Vec<Digest> = (0..16_384).map(sha256).collect();
     let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.bytes()[..8].to_vec()).collect();
-    let asked = [Column::Prefixes { kind: DigestKind::Sha256, width: PrefixWidth::Eight, bytes: &bytes }];
-    let raw = bounded(client.exchange(&asked, &LookupOptions::default())).await.unwrap();
+    let columns = [Column::Prefixes { kind: DigestKind::Sha256, width: PrefixWidth::Eight, bytes: &bytes }];
+    let raw = bounded(client.exchange(&columns, &LookupOptions::default())).await.unwrap();
     let answer = raw.view().unwrap();
     let known: Vec<u32> = answer
-        .candidates(&asked)
+        .candidates(&columns)
         .unwrap()
         .filter(|(hit, suffix)| digests[hit.position().row as usize].bytes()[8..] == **suffix)
         .map(|(hit, _)| hit.position().row)
@@ -168,8 +170,8 @@ async fn a_raw_answer_is_verified_in_one_pass() {
     server.stop().await;
 }
 
-/// Welcomes, and answers the first batch, of one column, with a hit at a row that matched like this.
-async fn liar(endpoint: quinn::Endpoint, keys: Vec<u8>, rows: u32, row: u32, matched: Matched<'static>) {
+/// Runs a server that answers the first batch, of one column, with a forged hit at this row.
+async fn forging_server(endpoint: quinn::Endpoint, keys: Vec<u8>, rows: u32, row: u32, matched: Matched<'static>) {
     let connection = endpoint.accept().await.unwrap().await.unwrap();
     let (mut control, _recv) = connection.accept_bi().await.unwrap();
     let welcome = Welcome {
@@ -185,7 +187,7 @@ async fn liar(endpoint: quinn::Endpoint, keys: Vec<u8>, rows: u32, row: u32, mat
     control.write_all(&welcome.to_frame()).await.unwrap();
     let (mut send, mut recv) = connection.accept_bi().await.unwrap();
     let request = recv.read_to_end(1 << 20).await.unwrap();
-    // What was asked, behind head and column, and nothing more of it.
+    // After the header and the columns, the request must have the bytes of the prefixes and no others.
     assert_eq!(request[16 + 40 + 16..], keys);
     let mut writer = AnswerWriter::new(AnswerCaps::default());
     writer.begin(1);
@@ -209,8 +211,8 @@ async fn liar(endpoint: quinn::Endpoint, keys: Vec<u8>, rows: u32, row: u32, mat
     connection.closed().await;
 }
 
-/// Asks for a key of so many rows, whose bytes are to be these.
-async fn ask_liar(
+/// Looks up a key at a server that answers with a forged hit. The request must have `rows` rows with these `bytes`.
+async fn lookup_forged(
     key: Key,
     bytes: Vec<u8>,
     rows: u32,
@@ -219,7 +221,7 @@ async fn ask_liar(
 ) -> Result<Vec<Answer>, LookupError> {
     let (endpoint, pin) = raw_server(wire::ALPN);
     let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
-    let server = tokio::spawn(liar(endpoint, bytes, rows, row, matched));
+    let server = tokio::spawn(forging_server(endpoint, bytes, rows, row, matched));
     let client = bounded(Client::connect(config)).await.unwrap();
     let options = options(Detail::Winner, Some(PrefixWidth::Eight));
     let answers = bounded(client.lookup_with(&[key], &options)).await;
@@ -229,18 +231,18 @@ async fn ask_liar(
 }
 
 #[tokio::test]
-async fn a_server_that_makes_up_suffixes_is_not_believed() {
-    let ask_liar = async |suffix: &'static [u8]| {
+async fn forged_suffixes_are_not_believed() {
+    let lookup_forged = async |suffix: &'static [u8]| {
         // Eight bytes of one digest.
         let (key, bytes) = (sha256(0).into(), sha256(0).bytes()[..8].to_vec());
-        ask_liar(key, bytes, 1, 0, Matched::Suffix(suffix)).await
+        lookup_forged(key, bytes, 1, 0, Matched::Suffix(suffix)).await
     };
-    let answers = ask_liar(&[7; 24]).await.unwrap();
-    assert_eq!((answers[0].status, answers[0].candidates), (Status::Known, 1), "that of the digest");
-    let answers = ask_liar(&[9; 24]).await.unwrap();
-    assert_eq!((answers[0].status, answers[0].candidates), (Status::Unknown, 1), "that of another");
+    let answers = lookup_forged(&[7; 24]).await.unwrap();
+    assert_eq!((answers[0].status, answers[0].candidates), (Status::Known, 1), "the suffix of the digest");
+    let answers = lookup_forged(&[9; 24]).await.unwrap();
+    assert_eq!((answers[0].status, answers[0].candidates), (Status::Unknown, 1), "the suffix of another digest");
     for wrong in [&[7; 23][..], &[7; 25], &[7; 48]] {
-        let error = ask_liar(wrong).await.unwrap_err();
-        assert!(matches!(&error, LookupError::Protocol(told) if told.contains("suffixes")), "{error:?}");
+        let error = lookup_forged(wrong).await.unwrap_err();
+        assert!(matches!(&error, LookupError::Protocol(message) if message.contains("suffixes")), "{error:?}");
     }
 }

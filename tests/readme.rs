@@ -1,8 +1,9 @@
-//! Prevents a README that says what the program no longer does.
+//! Prevents a README that describes what the program no longer does.
 //!
 //! Every `console` block is run, in order, in one directory: a line that starts with `$ ` is a command for `sh`, the
-//! lines up to the next are what it must print (`…` stands for anything within a line; a line that is only `…` for any
-//! number of lines). A command that ends in ` &` keeps running to the end. Servers get a free port instead of the usual.
+//! lines up to the next are what it must print (`…` matches any text within a line; a line that is only `…` matches any
+//! number of lines). A command that ends in ` &` keeps running to the end. Servers get a free port instead of the
+//! default.
 
 #![cfg(all(unix, feature = "cli"))]
 
@@ -27,7 +28,7 @@ fn console_blocks_print_what_they_show() {
     let listen = format!("127.0.0.1:{port}");
     let readme = readme.replace("127.0.0.1:4433", &listen).replace(" &\n", &format!(" --listen {listen} &\n"));
     let steps = steps(&readme);
-    assert!(steps.len() >= 8, "the tour has only {} commands", steps.len());
+    assert!(steps.len() >= 8, "README.md has only {} commands", steps.len());
 
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running(Vec::new());
@@ -45,17 +46,17 @@ fn console_blocks_print_what_they_show() {
 }
 
 #[test]
-fn concepts_are_where_the_map_says() {
+fn files_named_in_the_readme_exist() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let paths: Vec<&str> =
         readme.split('`').skip(1).step_by(2).filter(|code| code.starts_with("src/") && !code.contains(' ')).collect();
-    assert!(paths.len() > 10, "the map names only {} files", paths.len());
+    assert!(paths.len() > 10, "README.md names only {} files", paths.len());
     for path in paths {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "README.md names {path}");
     }
 }
 
-/// Ends what it holds, also when a test fails.
+/// Child processes that are killed on drop, also when a test fails.
 struct Running(Vec<Child>);
 
 impl Drop for Running {
@@ -70,7 +71,7 @@ impl Drop for Running {
 fn steps(readme: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
-    // A here-document: its lines belong to the command.
+    // The end of a here-document, whose lines belong to the command.
     let mut until: Option<String> = None;
     for (number, line) in readme.lines().enumerate() {
         if line.starts_with("```") {

@@ -1,5 +1,5 @@
-//! Prevents callers who share a batch from getting one another's answers, from being left behind by one who goes, and
-//! from waiting for ever when the connection breaks.
+//! Prevents callers of a coalesced batch from getting one another's answers, from getting none when another caller is
+//! dropped, and from waiting forever when the connection breaks.
 #![cfg(feature = "net")]
 
 mod common;
@@ -14,7 +14,7 @@ use common::{MD5_KNOWN, Running, bounded, key, sha256};
 use ksn::{Client, Key, LookupError, LookupOptions, Status, batch::Detail, wire::ServerLimits};
 use tokio::{task::JoinSet, time};
 
-/// Keys of several kinds; what is known of each does not depend on who asks for what beside it.
+/// Returns keys of several kinds, whose answers do not depend on the other keys of a batch.
 fn mixed(number: u32) -> Key {
     match number % 4 {
         0 => sha256(number).into(),
@@ -25,16 +25,16 @@ fn mixed(number: u32) -> Key {
 }
 
 #[tokio::test]
-async fn who_shares_a_batch_gets_what_a_batch_of_its_own_gets() {
-    shared_equals_alone(1).await;
+async fn coalesced_answers_equal_separate_ones() {
+    check_coalesced_answers(1).await;
 }
 
 #[tokio::test]
-async fn over_several_connections_too() {
-    shared_equals_alone(3).await;
+async fn coalesced_answers_equal_separate_ones_over_several_connections() {
+    check_coalesced_answers(3).await;
 }
 
-async fn shared_equals_alone(connections: usize) {
+async fn check_coalesced_answers(connections: usize) {
     let server = Running::start(|_| {}).await;
     let config = ksn::ClientConfig { connections, ..server.client_config() };
     let client = bounded(Client::connect(config)).await.unwrap();
@@ -48,7 +48,7 @@ async fn shared_equals_alone(connections: usize) {
         callers.spawn(async move {
             let mut found = Vec::new();
             for round in 0..15 {
-                // From one key to a dozen, so that answers of several length lie side by side.
+                // One to twelve keys, so that answers of different lengths share a batch.
                 let from = (caller * 15 + round) as usize % 2_980;
                 let count = 1 + (caller as usize + round as usize) % 12;
                 found.push((from, client.lookup(&keys[from..from + count]).await.unwrap()));
@@ -65,7 +65,7 @@ async fn shared_equals_alone(connections: usize) {
 }
 
 #[tokio::test]
-async fn threads_share_batches_too() {
+async fn threads_share_batches() {
     let server = Running::start(|_| {}).await;
     let config = server.client_config();
     let work = tokio::task::spawn_blocking(move || {
@@ -89,7 +89,7 @@ async fn threads_share_batches_too() {
 }
 
 #[tokio::test]
-async fn ways_of_answering_do_not_mix() {
+async fn lookups_of_different_detail_are_not_mixed() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
     let keys = [key("ipv4:192.0.2.7")];
@@ -107,9 +107,9 @@ async fn ways_of_answering_do_not_mix() {
     server.stop().await;
 }
 
-/// Whoever leads a batch may be dropped at any of its steps; the others must not notice.
+/// Prevents other callers from losing their answers when the leader of a batch is dropped at any of its steps.
 #[tokio::test]
-async fn callers_who_leave_take_nobody_with_them() {
+async fn dropped_callers_do_not_affect_others() {
     let server = Running::start(|_| {}).await;
     let client = bounded(server.client()).await;
     for round in 0..300u64 {
@@ -117,9 +117,9 @@ async fn callers_who_leave_take_nobody_with_them() {
         let mut staying = JoinSet::new();
         for caller in 0..8u32 {
             let (one, other) = (client.clone(), client.clone());
-            let patience = Duration::from_micros((round * 37 + u64::from(caller) * 11) % 400);
+            let timeout = Duration::from_micros((round * 37 + u64::from(caller) * 11) % 400);
             leaving.spawn(async move {
-                let _ = time::timeout(patience, one.lookup(&[sha256(caller).into()])).await;
+                let _ = time::timeout(timeout, one.lookup(&[sha256(caller).into()])).await;
             });
             staying.spawn(async move { other.lookup(&[key(MD5_KNOWN)]).await });
         }
@@ -132,7 +132,7 @@ async fn callers_who_leave_take_nobody_with_them() {
 }
 
 #[tokio::test]
-async fn what_a_truncated_answer_left_out_is_asked_again() {
+async fn keys_missing_from_a_truncated_answer_are_requested_again() {
     let server = Running::start(|config| config.limits.answer_bytes = 400).await;
     let client = bounded(server.client()).await;
     let keys: Vec<Key> = (0..100).map(|number| sha256(number * 10 % 1_000).into()).collect();
@@ -142,7 +142,7 @@ async fn what_a_truncated_answer_left_out_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_server_with_one_stream_and_small_batches_serves_a_crowd() {
+async fn a_server_with_one_stream_and_small_batches_serves_many_callers() {
     let limits = ServerLimits { keys: 3, streams: 1, ..Default::default() };
     let server = Running::start(|config| config.limits = limits).await;
     let client = bounded(server.client()).await;
@@ -159,7 +159,7 @@ async fn a_server_with_one_stream_and_small_batches_serves_a_crowd() {
 }
 
 #[tokio::test]
-async fn a_crowd_hears_of_a_server_that_is_gone() {
+async fn many_callers_get_an_error_from_a_stopped_server() {
     let server = Running::start(|_| {}).await;
     let mut config = server.client_config();
     config.lookup_timeout = Duration::from_secs(3);
@@ -167,7 +167,7 @@ async fn a_crowd_hears_of_a_server_that_is_gone() {
     let client = bounded(Client::connect(config)).await.unwrap();
     bounded(client.lookup(&[key(MD5_KNOWN)])).await.unwrap();
     server.stop().await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut callers = JoinSet::new();
     for number in 0..50 {
         let client = client.clone();
@@ -177,5 +177,5 @@ async fn a_crowd_hears_of_a_server_that_is_gone() {
         let error = result.unwrap().unwrap_err();
         assert!(!matches!(error, LookupError::Protocol(_)), "{error}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(10));
 }

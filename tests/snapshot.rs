@@ -1,5 +1,5 @@
-//! Prevents lookups from being answered from a snapshot that is damaged, forged or of another format version: opening it
-//! fails with the reason and never panics.
+//! Prevents lookups from being answered from a snapshot that is damaged, forged or of another format version: opening
+//! it fails with the reason and never panics.
 //!
 //! `tests/golden/v1.ksn` keeps format version 1 readable. When the format changes on purpose, run the tests with
 //! `KSN_WRITE_GOLDEN=1`, which writes the file of the new version, and note the format change in the changelog.

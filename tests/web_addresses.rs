@@ -1,10 +1,10 @@
 //! Prevents a list from being evaded, or matched by mistake, because client and server disagree about an address.
 //!
-//! Lists that hold only digests (Safe Browsing's, `.gdb`) match only if the canonical text equals the publisher's byte for
-//! byte, so the publishers' own examples are checked: those of Google's *URLs and Hashing* pages and of Chromium's unit
-//! test, copied here; and, when `KSN_FEEDS` names a directory with a `conformance` folder, every vector of Google's Go
-//! client. The Go client differs from the pages in some cases. This crate follows the pages; [`DEVIATIONS`] must list
-//! exactly the differences.
+//! Lists that hold only digests (Safe Browsing's, `.gdb`) match only if the canonical text equals the publisher's byte
+//! for byte, so the publishers' own examples are checked: those of Google's *URLs and Hashing* pages and of Chromium's
+//! unit test, copied here; and, when `KSN_FEEDS` names a directory with a `conformance` folder, every vector of
+//! Google's Go client. The Go client differs from the pages in some cases. This crate follows the pages; [`DEVIATIONS`]
+//! must list exactly the differences.
 
 use std::collections::BTreeSet;
 

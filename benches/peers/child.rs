@@ -21,7 +21,9 @@ impl ChildServer {
         command.arg("--serve").arg(snapshot);
         let (process, line) = Process::start_and_read_line(&mut command)?;
         let words: Vec<_> = line.split_whitespace().collect();
-        let [address, pin] = words[..] else { return Err(format!("expected address and pin of the server, found {line:?}")) };
+        let [address, pin] = words[..] else {
+            return Err(format!("expected address and pin of the server, found {line:?}"));
+        };
         let address = address.parse().map_err(|_| format!("expected an address of the server, found {address:?}"))?;
         let pin = pin.parse().map_err(|_| format!("expected a pin of the server, found {pin:?}"))?;
         Ok(Self { process, address, pin })

@@ -1,7 +1,7 @@
 //! Pinning of clients and servers to cores.
 //!
-//! Clients run on one core and servers on another, so that both sides of a comparison have equal conditions: a thread that
-//! the kernel migrates loses its caches, and two threads on one core measure the scheduler.
+//! Clients run on one core and servers on another, so that both sides of a comparison have equal conditions: a thread
+//! that the kernel migrates loses its caches, and two threads on one core measure the scheduler.
 
 /// The core of servers.
 pub(crate) const SERVER: usize = 0;

@@ -1,7 +1,7 @@
 //! Many clients on one socket: connections that complete the handshake and send requests.
 //!
-//! Each [`ksn::Client`] has its own socket, which is not possible for ten thousand clients on one machine; so this module
-//! implements the protocol with the frames of [`ksn::wire`].
+//! Each [`ksn::Client`] has its own socket, which is not possible for ten thousand clients on one machine; so this
+//! module implements the protocol with the frames of [`ksn::wire`].
 
 use std::{
     net::SocketAddr,
@@ -137,8 +137,8 @@ pub(crate) fn request(burst: &Burst, number: usize) -> Option<Bytes> {
     Some(write_request(&Default::default(), &[burst.batch(number)?]).into())
 }
 
-/// Sends all requests in the order of their numbers, round-robin over the members, with `in_flight` at a time. Returns the
-/// number of hits.
+/// Sends all requests in the order of their numbers, round-robin over the members, with `in_flight` at a time. Returns
+/// the number of hits.
 pub(crate) async fn exchange(
     members: &[Member],
     request: impl Fn(usize) -> Option<Bytes> + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 //! The lower bound for an index: one random, prefetched cache line per key.
 //!
-//! A table larger than the caches needs at least one cache line of memory per key. So this is the cost of the machine, and
-//! the rest of the time is the cost of the index.
+//! A table larger than the caches needs at least one cache line of memory per key. So this is the cost of the machine,
+//! and the rest of the time is the cost of the index.
 
 use memmap2::{MmapMut, MmapOptions};
 

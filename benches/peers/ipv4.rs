@@ -1,7 +1,8 @@
 //! A million IPv4 blocks, and addresses to look up.
 //!
 //! The address space is split into parts of 4,096 addresses; the first million hold one block each at a pseudo-random
-//! position: eight in ten are single addresses, the others a /28 or a /24. So expected answers are known without a search.
+//! position: eight in ten are single addresses, the others a /28 or a /24. So expected answers are known without a
+//! search.
 
 use std::net::Ipv4Addr;
 

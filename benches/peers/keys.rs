@@ -70,8 +70,8 @@ impl Burst {
     }
 }
 
-/// A generator of keys: a fraction of them from all records, the others unlisted. No key repeats before all have occurred,
-/// which is more than a round needs.
+/// A generator of keys: a fraction of them from all records, the others unlisted. No key repeats before all have
+/// occurred, which is more than a round needs.
 pub(crate) struct Draw {
     records: u64,
     /// One key in `one_in` is listed, at random positions; none if this is 0.
@@ -97,7 +97,8 @@ impl Draw {
     fn one_in(records: u64, one_in: u64) -> Self {
         let coprime = |n: &u64| gcd(*n, records) == 1;
         // The golden ratio spreads the numbers best.
-        let stride = ((records as f64 * 0.618) as u64..).find(|n| *n > 0 && coprime(n)).expect("a coprime number exists");
+        let stride =
+            ((records as f64 * 0.618) as u64..).find(|n| *n > 0 && coprime(n)).expect("a coprime number exists");
         Self { records, one_in, stride, drawn: 0, hits: 0, last: None }
     }
 

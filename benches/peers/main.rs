@@ -6,12 +6,12 @@
 //! cargo bench --bench peers -- --rows 1,4 --records 1000000 --rounds 9 --out peers.json
 //! ```
 //!
-//! It starts Redis, memcached and rbldnsd on loopback, loads the same records as `ksn`, looks up the same kind of keys in
-//! all of them, and verifies answers before timing. A figure is a **ratio within one run**: the sides are measured in
-//! interleaved rounds of some tenths of a second, and the result is the median of the ratios per round, with the quartiles
-//! as its spread. The A/A column is the ratio of the first side to itself, from rounds interleaved in the same way: its
-//! deviation from 1 is noise. Clients run on core 1, servers on core 0. Every round uses new keys, which are generated
-//! outside the timed part.
+//! It starts Redis, memcached and rbldnsd on loopback, loads the same records as `ksn`, looks up the same kind of keys
+//! in all of them, and verifies answers before timing. A figure is a **ratio within one run**: the sides are measured
+//! in interleaved rounds of some tenths of a second, and the result is the median of the ratios per round, with the
+//! quartiles as its spread. The A/A column is the ratio of the first side to itself, from rounds interleaved in the
+//! same way: its deviation from 1 is noise. Clients run on core 1, servers on core 0. Every round uses new keys, which
+//! are generated outside the timed part.
 //!
 //! Each row has a file, `row_*.rs`, that documents what it measures and why.
 

@@ -1,6 +1,6 @@
-//! memcached: started, loaded, and asked with `get` of many keys.
+//! memcached: started, loaded, and queried with `get` of many keys.
 //!
-//! Its keys are text, so they are the digests in hexadecimal; values are as in [Redis](crate::redis).
+//! Its keys are text: the digests in hexadecimal. Values are the same as in [Redis](crate::redis).
 
 use std::{
     io::{self, Write},
@@ -14,12 +14,12 @@ use crate::{
     keys::{self, Burst, Draw},
     process::{Process, free_port},
     redis::value,
-    rounds::{Sample, quantity, scout},
+    rounds::{Sample, quantity, quick_rate},
     snapshots::need_memory,
     wire::{Requests, Wire},
 };
 
-/// A memcached that holds the records below a number.
+/// A memcached with the first `records` records.
 pub(crate) struct Memcached {
     _process: Process,
     records: u64,
@@ -32,7 +32,7 @@ impl Memcached {
         need_memory(bytes, "memcached")?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut command = Command::new("memcached");
-        // One thread, for it has one core; the table is given its final size, as it would reach it in time.
+        // One thread, as it has one core. The table gets its final size at once, which it would grow to anyway.
         let power = (records as f64 * 1.5).log2().ceil().clamp(16.0, 30.0);
         command.args(["-l", "127.0.0.1", "-U", "0", "-t", "1", "-u", "root", "-c", "64"]);
         command.args(["-p", &address.port().to_string(), "-m", &(bytes >> 20).to_string()]);
@@ -74,53 +74,53 @@ impl Memcached {
         Ok(Wire::new(Box::new(stream)))
     }
 
-    /// The fastest of the ways to ask in bulk.
+    /// Returns the client for bulk lookups with the fastest request size.
     pub(crate) fn best_multi_get(&self) -> Result<MultiGet, Skip> {
         let mut best: Option<(f64, MultiGet)> = None;
-        for keys_a_request in [100, 1_000] {
+        for request_keys in [100, 1_000] {
             let wire = self.connect().map_err(|e| format!("memcached: {e}"))?;
-            let mut client = MultiGet { wire, keys_a_request, requests: Requests::default() };
+            let mut client = MultiGet { wire, request_keys, requests: Requests::default() };
             let mut draw = Draw::tenth(self.records);
             client.check(&mut draw);
-            let rate = scout(&mut || client.ask(&mut draw));
+            let rate = quick_rate(&mut || client.exchange(&mut draw));
             eprintln!("  {}: {} keys/s", client.name(), quantity(rate));
             if best.as_ref().is_none_or(|(most, _)| rate > *most) {
                 best = Some((rate, client));
             }
         }
-        best.map(|(_, client)| client).ok_or("there is no way to ask".into())
+        best.map(|(_, client)| client).ok_or("no client for bulk lookups".into())
     }
 }
 
-/// Asks many keys a request, several requests ahead.
+/// A client that sends many keys per request and pipelines requests.
 pub(crate) struct MultiGet {
     wire: Wire,
-    keys_a_request: usize,
+    request_keys: usize,
     requests: Requests,
 }
 
 impl MultiGet {
     pub(crate) fn name(&self) -> String {
-        format!("memcached get of {}", self.keys_a_request)
+        format!("memcached get of {}", self.request_keys)
     }
 
     fn check(&mut self, draw: &mut Draw) {
         let burst = draw.burst(32_768);
         self.fill(&burst);
         let mut found = Vec::new();
-        self.exchange(|value| found.push(value.to_vec()));
-        // The keys of an answer come in the order of the request.
+        self.pipeline(|value| found.push(value.to_vec()));
+        // The values of an answer are in the order of the keys of the request.
         let wanted: Vec<_> = burst.listed.iter().map(|(_, number)| value(*number).into_bytes()).collect();
         assert!(found == wanted, "the answers of memcached");
     }
 
-    /// Times a burst.
-    pub(crate) fn ask(&mut self, draw: &mut Draw) -> Sample {
+    /// Measures a burst.
+    pub(crate) fn exchange(&mut self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(1 << 17);
         self.fill(&burst);
         let mut hits = 0;
         let started = Instant::now();
-        self.exchange(|_| hits += 1);
+        self.pipeline(|_| hits += 1);
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of memcached");
         Sample { keys: burst.keys(), time }
@@ -128,7 +128,7 @@ impl MultiGet {
 
     fn fill(&mut self, burst: &Burst) {
         self.requests.clear();
-        for keys in burst.digests().chunks(self.keys_a_request) {
+        for keys in burst.digests().chunks(self.request_keys) {
             let bytes = &mut self.requests.bytes;
             bytes.extend_from_slice(b"get");
             for key in keys {
@@ -140,9 +140,10 @@ impl MultiGet {
         }
     }
 
-    fn exchange(&mut self, mut found: impl FnMut(&[u8])) {
-        // It stops reading while its answers are not taken: eight thousand keys of which a tenth hit fit the sockets.
-        let ahead = (8_192 / self.keys_a_request).max(8);
+    fn pipeline(&mut self, mut found: impl FnMut(&[u8])) {
+        // memcached stops reading while its answers are not read: those to 8,192 keys, a tenth of them hits, fit the
+        // socket buffers.
+        let ahead = (8_192 / self.request_keys).max(8);
         self.requests
             .pipeline(&mut self.wire, ahead, |wire, _, _| {
                 loop {

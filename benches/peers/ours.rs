@@ -1,4 +1,4 @@
-//! Our server on a thread of its own, and our client, as a program that uses them would.
+//! The ksn server on its own thread and the ksn client, used like in an application.
 
 use std::{
     net::SocketAddr,
@@ -31,29 +31,29 @@ use crate::{
     rounds::Sample,
 };
 
-/// Keys of a batch.
+/// The number of keys per batch.
 pub(crate) const BATCH_KEYS: usize = 4_096;
 
-/// Batches on their way at a time.
+/// The number of batches in flight.
 pub(crate) const IN_FLIGHT: usize = 8;
 
-/// Keys between two looks at the clock: enough that filling the pipe does not count, few enough for memory.
+/// The number of keys per measurement: enough to amortize filling the pipeline, few enough for memory.
 pub(crate) const BURST_KEYS: u64 = 1 << 22;
 
-/// How long a batch may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of a batch.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How large packets may be on loopback.
+/// The maximum packet size on loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Packets {
-    /// As the settings of the project have them.
+    /// The default of ksn.
     Default,
-    /// So many bytes of UDP payload at most.
+    /// A UDP payload size in bytes.
     Bytes(u16),
 }
 
 impl Packets {
-    /// The most that one holds.
+    /// Returns the maximum UDP payload size in bytes.
     pub(crate) fn bytes(self) -> u16 {
         match self {
             Self::Default => PACKET_BYTES_MAX,
@@ -62,15 +62,15 @@ impl Packets {
     }
 }
 
-/// A runtime of one thread: the caller's.
+/// Returns a runtime that runs on the calling thread.
 pub(crate) fn one_thread() -> Runtime {
     runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// A server on a thread on the server's core. It ends with this value.
+/// A server on a thread on the server core. It is stopped on drop.
 pub(crate) struct OurServer {
     client: ClientConfig,
-    place: (SocketAddr, Pin),
+    endpoint: (SocketAddr, Pin),
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
     _state: TempDir,
@@ -83,9 +83,9 @@ impl OurServer {
         let mut config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), certificate);
         let mut client = ClientConfig::new("", Trust::Pin(Pin::of_certificate(&[])));
         (config.packet_bytes_max, client.packet_bytes_max) = (packets.bytes(), packets.bytes());
-        // A machine that is busy with other things makes figures worse, and should not make them fail.
-        config.limits.deadline_ms = PATIENCE.as_millis() as u32;
-        client.lookup_timeout = PATIENCE;
+        // Other load on the machine should worsen results, not make them fail.
+        config.limits.deadline_ms = BATCH_TIMEOUT.as_millis() as u32;
+        client.lookup_timeout = BATCH_TIMEOUT;
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, bound) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -104,20 +104,20 @@ impl OurServer {
         let (address, pin) = bound.recv().map_err(|_| "the server panicked".to_owned())??;
         client.server = address.to_string();
         client.trust = Trust::Pin(pin);
-        Ok(Self { client, place: (address, pin), stop: Some(stop), thread: Some(thread), _state: state })
+        Ok(Self { client, endpoint: (address, pin), stop: Some(stop), thread: Some(thread), _state: state })
     }
 
-    /// How to reach it.
+    /// Returns the configuration of clients of this server.
     pub(crate) fn client_config(&self) -> ClientConfig {
         self.client.clone()
     }
 
-    /// Where it listens, and the pin of its certificate.
-    pub(crate) fn place(&self) -> (SocketAddr, Pin) {
-        self.place
+    /// Returns the address of the server and the pin of its certificate.
+    pub(crate) fn endpoint(&self) -> (SocketAddr, Pin) {
+        self.endpoint
     }
 
-    /// A client of it on a runtime of the calling thread.
+    /// Connects a client that runs on the calling thread.
     pub(crate) fn connect(&self) -> Result<OurClient, Skip> {
         OurClient::connect(self.client_config())
     }
@@ -132,7 +132,7 @@ impl Drop for OurServer {
     }
 }
 
-/// A client and the runtime that drives it, which runs only while somebody asks.
+/// A client and its runtime, which runs only during calls.
 pub(crate) struct OurClient {
     pub(crate) client: Client,
     pub(crate) runtime: Runtime,
@@ -145,45 +145,46 @@ impl OurClient {
         Ok(Self { client, runtime })
     }
 
-    /// Asks for batches one by one; gives the rows that hit, counted from the first batch, with the IDs of the records.
+    /// Looks up batches one by one. Returns the rows of hits, counted from the first batch, with the IDs of the
+    /// records.
     pub(crate) fn hits(&self, batches: &impl Batches, batch_keys: usize) -> Vec<(u32, u64)> {
         let mut found = Vec::new();
         for number in 0.. {
             let Some(column) = batches.batch(number) else { break };
             let options = Default::default();
             let answer = self.runtime.block_on(self.client.exchange(&[column], &options)).expect("an answer");
-            let answer = answer.view().expect("a sound answer");
+            let answer = answer.view().expect("a valid answer");
             let first = (number * batch_keys) as u32;
             found.extend(answer.hits().iter().map(|hit| (first + hit.position().row, hit.id())));
         }
         found
     }
 
-    /// Checks that every answer has the record's ID at its place.
+    /// Checks that the answers have the expected record IDs at the expected rows.
     pub(crate) fn check(&self, draw: &mut Draw) {
         let burst = draw.burst(32_768);
-        assert!(self.hits(&*burst, BATCH_KEYS) == burst.listed, "our answers");
+        assert!(self.hits(&*burst, BATCH_KEYS) == burst.listed, "answers of ksn");
     }
 
-    /// Times a burst of digests.
+    /// Measures a burst of digests.
     pub(crate) fn exchange(&self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(BURST_KEYS);
         self.time(&burst, burst.keys(), burst.listed.len())
     }
 
-    /// Times batches, eight in flight, whose answers are taken apart and whose hits are counted.
+    /// Measures batches with eight in flight, whose answers are parsed and whose hits are counted.
     pub(crate) fn time(&self, batches: &Arc<impl Batches>, keys: u64, hits: usize) -> Sample {
         let started = Instant::now();
         let found = self.runtime.block_on(exchange_all(&self.client, batches));
         let time = started.elapsed();
-        assert_eq!(found, hits, "our hits");
+        assert_eq!(found, hits, "hits of ksn");
         Sample { keys, time }
     }
 }
 
-/// Keys in batches, each a column.
+/// Keys in batches, each of one column.
 pub(crate) trait Batches: Send + Sync + 'static {
-    /// The batch of a number, as long as there are any.
+    /// Returns a batch, or `None` after the last one.
     fn batch(&self, number: usize) -> Option<Column<'_>>;
 }
 
@@ -194,41 +195,42 @@ impl Batches for Burst {
     }
 }
 
-/// Asks for all batches; gives the number of hits.
+/// Looks up all batches and returns the number of hits.
 async fn exchange_all(client: &Client, batches: &Arc<impl Batches>) -> usize {
     let (client, batches) = (client.clone(), batches.clone());
     all_in_flight(IN_FLIGHT, move |number| {
         let (client, batches) = (client.clone(), batches.clone());
         async move {
             let answer = client.exchange(&[batches.batch(number)?], &Default::default()).await.expect("an answer");
-            Some(answer.view().expect("a sound answer").hits().len())
+            Some(answer.view().expect("a valid answer").hits().len())
         }
     })
     .await
 }
 
-/// Asks for batch 0, 1 and so on, so many at a time, until one says that there is none. Gives the sum of what they found.
-pub(crate) async fn all_in_flight<F>(in_flight: usize, ask: impl Fn(usize) -> F + Send + Sync + 'static) -> usize
+/// Calls `lookup` with the batch numbers 0, 1 and so on, with `in_flight` calls at a time, until one returns `None`.
+/// Returns the sum of the results.
+pub(crate) async fn all_in_flight<F>(in_flight: usize, lookup: impl Fn(usize) -> F + Send + Sync + 'static) -> usize
 where
     F: Future<Output = Option<usize>> + Send,
 {
-    let shared = Arc::new((AtomicUsize::new(0), ask));
-    let mut askers = JoinSet::new();
+    let shared = Arc::new((AtomicUsize::new(0), lookup));
+    let mut tasks = JoinSet::new();
     for _ in 0..in_flight {
         let shared = shared.clone();
-        askers.spawn(async move {
-            let (next, ask) = &*shared;
+        tasks.spawn(async move {
+            let (next, lookup) = &*shared;
             let mut sum = 0;
-            while let Some(found) = ask(next.fetch_add(1, Relaxed)).await {
+            while let Some(found) = lookup(next.fetch_add(1, Relaxed)).await {
                 sum += found;
             }
             sum
         });
     }
-    askers.join_all().await.into_iter().sum()
+    tasks.join_all().await.into_iter().sum()
 }
 
-/// The keys of a burst for callers that ask one at a time.
+/// Returns the keys of a burst, for callers that look up one key at a time.
 pub(crate) fn single_keys(burst: &Burst) -> Vec<Key> {
     let key = |bytes: &[u8; WIDTH]| Key::Digest(Digest::new(DigestKind::Sha256, bytes).expect("32 bytes"));
     burst.digests().iter().map(key).collect()

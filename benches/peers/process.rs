@@ -1,4 +1,4 @@
-//! Servers of others, as child processes that never outlive this one.
+//! Servers in child processes that never outlive this process.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -14,24 +14,24 @@ use crate::{
     cores::{self, Pinned},
 };
 
-/// A child process that ends with this value.
+/// A child process that is killed on drop.
 pub(crate) struct Process(Arc<Mutex<Child>>);
 
 static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 
 impl Process {
-    /// Starts a program on the server's core. `package` is what to install where it is missing.
+    /// Starts a program on the server core. `package` is the Debian package that provides it.
     pub(crate) fn start(command: &mut Command, package: &str) -> Result<Self, Skip> {
         command.stdout(Stdio::null());
         Ok(Self(Self::spawn(command, package)?))
     }
 
-    /// Starts a program on the server's core, and waits for the first line that it prints.
-    pub(crate) fn start_and_hear(command: &mut Command) -> Result<(Self, String), Skip> {
+    /// Starts a program on the server core and waits for its first line of output.
+    pub(crate) fn start_and_read_line(command: &mut Command) -> Result<(Self, String), Skip> {
         command.stdout(Stdio::piped());
         let this = Self(Self::spawn(command, "cargo")?);
         let mut line = String::new();
-        let out = lock(&this.0).stdout.take().ok_or("its output is not piped")?;
+        let out = lock(&this.0).stdout.take().ok_or("the output of the child process is not piped")?;
         BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
         Ok((this, line))
     }
@@ -46,9 +46,9 @@ impl Process {
                 Ok(child)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Err(format!("no {program} here; `apt-get install {package}` brings it"))
+                Err(format!("{program} not found; install it with `apt-get install {package}`"))
             }
-            Err(e) => Err(format!("{program} does not start: {e}")),
+            Err(e) => Err(format!("cannot start {program}: {e}")),
         }
     }
 
@@ -56,20 +56,20 @@ impl Process {
         lock(&self.0).id()
     }
 
-    /// Whether it has ended by itself.
-    fn has_ended(&self) -> bool {
+    /// Returns whether the process has exited.
+    fn has_exited(&self) -> bool {
         !matches!(lock(&self.0).try_wait(), Ok(None))
     }
 
-    /// Waits until it accepts connections.
+    /// Waits until the process accepts connections.
     pub(crate) fn wait_for(&self, address: SocketAddr) -> Result<(), Skip> {
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(address).is_err() {
-            if self.has_ended() {
-                return Err("it ended at once; start it by hand to see why".into());
+            if self.has_exited() {
+                return Err("the server exited at once; start it manually to see the error".into());
             }
             if Instant::now() > until {
-                return Err(format!("nothing listens on {address} after ten seconds"));
+                return Err(format!("no server on {address} after ten seconds"));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -79,7 +79,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        end(&self.0);
+        kill(&self.0);
         lock(&RUNNING).retain(|child| !Arc::ptr_eq(child, &self.0));
     }
 }
@@ -88,17 +88,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn end(child: &Mutex<Child>) {
+fn kill(child: &Mutex<Child>) {
     let mut child = lock(child);
     let (_, _) = (child.kill(), child.wait());
 }
 
-/// Ends the children before this process when it is interrupted. (A panic drops them.)
+/// Kills the child processes when this process is interrupted. (A panic drops them.)
 pub(crate) fn kill_all_on_interrupt() {
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(interrupted());
-        lock(&RUNNING).iter().for_each(|child| end(child));
+        lock(&RUNNING).iter().for_each(|child| kill(child));
         std::process::exit(130);
     });
 }
@@ -119,7 +119,7 @@ async fn interrupted() {
     tokio::signal::ctrl_c().await.expect("a handler");
 }
 
-/// A port of loopback that is free now, for TCP and UDP.
+/// Returns a port of loopback that is currently free for TCP and UDP.
 pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

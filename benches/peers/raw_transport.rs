@@ -1,7 +1,8 @@
-//! The bare exchange: QUIC with our settings that carries the same requests, and answers one bit a key unseen.
+//! The raw transport: QUIC with the settings of ksn and requests of the same size, answered with one bit per key
+//! without a lookup.
 //!
-//! It is what the transport alone takes, encryption included. What our exchange takes beyond it is ours: frames, the
-//! index, answers.
+//! It is the cost of the transport alone, including encryption. The rest of the cost of a ksn exchange is that of
+//! frames, index and answers.
 
 use std::{
     sync::{Arc, mpsc},
@@ -22,8 +23,8 @@ use crate::{
     rounds::Sample,
 };
 
-/// A server that looks at nothing, and a client of it.
-pub(crate) struct Bare {
+/// A server that ignores the content of requests, and a client connected to it.
+pub(crate) struct RawTransport {
     pub(crate) connection: Connection,
     pub(crate) runtime: Runtime,
     _endpoint: Endpoint,
@@ -31,7 +32,7 @@ pub(crate) struct Bare {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Bare {
+impl RawTransport {
     pub(crate) fn start(packets: Packets) -> Result<Self, Skip> {
         let (stop, stopped) = oneshot::channel();
         let (ready, bound) = mpsc::channel();
@@ -50,7 +51,7 @@ impl Bare {
                 }
             });
         });
-        let (address, pin) = bound.recv().map_err(|_| "the bare server panicked".to_owned())??;
+        let (address, pin) = bound.recv().map_err(|_| "the raw transport server panicked".to_owned())??;
         let runtime = one_thread();
         let (connection, endpoint) = runtime.block_on(async {
             let endpoint = raw_transport::client(pin, packets.bytes(), IDLE).map_err(|e| e.to_string())?;
@@ -60,22 +61,22 @@ impl Bare {
         Ok(Self { connection, runtime, _endpoint: endpoint, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Times a burst in batches as ours are, eight in flight.
+    /// Measures a burst in batches like those of ksn, with eight in flight.
     pub(crate) fn exchange(&self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(BURST_KEYS);
         let keys = burst.keys();
-        // Requests as long as ours, header, head and column included; borrowed from the burst as ours cannot be.
+        // Requests as long as those of ksn, including header, head and column. They are copied before the clock starts.
         let batches: Vec<Bytes> = burst.bytes.chunks(BATCH_KEYS * WIDTH).map(Bytes::copy_from_slice).collect();
         let batches = Arc::new(batches);
         let started = Instant::now();
         let bytes = self.runtime.block_on(exchange_all(&self.connection, &batches));
         let time = started.elapsed();
-        assert_eq!(bytes as u64, keys / 8 + (batches.len() * ANSWER_HEAD) as u64, "the bare answers");
+        assert_eq!(bytes as u64, keys / 8 + (batches.len() * ANSWER_HEAD) as u64, "answer bytes of the raw transport");
         Sample { keys, time }
     }
 }
 
-impl Drop for Bare {
+impl Drop for RawTransport {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -84,29 +85,29 @@ impl Drop for Bare {
     }
 }
 
-/// A client is driven only while it has its turn; on a busy machine the others' may take long.
+/// The idle timeout. The client runs only in its turns, and the other turns may be long on a busy machine.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// What stands before the keys of a request of one column: a header, a head and the column's descriptor.
+/// The bytes before the keys of a request of one column: header, head and column descriptor.
 const HEAD: &[u8; 72] = &[0; 72];
 
-/// The same of an answer.
+/// The number of bytes before the payload of an answer.
 const ANSWER_HEAD: usize = 16 + 80 + 4;
 
 async fn exchange_all(connection: &Connection, batches: &Arc<Vec<Bytes>>) -> usize {
     let (connection, batches) = (connection.clone(), batches.clone());
     all_in_flight(IN_FLIGHT, move |number| {
         let (connection, batch) = (connection.clone(), batches.get(number).cloned());
-        async move { Some(ask(&connection, batch?).await) }
+        async move { Some(exchange(&connection, batch?).await) }
     })
     .await
 }
 
-/// Asks on a fresh stream; gives the length of the answer.
-pub(crate) async fn ask(connection: &Connection, keys: Bytes) -> usize {
+/// Sends a request on a new stream and returns the length of the answer in bytes.
+pub(crate) async fn exchange(connection: &Connection, keys: Bytes) -> usize {
     let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
-    send.write_all_chunks(&mut [Bytes::from_static(HEAD), keys]).await.expect("it is taken");
-    send.finish().expect("it is open");
+    send.write_all_chunks(&mut [Bytes::from_static(HEAD), keys]).await.expect("the request is sent");
+    send.finish().expect("the stream is open");
     read(&mut recv).await
 }
 
@@ -127,7 +128,7 @@ async fn serve(endpoint: &Endpoint) {
     }
 }
 
-/// Reads to the end and forgets; gives how much it was.
+/// Reads a stream to its end, discards the data and returns its length in bytes.
 async fn read(recv: &mut RecvStream) -> usize {
     let mut chunks: [Bytes; 32] = Default::default();
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! rbldnsd: the usual server of IPv4 lists, asked over DNS.
+//! rbldnsd: the usual server of IPv4 lists, queried over DNS.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     rounds::Sample,
 };
 
-/// An rbldnsd with the blocks of [`ipv4`], and a client of it.
+/// An rbldnsd with the blocks of [`ipv4`], and a client connected to it.
 pub(crate) struct Rbldnsd {
     _process: Process,
     socket: UdpSocket,
@@ -26,7 +26,7 @@ pub(crate) struct Rbldnsd {
 
 const ZONE: &str = "bl.test";
 
-/// Queries on their way at a time: they and their answers fit the default buffers of sockets.
+/// The number of queries in flight: they and their answers fit the default socket buffers.
 const IN_FLIGHT: usize = 64;
 
 impl Rbldnsd {
@@ -36,7 +36,7 @@ impl Rbldnsd {
         let this = Self::launch(folder).map_err(|e| e.to_string())??;
         let burst = DrawAddresses::new(true).burst(10_000);
         let mut found = Vec::new();
-        this.exchange(&burst, |row| found.push(row)).map_err(|e| format!("rbldnsd: {e}"))?;
+        this.pipeline(&burst, |row| found.push(row)).map_err(|e| format!("rbldnsd: {e}"))?;
         let wanted: Vec<_> = burst.listed.iter().map(|(row, _)| *row).collect();
         assert!(found == wanted, "the answers of rbldnsd");
         Ok(this)
@@ -52,7 +52,7 @@ impl Rbldnsd {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Started by root it becomes another user.
+            // When started by root, it changes to another user.
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         }
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -65,33 +65,33 @@ impl Rbldnsd {
         };
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(address)?;
-        // Until it has read its zone nobody listens.
+        // It listens only after it has read its zone.
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let started = Instant::now();
         let mut answer = [0; 512];
         while socket.send(&query(0, [127, 0, 0, 2])).and_then(|_| socket.recv(&mut answer)).is_err() {
             if started.elapsed() > Duration::from_secs(20) {
-                return Ok(Err("rbldnsd does not answer after twenty seconds".into()));
+                return Ok(Err("no answer from rbldnsd after twenty seconds".into()));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        // It may have kept the earlier ones until now.
+        // Discards the answers to earlier queries.
         while socket.recv(&mut answer).is_ok() {}
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Ok(Self { _process: process, socket, _folder: folder }))
     }
 
-    /// Times a burst.
-    pub(crate) fn ask(&self, draw: &mut DrawAddresses) -> Sample {
+    /// Measures a burst.
+    pub(crate) fn exchange(&self, draw: &mut DrawAddresses) -> Sample {
         let burst = draw.burst(1 << 15);
         let mut hits = 0;
-        let time = self.exchange(&burst, |_| hits += 1).expect("rbldnsd answers");
+        let time = self.pipeline(&burst, |_| hits += 1).expect("rbldnsd answers");
         assert_eq!(hits, burst.listed.len(), "hits of rbldnsd");
         Sample { keys: burst.bytes.len() as u64, time }
     }
 
-    /// Sends queries ahead of the answers, which come in order; hands over the rows that are listed.
-    fn exchange(&self, burst: &Addresses, mut found: impl FnMut(u32)) -> std::io::Result<Duration> {
+    /// Pipelines queries, whose answers arrive in order, and calls `found` with the listed rows.
+    fn pipeline(&self, burst: &Addresses, mut found: impl FnMut(u32)) -> std::io::Result<Duration> {
         let queries: Vec<_> =
             burst.bytes.iter().enumerate().map(|(row, address)| query(row as u16, *address)).collect();
         let mut answer = [0; 512];
@@ -115,7 +115,7 @@ impl Rbldnsd {
     }
 }
 
-/// A DNS query for the A record of an address in the zone.
+/// Returns a DNS query for the A record of an address in the zone.
 fn query(id: u16, [a, b, c, d]: [u8; 4]) -> Vec<u8> {
     let mut query = Vec::with_capacity(48);
     query.extend_from_slice(&id.to_be_bytes());

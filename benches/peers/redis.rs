@@ -1,8 +1,8 @@
-//! Redis: started, loaded, and asked as fast as it can be asked.
+//! Redis: started, loaded, and queried as fast as possible.
 //!
-//! Keys are the raw digests, values the record as a short text that Redis keeps in the same allocation as its head.
-//! Requests are built before the clock starts, so that the client costs as little as it can: it writes bytes that lie
-//! ready, and counts values in what comes back. The little of RESP that is read here is not worth a library.
+//! Keys are raw digests; values are the records as short strings, which Redis embeds in the allocation of their header.
+//! Requests are built before the clock starts, so that the client costs as little as possible: it writes prebuilt bytes
+//! and counts the values of the answers. The small subset of RESP that is needed does not justify a library.
 
 use std::{
     fs,
@@ -21,12 +21,12 @@ use crate::{
     Skip,
     keys::{self, Burst, Draw},
     process::{Process, free_port},
-    rounds::{Sample, quantity, scout},
+    rounds::{Sample, quantity, quick_rate},
     snapshots::need_memory,
     wire::{Requests, Stream, Wire},
 };
 
-/// A Redis that holds the records below a number.
+/// A Redis with the first `records` records.
 pub(crate) struct Redis {
     process: Process,
     records: u64,
@@ -37,17 +37,17 @@ pub(crate) struct Redis {
     _folder: TempDir,
 }
 
-/// How a client reaches it.
+/// The transport between client and Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     Tcp,
     #[cfg(unix)]
     Unix,
     Tls,
 }
 
-impl Way {
-    /// Those without encryption.
+impl Transport {
+    /// The transports without encryption.
     pub(crate) const PLAIN: &[Self] = &[
         Self::Tcp,
         #[cfg(unix)]
@@ -59,7 +59,7 @@ impl Redis {
     pub(crate) fn start(records: u64) -> Result<Self, Skip> {
         need_memory(records * 200, "Redis")?;
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        // Where the build has no TLS, the option for it ends the server.
+        // A build without TLS exits because of the TLS options.
         let (process, tcp, tls) = Self::launch(&folder, true).or_else(|_| Self::launch(&folder, false))?;
         let redis = Self {
             process,
@@ -109,7 +109,7 @@ impl Redis {
         eprintln!("  loading {} records into Redis", quantity(self.records as f64));
         let started = Instant::now();
         let fail = |e: io::Error| format!("Redis: {e}");
-        let mut wire = Wire::new(self.stream(Way::Tcp)?);
+        let mut wire = Wire::new(self.stream(Transport::Tcp)?);
         let mut pending = 0;
         let mut request = Vec::new();
         for first in (0..self.records).step_by(PAIRS as usize) {
@@ -132,19 +132,19 @@ impl Redis {
         Ok(())
     }
 
-    fn stream(&self, way: Way) -> Result<Box<dyn Stream>, Skip> {
-        let fail = |e: io::Error| format!("Redis over {way:?}: {e}");
+    fn stream(&self, transport: Transport) -> Result<Box<dyn Stream>, Skip> {
+        let fail = |e: io::Error| format!("Redis over {transport:?}: {e}");
         let tcp = |address| {
             let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             Ok(stream)
         };
-        match way {
-            Way::Tcp => Ok(Box::new(tcp(self.tcp).map_err(fail)?)),
+        match transport {
+            Transport::Tcp => Ok(Box::new(tcp(self.tcp).map_err(fail)?)),
             #[cfg(unix)]
-            Way::Unix => Ok(Box::new(std::os::unix::net::UnixStream::connect(&self.unix).map_err(fail)?)),
-            Way::Tls => {
-                let (address, certificate) = self.tls.as_ref().ok_or("this Redis has no TLS")?;
+            Transport::Unix => Ok(Box::new(std::os::unix::net::UnixStream::connect(&self.unix).map_err(fail)?)),
+            Transport::Tls => {
+                let (address, certificate) = self.tls.as_ref().ok_or("this build of Redis has no TLS")?;
                 let mut roots = RootCertStore::empty();
                 roots.add(certificate.clone()).map_err(|e| e.to_string())?;
                 let config = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -159,33 +159,33 @@ impl Redis {
         }
     }
 
-    /// A client that asks with `MGET`, whose answers were checked.
-    pub(crate) fn multi_get(&self, way: Way, keys_a_request: usize) -> Result<MultiGet, Skip> {
-        let wire = Wire::new(self.stream(way)?);
-        let mut client = MultiGet { wire, way, keys_a_request, requests: Requests::default() };
+    /// Returns a client that uses `MGET`, after checking its answers.
+    pub(crate) fn multi_get(&self, transport: Transport, request_keys: usize) -> Result<MultiGet, Skip> {
+        let wire = Wire::new(self.stream(transport)?);
+        let mut client = MultiGet { wire, transport, request_keys, requests: Requests::default() };
         client.check(&mut Draw::tenth(self.records));
         Ok(client)
     }
 
-    /// The fastest of the ways to ask in bulk, encrypted or not.
+    /// Returns the fastest client for bulk lookups, encrypted or not.
     pub(crate) fn best_multi_get(&self, encrypted: bool) -> Result<MultiGet, Skip> {
-        let ways = if encrypted { &[Way::Tls] } else { Way::PLAIN };
+        let transports = if encrypted { &[Transport::Tls] } else { Transport::PLAIN };
         let mut best: Option<(f64, MultiGet)> = None;
-        for &way in ways {
-            for keys_a_request in [100, 1_000, 4_096] {
-                let mut client = self.multi_get(way, keys_a_request)?;
+        for &transport in transports {
+            for request_keys in [100, 1_000, 4_096] {
+                let mut client = self.multi_get(transport, request_keys)?;
                 let mut draw = Draw::tenth(self.records);
-                let rate = scout(&mut || client.ask(&mut draw));
+                let rate = quick_rate(&mut || client.exchange(&mut draw));
                 eprintln!("  {}: {} keys/s", client.name(), quantity(rate));
                 if best.as_ref().is_none_or(|(most, _)| rate > *most) {
                     best = Some((rate, client));
                 }
             }
         }
-        best.map(|(_, client)| client).ok_or("there is no way to ask".into())
+        best.map(|(_, client)| client).ok_or("no client for bulk lookups".into())
     }
 
-    /// Its process.
+    /// Returns the process ID.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -195,53 +195,53 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// The record of a number as Redis keeps it: at most 44 bytes, which it stores without a second allocation.
+/// Returns the value of a record: at most 44 bytes, which Redis stores without a second allocation.
 pub(crate) fn value(number: u64) -> String {
     format!("{};{number:x};{:x}", keys::name(number), keys::seconds(number))
 }
 
 fn bulk(request: &mut Vec<u8>, bytes: &[u8]) {
-    write!(request, "${}\r\n", bytes.len()).expect("a vector takes it");
+    write!(request, "${}\r\n", bytes.len()).expect("writing to a vector does not fail");
     request.extend_from_slice(bytes);
     request.extend_from_slice(b"\r\n");
 }
 
-/// The request for one key.
+/// Appends the request for one key.
 pub(crate) fn get(request: &mut Vec<u8>, digest: &[u8]) {
     request.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
     bulk(request, digest);
 }
 
-/// Asks many keys a request, several requests ahead.
+/// A client that sends many keys per request and pipelines requests.
 pub(crate) struct MultiGet {
     wire: Wire,
-    way: Way,
-    keys_a_request: usize,
+    transport: Transport,
+    request_keys: usize,
     requests: Requests,
 }
 
 impl MultiGet {
     pub(crate) fn name(&self) -> String {
-        format!("Redis MGET of {} over {:?}", self.keys_a_request, self.way)
+        format!("Redis MGET of {} over {:?}", self.request_keys, self.transport)
     }
 
     fn check(&mut self, draw: &mut Draw) {
         let burst = draw.burst(32_768);
         let mut found = Vec::new();
         self.fill(&burst);
-        self.exchange(|key, value| found.push((key as u32, value.to_vec())));
+        self.pipeline(|key, value| found.push((key as u32, value.to_vec())));
         let wanted: Vec<_> = burst.listed.iter().map(|(key, number)| (*key, value(*number).into_bytes())).collect();
         assert!(found == wanted, "the answers of Redis");
     }
 
-    /// Times a burst.
-    pub(crate) fn ask(&mut self, draw: &mut Draw) -> Sample {
-        // A tenth of a second and more.
+    /// Measures a burst.
+    pub(crate) fn exchange(&mut self, draw: &mut Draw) -> Sample {
+        // Takes at least a tenth of a second.
         let burst = draw.burst(1 << 18);
         self.fill(&burst);
         let mut hits = 0;
         let started = Instant::now();
-        self.exchange(|_, _| hits += 1);
+        self.pipeline(|_, _| hits += 1);
         let time = started.elapsed();
         assert_eq!(hits, burst.listed.len(), "hits of Redis");
         Sample { keys: burst.keys(), time }
@@ -249,52 +249,52 @@ impl MultiGet {
 
     fn fill(&mut self, burst: &Burst) {
         self.requests.clear();
-        for keys in burst.digests().chunks(self.keys_a_request) {
+        for keys in burst.digests().chunks(self.request_keys) {
             let bytes = &mut self.requests.bytes;
-            write!(bytes, "*{}\r\n$4\r\nMGET\r\n", 1 + keys.len()).expect("a vector takes it");
+            write!(bytes, "*{}\r\n$4\r\nMGET\r\n", 1 + keys.len()).expect("writing to a vector does not fail");
             keys.iter().for_each(|key| bulk(bytes, key));
             self.requests.end(keys.len());
         }
     }
 
-    fn exchange(&mut self, mut found: impl FnMut(usize, &[u8])) {
-        // Redis reads whatever comes, and keeps answers that are not taken yet.
-        let ahead = (IN_FLIGHT_KEYS / self.keys_a_request).max(8);
+    fn pipeline(&mut self, mut found: impl FnMut(usize, &[u8])) {
+        // Redis reads all requests and buffers answers that are not read yet.
+        let ahead = (IN_FLIGHT_KEYS / self.request_keys).max(8);
         self.requests
             .pipeline(&mut self.wire, ahead, |wire, keys, first| {
-                array(wire, keys, |place, value| found(first + place, value))
+                array(wire, keys, |index, value| found(first + index, value))
             })
             .expect("Redis answers");
     }
 }
 
-/// Keys on their way at a time: as many as ours.
+/// The number of keys in flight, the same as for ksn.
 const IN_FLIGHT_KEYS: usize = 32_768;
 
-/// `+OK`.
+/// Reads `+OK`.
 fn status(wire: &mut Wire) -> io::Result<()> {
     let line = wire.line()?;
     if line == b"+OK" { Ok(()) } else { Err(unexpected(line[0])) }
 }
 
-/// An array of so many values, of which those that are there are handed over with their place.
+/// Reads an array of `values` values, and calls `found` with the index and the bytes of each value that is not null.
 fn array(wire: &mut Wire, values: usize, mut found: impl FnMut(usize, &[u8])) -> io::Result<()> {
     let (kind, length) = wire.head()?;
     if kind != b'*' || length != values as i64 {
         return Err(unexpected(kind));
     }
-    for place in 0..values {
+    for index in 0..values {
         let (kind, length) = wire.head()?;
         if kind != b'$' {
             return Err(unexpected(kind));
         }
         if length >= 0 {
-            found(place, wire.block(length as usize)?);
+            found(index, wire.block(length as usize)?);
         }
     }
     Ok(())
 }
 
 fn unexpected(kind: u8) -> io::Error {
-    io::Error::other(format!("an answer that starts with {:?}", char::from(kind)))
+    io::Error::other(format!("unexpected answer that starts with {:?}", char::from(kind)))
 }

@@ -1,4 +1,4 @@
-//! The table, and the same figures for programs.
+//! The result table, and the same figures as JSON.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::{
     rounds::{Rates, Spread, quantity},
 };
 
-/// What a ratio should be, or the value itself.
+/// The goal of a ratio or of a value.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     RatioAtLeast(f64),
@@ -18,36 +18,36 @@ pub(crate) enum Goal {
     ValueAtMost(f64),
 }
 
-/// One line of the table.
+/// A row of the result table.
 pub(crate) struct Figure {
     pub(crate) what: String,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
     pub(crate) against: String,
-    /// What the value is compared with, in the same unit.
+    /// The value of the peer, in the same unit.
     pub(crate) peer_value: Option<f64>,
     pub(crate) ratio: Option<Spread>,
-    /// The first side against itself.
+    /// The ratio of the first side to itself (A/A).
     pub(crate) same: Option<Spread>,
     pub(crate) goal: Option<Goal>,
-    /// How many records there were, where figures are to be drawn over that.
+    /// The number of records, for figures that are plotted over it.
     pub(crate) records: Option<u64>,
 }
 
 impl Figure {
-    /// The rate of the first side against that of another, in keys a second.
+    /// Compares the rate of the first side with that of another, in keys per second.
     pub(crate) fn rate(rates: &Rates, side: usize, what: impl Into<String>, against: impl Into<String>) -> Self {
         Self::compare(&rates.sides[0], &rates.sides[side], &rates.again, "keys/s", what, against)
     }
 
-    /// The time a key takes on the first side, against that on another, in nanoseconds.
+    /// Compares the time per key of the first side with that of another, in nanoseconds.
     pub(crate) fn time(rates: &Rates, side: usize, what: impl Into<String>, against: impl Into<String>) -> Self {
         let nanoseconds = |rates: &[f64]| rates.iter().map(|rate| 1e9 / rate).collect::<Vec<_>>();
         let [ours, theirs, again] = [&rates.sides[0], &rates.sides[side], &rates.again].map(|r| nanoseconds(r));
         Self::compare(&ours, &theirs, &again, "ns/key", what, against)
     }
 
-    /// Figures of the first side, of another, and of the first side once more, round by round.
+    /// Compares the values of the first side with those of another and with its own second turns, per round.
     pub(crate) fn compare(
         ours: &[f64],
         theirs: &[f64],
@@ -69,7 +69,7 @@ impl Figure {
         }
     }
 
-    /// A value that was measured once, beside that of another if there is one.
+    /// Reports a value that was measured once, and that of a peer, if any.
     pub(crate) fn once(
         value: f64,
         unit: &'static str,
@@ -87,12 +87,12 @@ impl Figure {
         self
     }
 
-    /// The ratio should be so much or more.
+    /// Sets a lower limit of the ratio as the goal.
     pub(crate) fn at_least(self, goal: f64) -> Self {
         self.goal(Goal::RatioAtLeast(goal))
     }
 
-    /// The ratio should be so much or less.
+    /// Sets an upper limit of the ratio as the goal.
     pub(crate) fn at_most(self, goal: f64) -> Self {
         self.goal(Goal::RatioAtMost(goal))
     }
@@ -150,7 +150,7 @@ impl Figure {
     }
 }
 
-/// Everything that was measured.
+/// All results of a run.
 pub(crate) struct Report {
     head: String,
     out: PathBuf,
@@ -161,7 +161,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(options: &Options) -> Self {
         let head = format!(
-            "{}; {} records unless a row says otherwise; {} rounds of {} ms a side",
+            "{}; {} records unless stated otherwise; {} rounds of {} ms per side",
             machine(),
             quantity(options.records as f64),
             options.rounds,
@@ -179,10 +179,10 @@ impl Report {
         self.skipped.push((row, title.into(), reason.into()));
     }
 
-    /// Writes the figures to the file that was asked for.
+    /// Writes the figures to the output file.
     pub(crate) fn save(&self) {
         let figures: Vec<Value> = self.figures.iter().map(|(row, figure)| figure.json(*row)).collect();
-        let text = serde_json::to_string_pretty(&figures).expect("numbers and texts");
+        let text = serde_json::to_string_pretty(&figures).expect("numbers and strings");
         if let Err(e) = std::fs::write(&self.out, text + "\n") {
             eprintln!("  cannot write {}: {e}", self.out.display());
         }
@@ -208,22 +208,24 @@ impl Report {
     }
 }
 
-/// Those that are installed, with their versions.
+/// Returns the installed peers with their versions.
 fn peers() -> String {
     let peers = [("redis-server", "--version"), ("memcached", "--version"), ("rbldnsd", "-h")];
-    let versions = peers.iter().filter_map(|(program, ask)| Some(format!("{program} {}", version(program, ask)?)));
+    let versions =
+        peers.iter().filter_map(|(program, option)| Some(format!("{program} {}", version(program, option)?)));
     versions.collect::<Vec<_>>().join(", ")
 }
 
-/// The first word of the first line that a program prints of itself that is a number, or `v=` and one.
-fn version(program: &str, ask: &str) -> Option<String> {
-    let said = std::process::Command::new(program).arg(ask).output().ok()?.stdout;
-    let said = String::from_utf8_lossy(&said);
-    let mut words = said.lines().next()?.split_whitespace().map(|word| word.strip_prefix("v=").unwrap_or(word));
+/// Returns the version of a program: the first word of its first line of output that starts with a digit, after an
+/// optional `v=`.
+fn version(program: &str, option: &str) -> Option<String> {
+    let output = std::process::Command::new(program).arg(option).output().ok()?.stdout;
+    let output = String::from_utf8_lossy(&output);
+    let mut words = output.lines().next()?.split_whitespace().map(|word| word.strip_prefix("v=").unwrap_or(word));
     words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
 }
 
-/// What it ran on.
+/// Describes the machine.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let model = std::fs::read_to_string("/proc/cpuinfo")

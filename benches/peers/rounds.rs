@@ -1,4 +1,4 @@
-//! Rounds that take turns, and what they come to.
+//! Interleaved measurement rounds and their statistics.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::{
     options::Options,
 };
 
-/// So many keys were answered in so much time.
+/// A measurement: the number of keys that were looked up and the time it took.
 #[derive(Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) keys: u64,
     pub(crate) time: Duration,
 }
 
-/// Measures what the calling thread itself runs, so that whatever else the machine does is left out; for work that
-/// needs no other thread. Elsewhere than on Unix it is a common clock.
+/// A clock of the CPU time of the calling thread, which excludes other load on the machine; for work that uses no other
+/// thread. It is a wall clock on systems other than Unix.
 pub(crate) struct ThreadClock(Duration);
 
 impl ThreadClock {
@@ -40,19 +40,19 @@ impl ThreadClock {
     }
 }
 
-/// One side of a comparison: asks for a burst of fresh keys, times that and nothing else.
+/// One side of a comparison: looks up a burst of new keys and measures only that.
 pub(crate) type Side<'a> = dyn FnMut() -> Sample + 'a;
 
-/// What the sides measured, one figure a round; and what the first side did when it had a second turn in each round.
+/// The results of the sides, one per round, and the results of the second turn of the first side in each round.
 pub(crate) struct Turns<T> {
     pub(crate) sides: Vec<Vec<T>>,
     pub(crate) again: Vec<T>,
 }
 
-/// Keys a second.
+/// Results in keys per second.
 pub(crate) type Rates = Turns<f64>;
 
-/// Lets the sides take turns, each for the time of a round.
+/// Measures the sides in interleaved turns of the time of a round each.
 pub(crate) fn interleave(options: &Options, sides: &mut [&mut Side<'_>]) -> Rates {
     let mut timed: Vec<_> = sides.iter_mut().map(|side| || rate(options.round_time, *side)).collect();
     let mut timed: Vec<&mut dyn FnMut() -> f64> = timed.iter_mut().map(|side| side as _).collect();
@@ -60,13 +60,14 @@ pub(crate) fn interleave(options: &Options, sides: &mut [&mut Side<'_>]) -> Rate
     take_turns(options.rounds, |rate| format!("{} keys/s", quantity(*rate)), &mut timed)
 }
 
-/// Lets the sides take turns. Every other round goes backwards, so that what drifts harms all of them alike.
+/// Measures the sides in interleaved turns. Every other round has the reverse order, so that drift affects all sides
+/// equally.
 pub(crate) fn take_turns<T>(
     rounds: usize,
     show: impl Fn(&T) -> String,
     sides: &mut [&mut (dyn FnMut() -> T + '_)],
 ) -> Turns<T> {
-    // The first turn opens windows and fills caches.
+    // The warm-up turn opens congestion windows and fills caches.
     for side in sides.iter_mut() {
         side();
     }
@@ -90,14 +91,14 @@ pub(crate) fn take_turns<T>(
     turns
 }
 
-/// The rate of a few bursts, for choosing between ways to ask.
-pub(crate) fn scout(side: &mut Side<'_>) -> f64 {
+/// Returns the rate of a few bursts in keys per second, for selecting the fastest client.
+pub(crate) fn quick_rate(side: &mut Side<'_>) -> f64 {
     let _pinned = Pinned::to(cores::CLIENT);
     side();
     rate(Duration::from_millis(250), side)
 }
 
-/// Keys a second over as many bursts as fill the time.
+/// Returns the rate in keys per second over bursts that take at least `at_least`.
 fn rate(at_least: Duration, side: &mut Side<'_>) -> f64 {
     let (mut keys, mut time) = (0, Duration::ZERO);
     while time < at_least {
@@ -108,7 +109,7 @@ fn rate(at_least: Duration, side: &mut Side<'_>) -> f64 {
     keys as f64 / time.as_secs_f64()
 }
 
-/// Some figures, one a round: their median and quartiles.
+/// Values per round with their median and quartiles.
 #[derive(Clone)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -122,20 +123,20 @@ impl Spread {
         let mut sorted = rounds.clone();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| {
-            let place = share * (sorted.len() - 1) as f64;
-            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-            below + (above - below) * place.fract()
+            let index = share * (sorted.len() - 1) as f64;
+            let (below, above) = (sorted[index.floor() as usize], sorted[index.ceil() as usize]);
+            below + (above - below) * index.fract()
         };
         Self { median: at(0.5), low: at(0.25), high: at(0.75), rounds }
     }
 
-    /// Of the ratios, round by round.
+    /// Returns the spread of the ratios per round.
     pub(crate) fn of_ratios(over: &[f64], under: &[f64]) -> Self {
         Self::of(over.iter().zip(under).map(|(over, under)| over / under).collect())
     }
 }
 
-/// A number as people read it: 1.23 M.
+/// Formats a number with a unit prefix: 1.23 M.
 pub(crate) fn quantity(number: f64) -> String {
     let (scaled, unit) = match number.abs() {
         n if n >= 1e9 => (number / 1e9, " G"),

@@ -1,9 +1,9 @@
-//! Row 11: compiling a CSV, against merely reading it; and opening a snapshot, against merely hashing it.
+//! Row 11: building from a CSV file against reading it, and opening a snapshot against hashing it.
 //!
-//! `ksn build` reads, screens, sorts and lays out ten million rows with all cores; the `csv` crate reads the rows of
-//! the same file on one and does nothing with them. `Index::open` reads a snapshot, verifies its checksums and checks
-//! every table; the BLAKE3 of the file, mapped and on all cores as `b3sum` does it, is the least that verifying takes.
-//! Before each turn the file is read once, so that both find it in the page cache.
+//! `ksn build` reads, filters, sorts and writes ten million rows on all cores; the `csv` crate only reads the rows of
+//! the same file on one core. `Index::open` reads a snapshot, verifies its checksums and validates every table; the
+//! BLAKE3 of the mapped file on all cores, as computed by `b3sum`, is the minimum cost of verification. The file is
+//! read before each turn, so that it is in the page cache.
 
 use std::{
     fs,
@@ -26,21 +26,21 @@ use crate::{
 };
 
 pub(crate) fn run(world: &mut World) -> Outcome {
-    world.empty();
+    world.clear();
     let records = world.options.records;
-    // A turn takes half a minute: fewer of them.
+    // A turn takes half a minute, so there are fewer rounds.
     let rounds = world.options.rounds.min(3);
     let mut figures = Vec::new();
     match build(records, rounds) {
         Ok(figure) => figures.push(figure.at_least(0.8)),
-        Err(reason) => eprintln!("  left out building: {reason}"),
+        Err(reason) => eprintln!("  skipped building: {reason}"),
     }
     figures.push(open(&snapshots::digests(records)?, rounds)?.at_least(0.5));
     Ok(figures)
 }
 
 fn build(records: u64, rounds: usize) -> Result<Figure, Skip> {
-    let program = option_env!("CARGO_BIN_EXE_ksn").ok_or("the program is not built without the feature `cli`")?;
+    let program = option_env!("CARGO_BIN_EXE_ksn").ok_or("the program `ksn` is not built without the feature `cli`")?;
     let path = csv(records)?;
     let out = snapshots::folder()?.join("built.ksn");
     let mut ours = || {
@@ -60,7 +60,7 @@ fn build(records: u64, rounds: usize) -> Result<Figure, Skip> {
         warm(&path);
         let _pinned = Pinned::to(cores::CLIENT);
         let started = Instant::now();
-        let mut rows = csv::Reader::from_path(&path).expect("the file that was made");
+        let mut rows = csv::Reader::from_path(&path).expect("the generated file");
         let (mut row, mut found) = (csv::ByteRecord::new(), 0);
         while rows.read_byte_record(&mut row).expect("rows") {
             found += 1;
@@ -91,7 +91,7 @@ fn open(path: &Path, rounds: usize) -> Result<Figure, Skip> {
     let mut ours = || {
         warm(path);
         let started = Instant::now();
-        let index = Index::open(path).expect("a sound snapshot");
+        let index = Index::open(path).expect("a valid snapshot");
         let time = started.elapsed();
         drop(index);
         bytes as f64 / time.as_secs_f64()
@@ -100,7 +100,7 @@ fn open(path: &Path, rounds: usize) -> Result<Figure, Skip> {
         warm(path);
         let started = Instant::now();
         let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap_rayon(path).expect("it can be mapped");
+        hasher.update_mmap_rayon(path).expect("the file can be mapped");
         std::hint::black_box(hasher.finalize());
         bytes as f64 / started.elapsed().as_secs_f64()
     };
@@ -109,7 +109,7 @@ fn open(path: &Path, rounds: usize) -> Result<Figure, Skip> {
     Ok(Figure::compare(&turns.sides[0], &turns.sides[1], &turns.again, "B/s", what, "b3sum of it, all cores"))
 }
 
-/// The records as a CSV with a header, made if it is not there.
+/// Returns a CSV file of the records with a header, writing it if there is none.
 fn csv(records: u64) -> Result<PathBuf, Skip> {
     let path = snapshots::folder()?.join(format!("sha256-{records}-v1.csv"));
     if path.exists() {
@@ -131,9 +131,9 @@ fn csv(records: u64) -> Result<PathBuf, Skip> {
     Ok(path)
 }
 
-/// Brings a file into the page cache.
+/// Reads a file into the page cache.
 fn warm(path: &Path) {
     let mut buffer = vec![0; 1 << 20];
-    let mut file = fs::File::open(path).expect("it is there");
-    while file.read(&mut buffer).expect("it can be read") > 0 {}
+    let mut file = fs::File::open(path).expect("the file exists");
+    while file.read(&mut buffer).expect("the file can be read") > 0 {}
 }

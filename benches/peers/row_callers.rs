@@ -1,7 +1,7 @@
-//! Row 5: many callers that ask one key each and wait for its answer, through one shared client.
+//! Row 5: many callers with one key each that wait for its answer, with one shared client.
 //!
-//! A scanner with many workers asks like this when nobody gathers its keys into batches. Redis has a connection a
-//! caller, 64 of them, and a client that waits for many sockets at once. The best of TCP and Unix socket counts.
+//! This is the load of a scanner with many workers that does not batch its keys. Redis has 64 connections, one per
+//! caller, and a client that waits for all of them at once. The faster of TCP and Unix socket is reported.
 
 use std::{
     io,
@@ -22,13 +22,13 @@ use crate::{
     Outcome, Skip,
     keys::Draw,
     ours::{OurServer, Packets, one_thread, single_keys},
-    redis::{self, Redis, Way},
+    redis::{self, Redis, Transport},
     report::Figure,
-    rounds::{Sample, interleave, quantity, scout},
+    rounds::{Sample, interleave, quantity, quick_rate},
     world::World,
 };
 
-/// Connections to Redis, and callers where nothing else is said.
+/// The number of connections to Redis, and the default number of callers.
 const CALLERS: usize = 64;
 
 pub(crate) fn run(world: &mut World) -> Outcome {
@@ -36,15 +36,15 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let index = world.index(records)?;
     let redis = world.redis()?;
     let mut best: Option<(f64, Gets)> = None;
-    for &way in Way::PLAIN {
-        let mut gets = Gets::connect(redis, way)?;
-        let rate = scout(&mut || gets.ask(&mut Draw::tenth(records)));
+    for &transport in Transport::PLAIN {
+        let mut gets = Gets::connect(redis, transport)?;
+        let rate = quick_rate(&mut || gets.exchange(&mut Draw::tenth(records)));
         eprintln!("  {}: {} keys/s", gets.name(), quantity(rate));
         if best.as_ref().is_none_or(|(most, _)| rate > *most) {
             best = Some((rate, gets));
         }
     }
-    let (_, mut gets) = best.ok_or("there is no way to ask")?;
+    let (_, mut gets) = best.ok_or("no client for single lookups")?;
     let against = gets.name();
     let server = OurServer::start(index, Packets::Default)?;
     let mut redis_draw = Draw::tenth(records);
@@ -53,48 +53,48 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     for (tasks, goal) in [(CALLERS, 10.0), (1_024, 30.0)] {
         let ours = server.connect()?;
         let mut draw = Draw::tenth(records);
-        let mut ask_ours = || ask_in_tasks(&ours.runtime, &ours.client, tasks, &mut draw);
-        let mut ask_redis = || gets.ask(&mut redis_draw);
-        let rates = interleave(&world.options, &mut [&mut ask_ours, &mut ask_redis]);
+        let mut ours_side = || lookup_in_tasks(&ours.runtime, &ours.client, tasks, &mut draw);
+        let mut redis_side = || gets.exchange(&mut redis_draw);
+        let rates = interleave(&world.options, &mut [&mut ours_side, &mut redis_side]);
         figures.push(Figure::rate(&rates, 1, format!("{tasks} tasks, one key each"), &against).at_least(goal));
     }
 
     let client = {
-        // Its thread takes the core of the one that makes it.
+        // The thread of the client inherits the core of the thread that spawns it.
         let _pinned = crate::cores::Pinned::to(crate::cores::CLIENT);
         Arc::new(Client::spawn(server.client_config()).map_err(|e| e.to_string())?)
     };
     let mut draw = Draw::tenth(records);
-    let mut ask_ours = || ask_in_threads(&client, &mut draw);
-    let mut ask_redis = || gets.ask(&mut redis_draw);
-    let rates = interleave(&world.options, &mut [&mut ask_ours, &mut ask_redis]);
+    let mut ours_side = || lookup_in_threads(&client, &mut draw);
+    let mut redis_side = || gets.exchange(&mut redis_draw);
+    let rates = interleave(&world.options, &mut [&mut ours_side, &mut redis_side]);
     figures.push(Figure::rate(&rates, 1, format!("{CALLERS} threads, one key each"), &against).at_least(3.0));
     Ok(figures)
 }
 
-/// Keys in a line that callers take the next from.
-struct Line {
+/// A queue of keys that callers take keys from.
+struct Queue {
     keys: Vec<Key>,
     next: AtomicUsize,
 }
 
-impl Line {
+impl Queue {
     fn next(&self) -> Option<&Key> {
         self.keys.get(self.next.fetch_add(1, Relaxed))
     }
 }
 
-fn ask_in_tasks(runtime: &Runtime, client: &Client, tasks: usize, draw: &mut Draw) -> Sample {
+fn lookup_in_tasks(runtime: &Runtime, client: &Client, tasks: usize, draw: &mut Draw) -> Sample {
     let burst = draw.burst(1 << 16);
-    let line = Arc::new(Line { keys: single_keys(&burst), next: AtomicUsize::new(0) });
+    let queue = Arc::new(Queue { keys: single_keys(&burst), next: AtomicUsize::new(0) });
     let started = Instant::now();
     let hits: usize = runtime.block_on(async {
         let mut callers = JoinSet::new();
         for _ in 0..tasks {
-            let (client, line) = (client.clone(), line.clone());
+            let (client, queue) = (client.clone(), queue.clone());
             callers.spawn(async move {
                 let mut hits = 0;
-                while let Some(key) = line.next() {
+                while let Some(key) = queue.next() {
                     let answers = client.lookup(std::slice::from_ref(key)).await.expect("an answer");
                     hits += usize::from(answers[0].winner().is_some());
                 }
@@ -104,16 +104,16 @@ fn ask_in_tasks(runtime: &Runtime, client: &Client, tasks: usize, draw: &mut Dra
         callers.join_all().await.into_iter().sum()
     });
     let time = started.elapsed();
-    assert_eq!(hits, burst.listed.len(), "our hits");
+    assert_eq!(hits, burst.listed.len(), "hits of ksn");
     Sample { keys: burst.keys(), time }
 }
 
-fn ask_in_threads(client: &Arc<BlockingClient>, draw: &mut Draw) -> Sample {
+fn lookup_in_threads(client: &Arc<BlockingClient>, draw: &mut Draw) -> Sample {
     let burst = draw.burst(1 << 15);
-    let line = Line { keys: single_keys(&burst), next: AtomicUsize::new(0) };
-    let ask = || {
+    let queue = Queue { keys: single_keys(&burst), next: AtomicUsize::new(0) };
+    let lookup = || {
         let mut hits = 0;
-        while let Some(key) = line.next() {
+        while let Some(key) = queue.next() {
             let answers = client.lookup(std::slice::from_ref(key)).expect("an answer");
             hits += usize::from(answers[0].winner().is_some());
         }
@@ -121,18 +121,18 @@ fn ask_in_threads(client: &Arc<BlockingClient>, draw: &mut Draw) -> Sample {
     };
     let started = Instant::now();
     let hits: usize = thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(ask)).collect();
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(lookup)).collect();
         callers.into_iter().map(|caller| caller.join().expect("no panic")).sum()
     });
     let time = started.elapsed();
-    assert_eq!(hits, burst.listed.len(), "our hits");
+    assert_eq!(hits, burst.listed.len(), "hits of ksn");
     Sample { keys: burst.keys(), time }
 }
 
-/// Connections to Redis that each ask one key and wait.
+/// Connections to Redis that each look up one key and wait.
 struct Gets {
     runtime: Runtime,
-    way: Way,
+    transport: Transport,
     connections: Vec<Arc<Connection>>,
 }
 
@@ -143,12 +143,12 @@ enum Connection {
 }
 
 impl Gets {
-    fn connect(redis: &Redis, way: Way) -> Result<Self, Skip> {
+    fn connect(redis: &Redis, transport: Transport) -> Result<Self, Skip> {
         let runtime = one_thread();
         let connect = async || {
-            Ok::<_, io::Error>(match way {
+            Ok::<_, io::Error>(match transport {
                 #[cfg(unix)]
-                Way::Unix => Connection::Unix(UnixStream::connect(&redis.unix).await?),
+                Transport::Unix => Connection::Unix(UnixStream::connect(&redis.unix).await?),
                 _ => {
                     let stream = TcpStream::connect(redis.tcp).await?;
                     stream.set_nodelay(true)?;
@@ -159,15 +159,15 @@ impl Gets {
         let connections = (0..CALLERS)
             .map(|_| runtime.block_on(connect()).map(Arc::new))
             .collect::<Result<_, _>>()
-            .map_err(|e| format!("Redis over {way:?}: {e}"))?;
-        Ok(Self { runtime, way, connections })
+            .map_err(|e| format!("Redis over {transport:?}: {e}"))?;
+        Ok(Self { runtime, transport, connections })
     }
 
     fn name(&self) -> String {
-        format!("Redis GET, {CALLERS} connections over {:?}", self.way)
+        format!("Redis GET, {CALLERS} connections over {:?}", self.transport)
     }
 
-    fn ask(&mut self, draw: &mut Draw) -> Sample {
+    fn exchange(&mut self, draw: &mut Draw) -> Sample {
         let burst = draw.burst(1 << 14);
         let mut requests = Vec::with_capacity(burst.keys() as usize);
         for digest in burst.digests() {
@@ -198,7 +198,7 @@ impl Gets {
 }
 
 impl Connection {
-    /// Whether there is a value.
+    /// Returns whether the key has a value.
     async fn get(&self, request: &[u8], answer: &mut [u8]) -> io::Result<bool> {
         let mut written = 0;
         while written < request.len() {
@@ -217,11 +217,11 @@ impl Connection {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(e) => return Err(e),
             }
-            // `$-1`, or `$41` and a line of so many bytes: no value holds a line feed.
-            let is_there = answer[1] != b'-';
+            // `$-1`, or a length like `$41` and a line of that length: values contain no line feed.
+            let has_value = answer[1] != b'-';
             let lines = answer[..read].iter().filter(|&&byte| byte == b'\n').count();
-            if lines == if is_there { 2 } else { 1 } {
-                return Ok(is_there);
+            if lines == if has_value { 2 } else { 1 } {
+                return Ok(has_value);
             }
         }
     }

@@ -1,10 +1,10 @@
-//! Rows 1 and 2: lookups end to end, over encrypted loopback QUIC, against Redis; memcached stands beside it.
+//! Rows 1 and 2: end-to-end lookups over encrypted loopback QUIC, against Redis; memcached is shown for comparison.
 //!
-//! This is what a scanner gets: it calls [`ksn::Client::exchange`] with a column of SHA-256 digests, and takes answers
-//! apart; beside it stands a client whose requests lie ready. Redis is what many would take instead, an in-memory table
-//! behind a socket. It may be asked as suits it best, unencrypted and with requests that lie ready; its figure with TLS,
-//! which is what ours is to be compared with, stands beside it. Row 2 has ten times the records on our side, and the
-//! same Redis.
+//! This is the throughput of a scanner: it calls [`ksn::Client::exchange`] with a column of SHA-256 digests and parses
+//! the answers; a client with prebuilt requests is shown for comparison. Redis, an in-memory table behind a socket, is
+//! the common alternative. It is queried in the way that suits it best, unencrypted and with prebuilt requests; its
+//! figure with TLS, which is the fair comparison, is shown too. Row 2 has ten times the records in ksn, and the same
+//! Redis.
 
 use std::time::Instant;
 
@@ -35,24 +35,24 @@ fn compare(world: &mut World, records: u64, with_others: bool, goal: f64) -> Out
     let mut plain = redis.best_multi_get(false)?;
     let mut names = vec![plain.name()];
     let mut plain_draw = Draw::tenth(redis_records);
-    let mut others: Vec<Box<dyn FnMut() -> Sample>> = vec![Box::new(move || plain.ask(&mut plain_draw))];
+    let mut others: Vec<Box<dyn FnMut() -> Sample>> = vec![Box::new(move || plain.exchange(&mut plain_draw))];
     if with_others {
         match redis.best_multi_get(true) {
             Ok(mut tls) => {
                 names.push(tls.name());
                 let mut draw = Draw::tenth(redis_records);
-                others.push(Box::new(move || tls.ask(&mut draw)));
+                others.push(Box::new(move || tls.exchange(&mut draw)));
             }
-            Err(reason) => eprintln!("  no figure with TLS: {reason}"),
+            Err(reason) => eprintln!("  skipped Redis with TLS: {reason}"),
         }
         if !world.options.quick {
             match world.memcached().and_then(|memcached| memcached.best_multi_get()) {
                 Ok(mut memcached) => {
                     names.push(memcached.name());
                     let mut draw = Draw::tenth(redis_records);
-                    others.push(Box::new(move || memcached.ask(&mut draw)));
+                    others.push(Box::new(move || memcached.exchange(&mut draw)));
                 }
-                Err(reason) => eprintln!("  no figure of memcached: {reason}"),
+                Err(reason) => eprintln!("  skipped memcached: {reason}"),
             }
         }
     }
@@ -61,13 +61,13 @@ fn compare(world: &mut World, records: u64, with_others: bool, goal: f64) -> Out
     let ours = server.connect()?;
     let mut draw = Draw::tenth(records);
     ours.check(&mut draw);
-    let mut ask_ours = || ours.exchange(&mut draw);
+    let mut ours_side = || ours.exchange(&mut draw);
     let mut prebuilt = Prebuilt::connect(&server)?;
     let mut prebuilt_draw = Draw::tenth(records);
-    let mut ask_prebuilt = || prebuilt.exchange(&mut prebuilt_draw);
-    let mut sides: Vec<&mut dyn FnMut() -> Sample> = vec![&mut ask_ours];
+    let mut prebuilt_side = || prebuilt.exchange(&mut prebuilt_draw);
+    let mut sides: Vec<&mut dyn FnMut() -> Sample> = vec![&mut ours_side];
     sides.extend(others.iter_mut().map(|side| &mut **side as &mut dyn FnMut() -> Sample));
-    sides.push(&mut ask_prebuilt);
+    sides.push(&mut prebuilt_side);
     let rates = interleave(&world.options, &mut sides);
     let what = format!("SHA-256, {} records, 10 % hits, end to end", quantity(records as f64));
     let prebuilt = format!("{what}, prebuilt frames");
@@ -80,7 +80,7 @@ fn compare(world: &mut World, records: u64, with_others: bool, goal: f64) -> Out
     Ok(figures)
 }
 
-/// What is left of the client when its requests lie ready, as those of Redis do.
+/// A minimal client with prebuilt requests, like those of Redis.
 struct Prebuilt {
     runtime: Runtime,
     member: [Member; 1],
@@ -90,7 +90,7 @@ struct Prebuilt {
 impl Prebuilt {
     fn connect(server: &OurServer) -> Result<Self, Skip> {
         let runtime = one_thread();
-        let (address, pin) = server.place();
+        let (address, pin) = server.endpoint();
         let (fleet, member) = runtime.block_on(async {
             let fleet = Fleet::new(address, pin)?;
             let member = fleet.join().await?;

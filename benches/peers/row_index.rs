@@ -1,8 +1,8 @@
-//! Row 4: the index alone, on one core, against a prefetched random cache line a key.
+//! Row 4: the index alone, on one core, against one prefetched random cache line per key.
 //!
-//! The line is the least that memory lets anybody do, see [`floor`](crate::floor). Its table has the size of the
-//! index's buckets and the same pages. With hits, the index also compares the whole digest and reads the record, which
-//! are two lines more for a tenth of the keys.
+//! The line is the lower bound set by memory, see [`floor`](crate::floor). Its table has the size of the index's
+//! buckets and the same page size. With hits, the index also compares the whole digest and reads the record, two more
+//! lines for a tenth of the keys.
 
 use std::{cell::RefCell, ops::ControlFlow};
 
@@ -23,7 +23,7 @@ use crate::{
     world::World,
 };
 
-/// Records in the full run: more than any cache holds.
+/// The number of records in the full run: more than any cache holds.
 const RECORDS: u64 = 100_000_000;
 
 pub(crate) fn run(world: &mut World) -> Outcome {
@@ -36,14 +36,14 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     Ok(figures)
 }
 
-/// The index against the line, for keys drawn in one way.
+/// Compares the index with the line, for the keys of a generator.
 pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String) -> Result<Figure, Skip> {
     let view = world.index(records)?.view();
     let buckets = bucket_bytes(&view)?;
     let lines = Lines::new(buckets)?;
     let mut draw = draw;
     check(&view, &draw.burst(1 << 16));
-    // Both sides draw from the same keys: neither finds what the other left in a cache.
+    // Both sides draw from one generator, so that neither benefits from cache lines of the other.
     let draw = RefCell::new(draw);
     let mut ours = || {
         let burst = draw.borrow_mut().burst(BURST_KEYS);
@@ -66,7 +66,7 @@ pub(crate) fn compare(world: &mut World, records: u64, draw: Draw, what: String)
     Ok(Figure::time(&rates, 1, what, format!("a prefetched line of {}B", quantity(buckets as f64))))
 }
 
-/// Bytes of the buckets of SHA-256.
+/// Returns the size of the buckets of SHA-256 in bytes.
 fn bucket_bytes(view: &View) -> Result<usize, Skip> {
     view.snapshot()
         .sections()
@@ -75,7 +75,7 @@ fn bucket_bytes(view: &View) -> Result<usize, Skip> {
         .ok_or("the snapshot has no buckets of SHA-256".into())
 }
 
-/// Every answer for its place and ID.
+/// Checks the row and the ID of every answer.
 fn check(view: &View, burst: &Burst) {
     let mut found = Vec::new();
     let column = Column::Digests { kind: DigestKind::Sha256, bytes: &burst.bytes };
@@ -91,13 +91,13 @@ fn answer_all(view: &View, burst: &Burst) -> Count {
     count
 }
 
-/// Answers a batch in process.
+/// Answers a batch in-process.
 pub(crate) fn answer(view: &View, column: &Column<'_>, sink: &mut impl Sink) {
     let now = Timestamp::from_seconds(2_000_000_000).expect("not zero");
     assert!(view.answer(0, column, 0..u32::MAX, Detail::Winner, now, sink).is_continue());
 }
 
-/// Reads of every hit what the least of callers reads.
+/// Counts hits and reads their IDs, the minimum that a caller does.
 #[derive(Default)]
 pub(crate) struct Count {
     pub(crate) hits: u64,

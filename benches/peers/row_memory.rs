@@ -1,7 +1,7 @@
-//! Row 10: memory that a server holds for each SHA-256 record, fifty of which share a name.
+//! Row 10: the server's memory per SHA-256 record, with fifty records per name.
 //!
-//! All that the process holds is counted, after it has answered a few million keys: the index, its program, the buffers
-//! of a connection. Redis beside it holds a digest and a short text.
+//! It is the resident memory of the process after it has answered a few million keys: the index, the program, the
+//! buffers of a connection. Redis, shown for comparison, stores a digest and a short string.
 
 use crate::{
     Outcome, Skip,
@@ -18,8 +18,8 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let redis_records = world.options.records as f64;
     let redis = world.redis()?.id();
     let redis = resident_memory(redis).map(|bytes| bytes as f64 / redis_records);
-    // The others that run in this process would take the room.
-    world.empty();
+    // Frees the memory of shared resources.
+    world.clear();
     let mut figures = Vec::new();
     let sizes = if world.options.quick { vec![world.options.records] } else { vec![10_000_000, 100_000_000] };
     for records in sizes {
@@ -29,7 +29,7 @@ pub(crate) fn run(world: &mut World) -> Outcome {
                 let figure = Figure::once(bytes, "B/record", what, "Redis", redis);
                 figures.push(figure.goal(Goal::ValueAtMost(64.0)));
             }
-            Err(reason) => eprintln!("  left out {} records: {reason}", quantity(records as f64)),
+            Err(reason) => eprintln!("  skipped {} records: {reason}", quantity(records as f64)),
         }
     }
     Ok(figures)

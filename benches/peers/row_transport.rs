@@ -1,14 +1,14 @@
-//! Row 3: lookups end to end against the bare exchange, which carries the same bytes and looks at none.
+//! Row 3: end-to-end lookups against the raw transport, which carries the same bytes without processing them.
 //!
-//! How much of the transport's speed is left when there are frames to check, keys to look up and answers to write: at
-//! the packet size of the internet, where encryption and system calls take most of the time, and at the size that
-//! loopback and large frames carry, where they take least.
+//! This is the throughput relative to the transport with validation of frames, lookups and encoding of answers: with
+//! the packet size of the internet, where encryption and system calls take most of the time, and with the size that
+//! loopback and jumbo frames permit, where they take least.
 
 use crate::{
     Outcome, Skip,
     keys::Draw,
     ours::{OurServer, Packets},
-    raw_transport::Bare,
+    raw_transport::RawTransport,
     report::Figure,
     rounds::interleave,
     world::World,
@@ -22,12 +22,12 @@ fn at(world: &mut World, packet_bytes: u16) -> Result<Figure, Skip> {
     let records = world.options.records;
     let packets = Packets::Bytes(packet_bytes);
     let server = OurServer::start(world.index(records)?, packets)?;
-    let (ours, bare) = (server.connect()?, Bare::start(packets)?);
-    let (mut our_draw, mut bare_draw) = (Draw::tenth(records), Draw::tenth(records));
+    let (ours, raw) = (server.connect()?, RawTransport::start(packets)?);
+    let (mut our_draw, mut raw_draw) = (Draw::tenth(records), Draw::tenth(records));
     ours.check(&mut our_draw);
-    let mut ask_ours = || ours.exchange(&mut our_draw);
-    let mut ask_bare = || bare.exchange(&mut bare_draw);
-    let rates = interleave(&world.options, &mut [&mut ask_ours, &mut ask_bare]);
+    let mut ours_side = || ours.exchange(&mut our_draw);
+    let mut raw_side = || raw.exchange(&mut raw_draw);
+    let rates = interleave(&world.options, &mut [&mut ours_side, &mut raw_side]);
     let what = format!("SHA-256, 10 % hits, packets of {packet_bytes} bytes");
-    Ok(Figure::rate(&rates, 1, what, "bare exchange"))
+    Ok(Figure::rate(&rates, 1, what, "raw transport"))
 }

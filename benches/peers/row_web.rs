@@ -1,9 +1,8 @@
-//! Row 8: real web addresses, from text to answer, against merely parsing them.
+//! Row 8: real web addresses, from text to answer, against only parsing them.
 //!
-//! An address is made canonical, sent, cut into its expressions and looked up in all of them; meanwhile
-//! [`url::Url::parse`], the parser that a Rust program would use anyway, only parses it on one core. The list is
-//! shorter than a round, so it is asked several times over; all of its expressions stay in the caches, as those of
-//! popular sites do.
+//! An address is canonicalized, sent, split into its expressions, and all of them are looked up; the other side only
+//! parses it with [`url::Url::parse`], the usual parser in Rust, on one core. The list is shorter than a round, so it
+//! is looked up several times; all of its expressions stay in the caches, like those of popular sites.
 
 use std::{
     fs,
@@ -34,19 +33,19 @@ use crate::{
     world::World,
 };
 
-/// Addresses of a batch.
+/// The number of addresses per batch.
 const BATCH: usize = 1_024;
 
-/// Addresses between two looks at the clock, at least.
+/// The minimum number of addresses per measurement.
 const BURST: usize = 1 << 17;
 
-/// Records of other sites, which make the table as large as a common feed.
+/// The number of records of other sites, which make the table as large as a typical feed.
 const OTHER_RECORDS: u64 = 200_000;
 
 pub(crate) fn run(world: &mut World) -> Outcome {
     let (from, addresses) = addresses();
     eprintln!("  {} addresses, {from}", addresses.len());
-    // Every tenth is listed, by its number.
+    // Every tenth address is listed, with its number as the record ID.
     let listed: Vec<(u64, WebAddress)> = (0..)
         .zip(&addresses)
         .step_by(10)
@@ -81,10 +80,10 @@ pub(crate) fn run(world: &mut World) -> Outcome {
     let addresses: Arc<Vec<String>> = Arc::new(addresses);
     let once = exchange(&ours, &addresses, 1);
     check(&listed, &once.ids)?;
-    let mut ask_ours = || {
-        let asked = exchange(&ours, &addresses, times);
-        assert_eq!(asked.ids.len(), once.ids.len() * times, "our hits");
-        asked.sample
+    let mut ours_side = || {
+        let result = exchange(&ours, &addresses, times);
+        assert_eq!(result.ids.len(), once.ids.len() * times, "hits of ksn");
+        result.sample
     };
     let mut parse = || {
         let started = Instant::now();
@@ -95,15 +94,15 @@ pub(crate) fn run(world: &mut World) -> Outcome {
             }
         }
         let time = started.elapsed();
-        assert!(parsed * 10 > addresses.len() * times * 9, "most are addresses");
+        assert!(parsed * 10 > addresses.len() * times * 9, "most lines are addresses");
         Sample { keys: (addresses.len() * times) as u64, time }
     };
-    let rates = interleave(&world.options, &mut [&mut ask_ours, &mut parse]);
+    let rates = interleave(&world.options, &mut [&mut ours_side, &mut parse]);
     let what = format!("{} web addresses, {from}, from text to answer", quantity(addresses.len() as f64));
     Ok(vec![Figure::rate(&rates, 1, what, "url::Url::parse alone").at_least(0.8)])
 }
 
-/// Every listed address is found. Others may be, where two addresses are one when they are canonical.
+/// Checks that every listed address is found. Others may be found too, if their canonical forms are equal.
 fn check(listed: &[(u64, WebAddress)], found: &[u64]) -> Result<(), Skip> {
     let missing = listed.iter().filter(|(id, address)| {
         let same = |other: &&(u64, WebAddress)| other.1 == *address;
@@ -115,21 +114,22 @@ fn check(listed: &[(u64, WebAddress)], found: &[u64]) -> Result<(), Skip> {
     }
 }
 
-struct Asked {
+/// The result of [`exchange`].
+struct Outcomes {
     sample: Sample,
-    /// The records that were found.
+    /// The IDs of the records that were found.
     ids: Vec<u64>,
 }
 
-/// Asks for a list so many times over, from text to answer, eight batches at a time.
-fn exchange(ours: &OurClient, addresses: &Arc<Vec<String>>, times: usize) -> Asked {
+/// Looks up a list `times` times, from text to answer, with eight batches in flight.
+fn exchange(ours: &OurClient, addresses: &Arc<Vec<String>>, times: usize) -> Outcomes {
     let started = Instant::now();
     let ids = ours.runtime.block_on(async {
         let next = Arc::new(AtomicUsize::new(0));
-        let mut askers = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for _ in 0..IN_FLIGHT {
             let (client, addresses, next) = (ours.client.clone(), addresses.clone(), next.clone());
-            askers.spawn(async move {
+            tasks.spawn(async move {
                 let mut ids = Vec::new();
                 let batches = addresses.len().div_ceil(BATCH);
                 loop {
@@ -139,37 +139,37 @@ fn exchange(ours: &OurClient, addresses: &Arc<Vec<String>>, times: usize) -> Ask
                     }
                     let start = batch % batches * BATCH;
                     let texts = &addresses[start..(start + BATCH).min(addresses.len())];
-                    ask(&client, texts, &mut ids).await;
+                    lookup(&client, texts, &mut ids).await;
                 }
             });
         }
-        askers.join_all().await.concat()
+        tasks.join_all().await.concat()
     });
     let time = started.elapsed();
-    Asked { sample: Sample { keys: (addresses.len() * times) as u64, time }, ids }
+    Outcomes { sample: Sample { keys: (addresses.len() * times) as u64, time }, ids }
 }
 
-async fn ask(client: &Client, texts: &[String], ids: &mut Vec<u64>) {
+async fn lookup(client: &Client, texts: &[String], ids: &mut Vec<u64>) {
     let (mut ends, mut bytes) = (Vec::with_capacity(texts.len()), Vec::new());
-    // What is no address has no answer to wait for.
+    // Lines that are not addresses are skipped.
     for address in texts.iter().filter_map(|text| WebAddress::parse(text).ok()) {
         bytes.extend_from_slice(address.as_str().as_bytes());
         ends.push(U32::new(bytes.len() as u32));
     }
     let column = Column::Web(Texts::new(&ends, &bytes).expect("ends ascend"));
     let answer = client.exchange(&[column], &Default::default()).await.expect("an answer");
-    ids.extend(answer.view().expect("a sound answer").hits().iter().map(|hit| hit.id()));
+    ids.extend(answer.view().expect("a valid answer").hits().iter().map(|hit| hit.id()));
 }
 
-/// The addresses of the URLhaus list below `KSN_FEEDS`, or made ones of like shape, and where they are from.
+/// Returns the addresses of the URLhaus list in `KSN_FEEDS`, or generated ones of similar shape, and their origin.
 fn addresses() -> (&'static str, Vec<String>) {
     match std::env::var_os("KSN_FEEDS").map(PathBuf::from).map(|feeds| urlhaus(&feeds.join("urls/urlhaus"))) {
         Some(Ok(addresses)) if !addresses.is_empty() => return ("urlhaus list", addresses),
         Some(Ok(_)) => eprintln!("  the URLhaus list is empty"),
-        Some(Err(reason)) => eprintln!("  no URLhaus list: {reason}"),
+        Some(Err(reason)) => eprintln!("  cannot read the URLhaus list: {reason}"),
         None => {}
     }
-    ("made of like shape (KSN_FEEDS names no list)", (0..10_000).map(made).collect())
+    ("generated (no list in KSN_FEEDS)", (0..10_000).map(generated).collect())
 }
 
 fn urlhaus(folder: &std::path::Path) -> Result<Vec<String>, Skip> {
@@ -183,13 +183,14 @@ fn urlhaus(folder: &std::path::Path) -> Result<Vec<String>, Skip> {
     let mut addresses = Vec::new();
     let mut row = csv::StringRecord::new();
     while rows.read_record(&mut row).map_err(|e| e.to_string())? {
-        addresses.extend(row.get(2).filter(|cell| cell.contains("://")).map(str::to_owned));
+        addresses.extend(row.get(2).filter(|value| value.contains("://")).map(str::to_owned));
     }
     Ok(addresses)
 }
 
-/// Half are an address and a port with a script, half a host with a few directories; about 56 bytes.
-fn made(number: u64) -> String {
+/// Returns a generated address of about 56 bytes: half have an IP address, a port and a script, half a host and a few
+/// directories.
+fn generated(number: u64) -> String {
     let [a, b, c, d, e, f, ..] = random(number).to_le_bytes();
     match number % 2 {
         0 => format!("http://{}.{b}.{c}.{d}:{}/bin.sh", a % 223 + 1, 1024 + u32::from(e) * 251),

@@ -1,4 +1,4 @@
-//! Reading what line-based servers answer, with as few copies and calls as can be.
+//! Pipelined exchanges with servers of line-based protocols, with as few copies and system calls as possible.
 
 use std::io::{self, Read, Write};
 
@@ -6,7 +6,7 @@ pub(crate) trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// A stream with the bytes that were read of it and not used yet.
+/// A stream with a read buffer.
 pub(crate) struct Wire {
     pub(crate) stream: Box<dyn Stream>,
     buffer: Box<[u8]>,
@@ -19,16 +19,16 @@ impl Wire {
         Self { stream, buffer: vec![0; 1 << 18].into(), at: 0, end: 0 }
     }
 
-    /// A line without its end.
+    /// Reads a line and returns it without its line ending.
     pub(crate) fn line(&mut self) -> io::Result<&[u8]> {
         let (start, length) = self.find_line()?;
         Ok(&self.buffer[start..start + length])
     }
 
-    /// A line that is a letter and a number: the letter, and the number.
+    /// Reads a line of a letter and a number.
     #[inline]
     pub(crate) fn head(&mut self) -> io::Result<(u8, i64)> {
-        // The shortest line has a letter, a digit and its end.
+        // The shortest line has a letter, a digit and the line ending.
         self.fill(4)?;
         let letter = self.buffer[self.at];
         let (mut at, mut number, mut sign) = (self.at + 1, 0, 1);
@@ -50,7 +50,7 @@ impl Wire {
         Ok((letter, sign * number))
     }
 
-    /// So many bytes, and the end of the line behind them.
+    /// Reads `length` bytes and the line ending after them.
     #[inline]
     pub(crate) fn block(&mut self, length: usize) -> io::Result<&[u8]> {
         self.fill(length + 2)?;
@@ -62,17 +62,17 @@ impl Wire {
     fn find_line(&mut self) -> io::Result<(usize, usize)> {
         let mut seen = 0;
         loop {
-            if let Some(place) = self.buffer[self.at + seen..self.end].iter().position(|&byte| byte == b'\n') {
+            if let Some(offset) = self.buffer[self.at + seen..self.end].iter().position(|&byte| byte == b'\n') {
                 let start = self.at;
-                self.at += seen + place + 1;
-                return Ok((start, (seen + place).saturating_sub(1)));
+                self.at += seen + offset + 1;
+                return Ok((start, (seen + offset).saturating_sub(1)));
             }
             seen = self.end - self.at;
             self.fill(seen + 1)?;
         }
     }
 
-    /// Reads until so many bytes lie ready.
+    /// Reads until `bytes` bytes are buffered.
     #[inline]
     fn fill(&mut self, bytes: usize) -> io::Result<()> {
         while self.end - self.at < bytes {
@@ -89,11 +89,11 @@ impl Wire {
     }
 }
 
-/// Requests that lie ready, one after the other.
+/// Prebuilt requests.
 #[derive(Default)]
 pub(crate) struct Requests {
     pub(crate) bytes: Vec<u8>,
-    /// Where each ends, and how many keys it has.
+    /// The end offset and the number of keys of each request.
     ends: Vec<(usize, usize)>,
 }
 
@@ -103,14 +103,14 @@ impl Requests {
         self.ends.clear();
     }
 
-    /// Says that what was written since the last end is a request for so many keys.
+    /// Marks the end of a request for `keys` keys.
     pub(crate) fn end(&mut self, keys: usize) {
         self.ends.push((self.bytes.len(), keys));
     }
 
-    /// Writes requests ahead of the answers that `read` takes: it is told how many keys the answer has, and the place
-    /// of the first among all. What is on its way fits the buffers of the sockets or of the server, so that neither
-    /// side waits for the other for ever.
+    /// Pipelines the requests, up to `ahead` before the answers that `read` reads. `read` is called with the number of
+    /// keys of the answer and the index of the first of them. The requests and answers in flight must fit the buffers
+    /// of the sockets or of the server, or both sides deadlock.
     pub(crate) fn pipeline(
         &self,
         wire: &mut Wire,
@@ -119,7 +119,7 @@ impl Requests {
     ) -> io::Result<()> {
         let (mut sent, mut written, mut first_key) = (0, 0, 0);
         for (answer, &(_, keys)) in self.ends.iter().enumerate() {
-            // In steps of half of it, for a call of the kernel costs as much as many keys.
+            // Written in steps of half of `ahead`, as a system call costs as much as many keys.
             if sent < self.ends.len() && sent - answer <= ahead / 2 {
                 sent = (answer + ahead).min(self.ends.len());
                 let end = self.ends[sent - 1].0;

@@ -1,4 +1,4 @@
-//! What rows share, made when the first of them wants it.
+//! Resources shared by rows, created on first use.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use ksn::Index;
 
 use crate::{Skip, memcached::Memcached, options::Options, redis::Redis, snapshots};
 
+/// The options and the shared resources.
 pub(crate) struct World {
     pub(crate) options: Options,
     index: Option<(u64, Arc<Index>)>,
@@ -18,7 +19,8 @@ impl World {
         Self { options, index: None, redis: None, memcached: None }
     }
 
-    /// An index of so many records. Only the last is kept: several of the large ones would not fit.
+    /// Returns an index of `records` records. Only the last one is kept, as several large ones would not fit into
+    /// memory.
     pub(crate) fn index(&mut self, records: u64) -> Result<Arc<Index>, Skip> {
         if let Some((kept, index)) = &self.index
             && *kept == records
@@ -31,24 +33,24 @@ impl World {
         Ok(index)
     }
 
-    /// A Redis with the records of the options.
+    /// Returns a Redis with the default number of records.
     pub(crate) fn redis(&mut self) -> Result<&Redis, Skip> {
         match &mut self.redis {
             Some(redis) => Ok(redis),
-            empty => Ok(empty.insert(Redis::start(self.options.records)?)),
+            none => Ok(none.insert(Redis::start(self.options.records)?)),
         }
     }
 
-    /// The same for memcached.
+    /// Returns a memcached with the default number of records.
     pub(crate) fn memcached(&mut self) -> Result<&Memcached, Skip> {
         match &mut self.memcached {
             Some(memcached) => Ok(memcached),
-            empty => Ok(empty.insert(Memcached::start(self.options.records)?)),
+            none => Ok(none.insert(Memcached::start(self.options.records)?)),
         }
     }
 
-    /// Lets go of everything, for rows that need the memory.
-    pub(crate) fn empty(&mut self) {
+    /// Releases all resources, for rows that need the memory.
+    pub(crate) fn clear(&mut self) {
         (self.index, self.redis, self.memcached) = (None, None, None);
     }
 }

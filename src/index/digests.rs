@@ -36,8 +36,8 @@ impl<'a, const W: usize> DigestTable<'a, W> {
         self.digests.is_empty()
     }
 
-    /// Finds every digest in the table that starts with one of `queries`, in ascending order of rows; if `P` is `W`, the
-    /// queries are whole digests. Returns the number of rows that were searched; see [`probe::search`].
+    /// Finds every digest in the table that starts with one of `queries`, in ascending order of rows; if `P` is `W`,
+    /// the queries are whole digests. Returns the number of rows that were searched; see [`probe::search`].
     #[inline]
     pub(super) fn search<const P: usize>(
         &self,

@@ -2,9 +2,9 @@
 //!
 //! Whole addresses are looked up by a faster hash; these lookups use prefixes of SHA-256. Their table is built at the
 //! first such lookup and kept, so it costs nothing if there is none. It takes 16 bytes per expression, and the same
-//! amount again while it is built. Building it for a million expressions of 42 bytes took 0.1 s on two cores, during which
-//! concurrent lookups block. Afterwards, a lookup of an eight-byte prefix took 6 to 11 ns for a miss, of a four-byte prefix
-//! 50 ns, and 0.3 µs for a hit, because the text of a candidate is hashed again.
+//! amount again while it is built. Building it for a million expressions of 42 bytes took 0.1 s on two cores, during
+//! which concurrent lookups block. Afterwards, a lookup of an eight-byte prefix took 6 to 11 ns for a miss, of a
+//! four-byte prefix 50 ns, and 0.3 µs for a hit, because the text of a candidate is hashed again.
 
 use std::{
     num::NonZero,
@@ -31,8 +31,8 @@ use crate::{
 };
 
 impl<S: Sink> Query<'_, '_, S> {
-    /// Answers prefixes of `P` bytes with every expression whose SHA-256 starts with them, of both known text and unknown
-    /// text.
+    /// Answers prefixes of `P` bytes with every expression whose SHA-256 starts with them, of both known text and
+    /// unknown text.
     pub(super) fn expressions<const P: usize>(&mut self, bytes: &[u8], rows: Range<usize>) -> ControlFlow<u32> {
         let (queries, _) = bytes.as_chunks::<P>();
         let texts = WebTable::of(&self.layer.snapshot);
@@ -79,8 +79,8 @@ impl<S: Sink> Query<'_, '_, S> {
 
 /// The expressions of known text by their SHA-256: buckets like those of digests, and an entry for each slot.
 ///
-/// Storing whole hashes would take twice the memory. They are recomputed for the few candidates, whose suffixes are needed
-/// anyway.
+/// Storing whole hashes would take twice the memory. They are recomputed for the few candidates, whose suffixes are
+/// needed anyway.
 #[derive(Debug)]
 pub(super) struct TextHashes {
     buckets: Vec<Bucket>,
@@ -100,7 +100,8 @@ impl TextHashes {
     /// Hashes all expressions of a table.
     fn of(texts: &WebTable<'_>) -> Self {
         let mut hashes = vec![([0; 8], 0u32); texts.len()];
-        // Plain threads: if the caller runs on a rayon thread, rayon could make it steal a task that waits for this table.
+        // Plain threads: if the caller runs on a rayon thread, rayon could make it steal a task that waits for this
+        // table.
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let share = hashes.len().div_ceil(threads).max(THREAD_TEXTS_MIN);
         thread::scope(|scope| {
@@ -129,8 +130,8 @@ impl TextHashes {
         Self { buckets, entries }
     }
 
-    /// Finds candidates: expressions whose hash may start with one of `queries`, in ascending order of rows. Returns the
-    /// number of rows that were searched; see [`probe::search`].
+    /// Finds candidates: expressions whose hash may start with one of `queries`, in ascending order of rows. Returns
+    /// the number of rows that were searched; see [`probe::search`].
     fn search<const P: usize>(&self, queries: &[[u8; P]], scratch: &mut Scratch, found: &mut Vec<Found>) -> usize {
         let keys = HashKeys { entries: &self.entries, queries };
         let searched =

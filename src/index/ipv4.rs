@@ -10,9 +10,9 @@
 //! ```
 //!
 //! A line is one cache line: it holds the start of each segment of its part of a /16, and which of them lie in a block.
-//! The roots (512 KiB) stay in the second-level cache, so a miss costs one cache line of memory. Where segments are dense,
-//! a /16 has more lines, in proportion to its segments; parts that are denser still use binary search. The structure is
-//! built when a snapshot is opened.
+//! The roots (512 KiB) stay in the second-level cache, so a miss costs one cache line of memory. Where segments are
+//! dense, a /16 has more lines, in proportion to its segments; parts that are denser still use binary search. The
+//! structure is built when a snapshot is opened.
 //!
 //! A batch is processed like a batch of digests: lines are prefetched, and candidates are collected without a branch.
 
@@ -119,8 +119,9 @@ impl Ipv4Index {
         self.nodes.is_empty()
     }
 
-    /// Finds the addresses that may lie in a block, and prefetches the data that [`for_each_block`](Self::for_each_block)
-    /// will read. `found` is set to the row of each address and its segment, as passed to `for_each_block`.
+    /// Finds the addresses that may lie in a block, and prefetches the data that
+    /// [`for_each_block`](Self::for_each_block) will read. `found` is set to the row of each address and its segment,
+    /// as passed to `for_each_block`.
     pub(super) fn segments(&self, addresses: &[[u8; 4]], found: &mut Vec<(u32, u32)>) {
         found.clear();
         if self.is_empty() {
@@ -140,8 +141,8 @@ impl Ipv4Index {
         }
     }
 
-    /// Calls `found` with the number of every block that contains the address, the innermost first. Each range is reported
-    /// once.
+    /// Calls `found` with the number of every block that contains the address, the innermost first. Each range is
+    /// reported once.
     #[inline]
     pub(super) fn search(&self, address: Ipv4Addr, found: impl FnMut(usize)) {
         if let Some(segment) = self.lines().segment_of(address.into(), kernel::starts_until) {
@@ -270,8 +271,8 @@ impl Ipv4Index {
 }
 
 impl LineTable<'_> {
-    /// Writes the addresses that may lie in a block to `found`, as described at [`Ipv4Index::segments`], and returns their
-    /// number. `found` must be at least as long as `addresses`.
+    /// Writes the addresses that may lie in a block to `found`, as described at [`Ipv4Index::segments`], and returns
+    /// their number. `found` must be at least as long as `addresses`.
     #[inline(always)]
     pub(super) fn run(
         &self,

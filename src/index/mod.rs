@@ -6,11 +6,11 @@
 //! | its first 8 bytes | the same | 1 |
 //! | its first 4 bytes | the same, without the fingerprints | 1, and the digests of a bucket: 3 to 5 |
 //! | web address | [`web`]: the same over a hash of each expression | 1 per expression |
-//! | prefix of the SHA-256 of an expression | [`expressions`]: the same, built at the first lookup | 1; 4 bytes: 2 or 3 |
+//! | prefix of an expression's SHA-256 | [`expressions`]: the same, built at the first lookup | 1; 2 or 3 for 4 bytes |
 //! | IPv4 | [`ipv4`]: segments of the address space | 1 |
 //!
-//! The index deals with keys, records and sections, not with frames, sockets or clocks: the current time is an argument.
-//! The entry point is [`Layer::answer`].
+//! The index deals with keys, records and sections, not with frames, sockets or clocks: the current time is an
+//! argument. The entry point is [`Layer::answer`].
 
 mod digests;
 mod expressions;
@@ -95,7 +95,8 @@ impl Layer {
     }
 }
 
-/// A query for one column. Buffers are allocated once per call and reused for all chunks; there is no allocation per key.
+/// A query for one column. Buffers are allocated once per call and reused for all chunks; there is no allocation per
+/// key.
 struct Query<'a, 's, S> {
     layer: &'a Layer,
     number: u16,

@@ -1,11 +1,11 @@
 //! Probing the buckets of a table for a batch of keys.
 //!
 //! Each key costs one cache line. The time is dominated by memory latency and mispredicted branches: so the line of key
-//! `i + 64` is prefetched while key `i` is probed, and candidates are collected without a branch (the candidate is always
-//! written, and the count grows by 0 or 1). The candidates, a fraction of the keys, are verified in a second pass, whose
-//! lines are prefetched in the same way. In experiments with this layout and 100 million records, this took 4.6 ns per
-//! key, against 91 ns for a plain loop and 17 ns with a branch on overflowing buckets; `benches/index.rs` measures this
-//! code.
+//! `i + 64` is prefetched while key `i` is probed, and candidates are collected without a branch (the candidate is
+//! always written, and the count grows by 0 or 1). The candidates, a fraction of the keys, are verified in a second
+//! pass, whose lines are prefetched in the same way. In experiments with this layout and 100 million records, this took
+//! 4.6 ns per key, against 91 ns for a plain loop and 17 ns with a branch on overflowing buckets; `benches/index.rs`
+//! measures this code.
 
 use std::ops::Range;
 
@@ -196,8 +196,8 @@ fn flags(bucket: &Bucket) -> u32 {
 
 const SLOTS: u32 = (1 << BUCKET_SLOTS) - 1;
 
-/// The number of matches of prefixes at which a search stops; a single row may exceed it. It is several times the number
-/// of matches of one chunk of rows, unless digests with equal prefixes were crafted.
+/// The number of matches of prefixes at which a search stops; a single row may exceed it. It is several times the
+/// number of matches of one chunk of rows, unless digests with equal prefixes were crafted.
 const FOUND_MAX: usize = 16 << 10;
 
 const _: () = {

@@ -64,8 +64,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Prefetches the names of found keys, whose records must be prefetched already: first the end offsets of the names,
-    /// then their text. Each pass prefetches the addresses that the previous pass computed.
+    /// Prefetches the names of found keys, whose records must be prefetched already: first the end offsets of the
+    /// names, then their text. Each pass prefetches the addresses that the previous pass computed.
     pub(super) fn prefetch_names(&self, found: &[Found]) {
         let RecordContext { names, .. } = self.context;
         let name_of = |found: &Found| self.rows.get(found.key as usize).map_or(0, |row| row.name.get());

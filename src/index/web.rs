@@ -78,8 +78,8 @@ impl<'a> WebTable<'a> {
         self.ends.len()
     }
 
-    /// Prefetches the texts and records of keys that were found by their SHA-256. The second pass prefetches the addresses
-    /// that the first one made available.
+    /// Prefetches the texts and records of keys that were found by their SHA-256. The second pass prefetches the
+    /// addresses that the first one made available.
     pub(super) fn prefetch(&self, found: &[Found]) {
         for key in found.iter().map(|found| found.key as usize) {
             prefetch(self.ends, key);

@@ -4,15 +4,16 @@ use zerocopy::little_endian::U32;
 
 use super::layout::{BUCKET_KEYS_MEAN, BUCKET_SLOTS, Bucket, bucket_of, fingerprint_of};
 
-/// Returns the number of buckets of a table with `keys` keys, without the sentinel row that holds the start of the tail.
+/// Returns the number of buckets of a table with `keys` keys, without the sentinel row that holds the start of the
+/// tail.
 pub(super) fn buckets_of(keys: u64) -> usize {
     keys.div_ceil(BUCKET_KEYS_MEAN) as usize
 }
 
 /// Assigns keys to buckets and returns the keys of the tail.
 ///
-/// `sorted` MUST yield `keys` keys in ascending order of their first eight bytes. `bucket` is called for every bucket in
-/// order, with the keys in its slots, and for the sentinel row.
+/// `sorted` MUST yield `keys` keys in ascending order of their first eight bytes. `bucket` is called for every bucket
+/// in order, with the keys in its slots, and for the sentinel row.
 pub(crate) fn build_buckets<T: Copy>(
     keys: u64,
     sorted: impl Iterator<Item = ([u8; 8], T)>,

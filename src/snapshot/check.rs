@@ -173,8 +173,8 @@ impl Snapshot {
     }
 }
 
-/// Returns the number of the first row that is not valid. Each task checks its rows without a branch; the row is located
-/// only if the check fails.
+/// Returns the number of the first row that is not valid. Each task checks its rows without a branch; the row is
+/// located only if the check fails.
 fn first_invalid<T: Sync>(rows: &[T], is_valid: impl Fn(&T) -> bool + Sync) -> Option<usize> {
     let invalid = |rows: &[T]| rows.iter().fold(false, |invalid, row| invalid | !is_valid(row));
     let (number, rows) = rows.par_chunks(TASK_ROWS).enumerate().find_first(|(_, rows)| invalid(rows))?;

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{key::Indicator, record::derived_id};
 
-/// A filter for IDs that may occur twice. It stores no IDs: each ID is hashed to a bit in `first`, and to the same bit in
-/// `second` if that one was set already.
+/// A filter for IDs that may occur twice. It stores no IDs: each ID is hashed to a bit in `first`, and to the same bit
+/// in `second` if that one was set already.
 #[derive(Debug)]
 pub(super) struct IdFilter {
     first: Vec<AtomicU64>,

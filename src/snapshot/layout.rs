@@ -22,12 +22,12 @@ pub(crate) const TABLE_KEYS_MAX: u64 = 1 << 30;
 /// One cache line of a hash table: the fingerprints of its keys and the number of the first key.
 ///
 /// The home bucket of a key is `first four bytes (big-endian) * buckets >> 32`; its fingerprint is the next four bytes.
-/// The key in slot `i` is key number `first_key() + i` of the table, so digests and records are stored densely in bucket
-/// order. A key that does not fit into its home bucket MUST be stored after the keys of the next bucket, and
-/// [`OVERFLOWS`](Self::OVERFLOWS) set in the home bucket. A key that fits into neither MUST be stored in the tail of the
-/// table, which is sorted and searched by binary search, and [`HAS_TAIL`](Self::HAS_TAIL) set in the home bucket. Unused
-/// slots MUST be zero. A matching fingerprint only marks a candidate; a reader MUST compare the whole key. The buckets
-/// are followed by one sentinel row, whose first key is the first key of the tail.
+/// The key in slot `i` is key number `first_key() + i` of the table, so digests and records are stored densely in
+/// bucket order. A key that does not fit into its home bucket MUST be stored after the keys of the next bucket, and
+/// [`OVERFLOWS`](Self::OVERFLOWS) set in the home bucket. A key that fits into neither MUST be stored in the tail of
+/// the table, which is sorted and searched by binary search, and [`HAS_TAIL`](Self::HAS_TAIL) set in the home bucket.
+/// Unused slots MUST be zero. A matching fingerprint only marks a candidate; a reader MUST compare the whole key. The
+/// buckets are followed by one sentinel row, whose first key is the first key of the tail.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Bucket {

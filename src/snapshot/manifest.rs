@@ -52,8 +52,8 @@ impl Header {
     }
 }
 
-/// The manifest, stored as an rkyv archive after the sections. A reader MUST verify its BLAKE3 before parsing it; rkyv then
-/// validates its structure.
+/// The manifest, stored as an rkyv archive after the sections. A reader MUST verify its BLAKE3 before parsing it; rkyv
+/// then validates its structure.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) dataset: String,
@@ -97,8 +97,8 @@ pub(crate) struct SectionEntry {
     pub(crate) blake3: [u8; 32],
 }
 
-// A host program that enables other rkyv features (big-endian, unaligned, another pointer width) would change the archive
-// format. These assertions fail its build instead.
+// A host program that enables other rkyv features (big-endian, unaligned, another pointer width) would change the
+// archive format. These assertions fail its build instead.
 const _: () = {
     assert!(size_of::<Header>() == 128);
     assert!(size_of::<ArchivedManifest>() == 72 && align_of::<ArchivedManifest>() == 8);

@@ -18,8 +18,8 @@
 //! ```
 //!
 //! All integers are little-endian. The manifest holds the dataset, generation, creation time, sources, versions of
-//! compiled-in data, and for each section its table, kind, row size, offset, length and BLAKE3; so the root covers every
-//! byte of the file. The row formats are specified in `layout.rs`.
+//! compiled-in data, and for each section its table, kind, row size, offset, length and BLAKE3; so the root covers
+//! every byte of the file. The row formats are specified in `layout.rs`.
 //!
 //! A reader MUST reject a file whose version, feature bits, sizes or checksums do not match, whose sections overlap or
 //! leave bytes other than the zero gaps uncovered, or whose rows reference rows that do not exist.
@@ -59,8 +59,8 @@ pub use self::{
 };
 use crate::key::Scope;
 
-/// Returns the hash of a web expression: XXH3 with a seed that depends on the scope, so that the same text in two scopes
-/// is two keys. It is big-endian, so that its bytes are used like those of a digest.
+/// Returns the hash of a web expression: XXH3 with a seed that depends on the scope, so that the same text in two
+/// scopes is two keys. It is big-endian, so that its bytes are used like those of a digest.
 #[inline]
 pub(crate) fn web_hash(seed: u64, scope: Scope, expression: &[u8]) -> [u8; 8] {
     // An arbitrary odd constant with scattered bits.

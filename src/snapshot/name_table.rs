@@ -42,13 +42,13 @@ impl<'a> NameTable<'a> {
     ///
     /// # Panics
     ///
-    /// Panics if there is no such number.
+    /// Panics if `number` is out of range.
     #[inline]
     #[allow(unsafe_code)]
     pub(crate) fn get(&self, number: u32) -> &'a str {
         let name = &self.text[self.start(number)..self.ends[number as usize].get() as usize];
-        // SAFETY: `check` validated this slice as UTF-8, and the bytes do not change. Validating it again took an eighth
-        // of the time of a batch in which every key was listed.
+        // SAFETY: `check` validated this slice as UTF-8, and the bytes do not change. Validating it again took an
+        // eighth of the time of a batch in which every key was listed.
         unsafe { std::str::from_utf8_unchecked(name) }
     }
 

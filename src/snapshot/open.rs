@@ -222,8 +222,8 @@ impl Snapshot {
         <[T]>::ref_from_bytes(self.section(table, kind)).expect("the length was checked when it was opened")
     }
 
-    /// Checks that every section is known, lies between header and manifest and overlaps no other, and that the gaps are
-    /// zero.
+    /// Checks that every section is known, lies between header and manifest and overlaps no other, and that the gaps
+    /// are zero.
     fn check_sections(&mut self, manifest_offset: usize) -> Result<(), OpenError> {
         let mut end = size_of::<Header>();
         let mut by_offset: Vec<&SectionEntry> = self.manifest.sections.iter().collect();

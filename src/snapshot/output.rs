@@ -37,8 +37,8 @@ const PIECE_BYTES: usize = 256 << 10;
 const PIECES_WAITING_MAX: usize = 16;
 
 impl Output {
-    /// Writes the sections that `write` produces with its [`SectionWriter`]s, and stores their hashes in `sections`. The
-    /// offsets of all sections must be set already.
+    /// Writes the sections that `write` produces with its [`SectionWriter`]s, and stores their hashes in `sections`.
+    /// The offsets of all sections must be set already.
     pub(super) fn write<W: Write + Seek + Send>(
         out: &mut W,
         sections: &mut [SectionEntry],

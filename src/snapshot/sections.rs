@@ -30,8 +30,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Adds the layout of all sections, the hash seed and the scopes of web expressions to the manifest. Returns the end
-    /// offset of the sections.
+    /// Adds the layout of all sections, the hash seed and the scopes of web expressions to the manifest. Returns the
+    /// end offset of the sections.
     pub(super) fn plan(&self, manifest: &mut Manifest) -> u64 {
         let mut plan = Plan { end: size_of::<Header>() as u64, sections: &mut manifest.sections };
         plan.section(Table::Shared, SectionKind::NameEnds, self.names.order.len() as u64);

@@ -75,8 +75,8 @@ pub(super) struct BuildContext<'a> {
     pub(super) ids: &'a IdFilter,
 }
 
-/// The records of one table: in any order at first; after sorting, deduplicated and ordered by key, source and ID across
-/// the partitions.
+/// The records of one table: in any order at first; after sorting, deduplicated and ordered by key, source and ID
+/// across the partitions.
 #[derive(Debug)]
 pub(super) struct SortEntries<K> {
     /// Empty before the first record.
@@ -89,8 +89,8 @@ pub(super) struct SortEntries<K> {
     pub(super) shared_keys: u64,
 }
 
-/// The number of leading prefix bits that select the partition: with 10 million keys, a partition takes 2 MB, the size of
-/// a second-level cache.
+/// The number of leading prefix bits that select the partition: with 10 million keys, a partition takes 2 MB, the size
+/// of a second-level cache.
 const PARTITION_BITS: u32 = 8;
 
 impl<K> Default for SortEntries<K> {
@@ -118,9 +118,9 @@ impl<K: TableKey> SortEntries<K> {
     }
 }
 
-/// Sorts by key, source and ID, and keeps one record of each: the newest, then the most severe, then the one that expires
-/// last, then the first in sort order, so that the result does not depend on the order of the inputs. Returns the number
-/// of duplicates per input.
+/// Sorts by key, source and ID, and keeps one record of each: the newest, then the most severe, then the one that
+/// expires last, then the first in sort order, so that the result does not depend on the order of the inputs. Returns
+/// the number of duplicates per input.
 fn sort_and_dedup_partition<K: TableKey>(
     partition: &mut ChunkedVec<SortEntry<K>>,
     context: &BuildContext<'_>,

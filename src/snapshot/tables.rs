@@ -60,7 +60,8 @@ impl Tables {
         self.ipv4.sort_and_dedup(context, duplicates);
     }
 
-    /// Assigns the final numbers of names and classes, and counts the records of each source and the keys of each table.
+    /// Assigns the final numbers of names and classes, and counts the records of each source and the keys of each
+    /// table.
     ///
     /// Fails with [`BuildError::TooMany`] when a table has too many records.
     pub(super) fn number(&mut self, numbers: &Numbers, sources: &mut [SourceEntry]) -> Result<(), BuildError> {

@@ -1,17 +1,17 @@
-//! `bench`, against a server and in process. Prevents: a load generator whose numbers do not add up, that takes wrong
-//! answers for right ones, or hides what failed.
+//! Prevents `bench`, against a server and in process, from reporting numbers that do not add up, accepting wrong
+//! answers, or hiding failures.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Program, Ran, SHA256, UNKNOWN};
+use crate::program::{Program, RunOutput, SHA256, UNKNOWN};
 
-/// Short, and with few keys.
+/// Options of a short run with few keys.
 const QUICK: [&str; 6] = ["--json", "--duration=400ms", "--warmup=50ms", "--distinct=5000", "--batch=500", "--seed=7"];
 
-/// Runs it with those settings where `args` have no others.
-fn quick(program: &Program, args: &[&str]) -> Ran {
+/// Runs `bench` with the options of [`QUICK`], except those that `args` override.
+fn quick(program: &Program, args: &[&str]) -> RunOutput {
     let name = |arg: &&str| arg.split('=').next().unwrap().to_owned();
     let given: Vec<_> = args.iter().map(name).collect();
     let rest: Vec<_> = QUICK.into_iter().filter(|arg| !given.contains(&name(arg))).collect();
@@ -27,10 +27,10 @@ fn bench(program: &Program, args: &[&str]) -> Value {
 }
 
 fn number(document: &Value, path: &str) -> f64 {
-    document.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} is no number: {document}"))
+    document.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} is not a number: {document}"))
 }
 
-/// Everything that was sent was answered, as the snapshot says.
+/// Asserts that everything sent was answered as the snapshot requires.
 fn assert_adds_up(document: &Value) {
     for what in ["batches", "keys"] {
         let count = |name: &str| number(document, &format!("/{name}/{what}"));
@@ -52,11 +52,11 @@ fn a_closed_loop_adds_up() {
     let server = program.serve();
     let document = bench(&program, &["--db", "records.ksn", "--mix", "sha256=8,web=1", "--connections", "2"]);
     assert_adds_up(&document);
-    // The server of this machine is found without being named.
+    // The local server is found without `--server`.
     assert_eq!(document["asked"], server.address.as_str());
     assert_eq!((&document["in_flight"], &document["rate"]), (&8.into(), &Value::Null), "{document}");
     assert_eq!(number(&document, "/sent/keys"), 500.0 * number(&document, "/sent/batches"), "{document}");
-    // A tenth of 5,000 random choices, give or take six standard deviations. One hash and one name are listed.
+    // A tenth of 5,000 random choices, within six standard deviations. One hash and one name are listed.
     let share = number(&document, "/known_keys") / number(&document, "/answered/keys");
     assert!((0.07..0.13).contains(&share), "{share}");
     assert!((2.0..6.0).contains(&number(&document, "/distinct_known_keys")), "{document}");
@@ -79,13 +79,13 @@ fn an_open_loop_keeps_its_rate() {
     assert_adds_up(&document);
     assert_eq!((&document["rate"], &document["in_flight"]), (&10_000.into(), &64.into()), "{document}");
     let keys = number(&document, "/sent/keys");
-    // A machine that is busy with other tests may be behind at the end, which is then told.
+    // On a machine that is busy with other tests, some keys may be unsent at the end, which is then reported.
     let most = 10_000.0 * number(&document, "/measured_s") + 40.0;
     assert!(keys <= most && keys + number(&document, "/unsent_keys") >= 9_900.0, "{document}");
 }
 
 #[test]
-fn what_is_random_is_not_taken_for_checked() {
+fn random_keys_are_not_reported_as_checked() {
     let program = Program::with_records();
     let _server = program.serve();
     let ran = quick(&program, &["--mix=sha256,md5,ipv4"]);
@@ -104,12 +104,12 @@ fn what_is_random_is_not_taken_for_checked() {
 }
 
 #[test]
-fn in_process_it_needs_no_server() {
+fn in_process_runs_need_no_server() {
     let program = Program::with_records();
     for more in [&["--threads=2"][..], &["--batch=1"], &["--mix=sha256,web,ipv4=3", "--hits=50%"]] {
         let args = [&["--local", "--db", "records.ksn"], more].concat();
         if more.len() == 2 {
-            // Of kinds that the snapshot does not list nothing can be known.
+            // Keys of a kind that the snapshot does not list cannot be known.
             let ran = quick(&program, &args);
             assert!(
                 ran.code == Some(2) && ran.err.contains("no ipv4 entries") && ran.err.contains("sha256, url"),
@@ -130,7 +130,7 @@ fn in_process_it_needs_no_server() {
 }
 
 #[test]
-fn answers_from_other_records_end_it_with_both_numbers() {
+fn answers_from_another_snapshot_end_the_run_and_name_both_generations() {
     let program = Program::with_records();
     let _server = program.serve();
     program.write("other.csv", &format!("sha256\n{}\n", SHA256.replace('5', "6")));
@@ -144,7 +144,7 @@ fn answers_from_other_records_end_it_with_both_numbers() {
 }
 
 #[test]
-fn a_server_that_is_not_the_right_one_is_not_asked() {
+fn no_keys_are_sent_to_the_wrong_server() {
     let program = Program::with_records();
     let server = program.serve();
     let wrong = format!("sha256:{UNKNOWN}");
@@ -153,18 +153,18 @@ fn a_server_that_is_not_the_right_one_is_not_asked() {
     assert!(ran.err.contains("wrong server") && ran.err.contains(&server.pin), "{ran:?}");
 }
 
-/// Does it again with longer waits until it has a report: what happens in the midst of a run must not happen before it,
-/// which on a busy machine may start late.
-fn patiently(run: impl Fn(Duration) -> Ran) -> Ran {
+/// Repeats a run with longer waits until it prints a report: the event under test must happen during the run, which may
+/// start late on a busy machine.
+fn retry_until_report(run: impl Fn(Duration) -> RunOutput) -> RunOutput {
     let mut ran = [1, 4, 16].map(Duration::from_secs).into_iter().map(run);
     ran.find(|ran| !ran.out.is_empty()).expect("a report")
 }
 
-/// Prevents: failures that vanish from the report.
+/// Prevents failures that are missing from the report.
 #[test]
-fn a_server_that_dies_is_told() {
+fn a_killed_server_is_reported() {
     let program = Program::with_records();
-    let ran = patiently(|wait| {
+    let ran = retry_until_report(|wait| {
         let mut server = program.serve();
         let duration = format!("--duration={}s", wait.as_secs() + 1);
         let args = ["bench", "--json", "--db=records.ksn", &duration, "--warmup=0s", "--distinct=5000"];
@@ -179,13 +179,13 @@ fn a_server_that_dies_is_told() {
     let count = |name: &str| number(document, &format!("/{name}/batches"));
     assert!(count("failed") > 0.0, "{document}");
     assert_eq!(count("sent"), count("answered") + count("failed"), "{document}");
-    let told: f64 = document["failures"].as_array().unwrap().iter().map(|kind| number(kind, "/batches")).sum();
-    assert_eq!(told, count("failed"), "{document}");
+    let reported: f64 = document["failures"].as_array().unwrap().iter().map(|kind| number(kind, "/batches")).sum();
+    assert_eq!(reported, count("failed"), "{document}");
     assert!(document["failures"][0]["first"].as_str().is_some_and(|first| !first.is_empty()), "{document}");
 }
 
 #[test]
-fn bad_arguments_are_told_what_was_expected() {
+fn argument_errors_name_what_was_expected() {
     let program = Program::with_records();
     for (args, expected) in [
         (&["--mix=sha257"][..], "sha256"),
@@ -217,14 +217,14 @@ fn bad_arguments_are_told_what_was_expected() {
     }
 }
 
-/// Prevents: a long run whose figures are lost when somebody has seen enough.
+/// Prevents the figures of a long run from being lost when it is interrupted.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_reports() {
     let program = Program::with_records();
     let _server = program.serve();
     for more in [&[][..], &["--rate=1", "--in-flight=1"], &["--local"]] {
-        let ran = patiently(|wait| {
+        let ran = retry_until_report(|wait| {
             let args = ["bench", "--json", "--db=records.ksn", "--duration=1h", "--warmup=0s", "--distinct=5000"];
             let child = program.command(&[&args, more].concat()).spawn().unwrap();
             std::thread::sleep(wait);

@@ -1,4 +1,5 @@
-//! `build`, `inspect`, `verify`, `explain`, `demo`.
+//! Prevents `build`, `inspect`, `explain` and `demo` from losing rows without a report, writing different bytes for the
+//! same feeds, and accepting damaged files.
 
 use std::fs;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::program::{Program, SHA256};
 
-/// Prevents: a report whose numbers do not add up, or whose fields scripts no longer find.
+/// Prevents a report whose numbers do not add up, or whose fields disappear.
 #[test]
 fn report_accounts_for_every_row() {
     let program = Program::new();
@@ -32,7 +33,7 @@ fn report_accounts_for_every_row() {
     assert_eq!(sum("duplicates"), 1, "{report}");
 }
 
-/// Prevents: bytes that depend on the order of files, on the clock or on the machine.
+/// Prevents bytes that depend on the order of files, on the clock or on the machine.
 #[test]
 fn same_feeds_give_the_same_bytes() {
     let program = Program::new();
@@ -48,9 +49,9 @@ fn same_feeds_give_the_same_bytes() {
     assert_eq!(piped.stdout, fs::read(program.path("a.ksn")).unwrap());
 }
 
-/// Prevents: a mistyped file that silently leaves its records out, and a folder that cannot hold a README.
+/// Prevents a mistyped file name that silently omits its records, and a folder that must not contain a README.
 #[test]
-fn a_named_file_must_be_a_feed_one_in_a_folder_need_not() {
+fn a_named_file_must_be_a_feed_but_a_file_in_a_folder_need_not() {
     let program = Program::new();
     let prose = "These are the lists that we use.\nPlease ask before you change one of them!\n";
     program.write("README", prose);
@@ -73,9 +74,9 @@ fn a_named_file_must_be_a_feed_one_in_a_folder_need_not() {
     }
 }
 
-/// Prevents: guards, ages and trust that are accepted and then forgotten.
+/// Prevents guards, ages and trust that are accepted and then not applied.
 #[test]
-fn options_reach_the_reader() {
+fn options_are_applied_by_the_readers() {
     let program = Program::new();
     program.write("guard.txt", "evil.example\n");
     let records = |args: &[&str]| {
@@ -95,18 +96,20 @@ fn options_reach_the_reader() {
     assert_eq!((ran.code, &row["record_type"], &row["source"]), (Some(0), &"trusted".into(), &"ours".into()), "{row}");
 }
 
-/// Prevents: records that were written and cannot be found, and a damaged file that is served.
+/// Prevents records that were written but cannot be found, and a damaged file that is served.
 #[test]
-fn inspect_shows_and_verifies() {
+fn inspect_prints_metadata_and_verifies() {
     let program = Program::with_records();
     let ran = program.run(&["inspect", "--json", "--verify", "records.ksn"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let shown: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(shown["dataset"], "local");
-    assert_eq!(shown["created"], "2026-11-22T00:00:00Z");
-    assert_eq!(shown["records"]["sha256"], 1);
-    assert_eq!(shown["verified"]["misses"], 0);
-    assert!(shown["compiled_with"]["ksn"].is_string() && shown["compiled_with"]["public-suffix-list"].is_string());
+    let metadata: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(metadata["dataset"], "local");
+    assert_eq!(metadata["created"], "2026-11-22T00:00:00Z");
+    assert_eq!(metadata["records"]["sha256"], 1);
+    assert_eq!(metadata["verified"]["misses"], 0);
+    assert!(
+        metadata["compiled_with"]["ksn"].is_string() && metadata["compiled_with"]["public-suffix-list"].is_string()
+    );
     let ran = program.run(&["inspect", "--verify", "records.ksn"]);
     assert!(ran.out.contains("0 misses"), "{ran:?}");
 
@@ -121,9 +124,9 @@ fn inspect_shows_and_verifies() {
     }
 }
 
-/// Prevents: an explanation that disagrees with the lookup.
+/// Prevents an explanation that disagrees with the lookup.
 #[test]
-fn explain_names_what_is_tried_and_why_one_wins() {
+fn explain_prints_the_probes_and_why_a_record_wins() {
     let program = Program::with_records();
     let ran = program.run(&["explain", "--db", "records.ksn", "hxxp://a.evil[.]example:8080/x/../y?z"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -133,7 +136,7 @@ fn explain_names_what_is_tried_and_why_one_wins() {
     assert_eq!(program.run(&["explain", "word"]).code, Some(2));
 }
 
-/// Prevents: a first impression that fails, and help texts that clap refuses at run time.
+/// Prevents a demo that fails, and help texts that clap rejects at run time.
 #[test]
 fn demo_version_and_help() {
     let program = Program::new();

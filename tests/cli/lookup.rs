@@ -1,4 +1,4 @@
-//! `lookup` and `scan` on a snapshot.
+//! Prevents `lookup` and `scan` on a snapshot from breaking the scripts that run them, and from buffering their input.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -8,9 +8,9 @@ use std::{
 
 use crate::program::{Program, SHA256, UNKNOWN};
 
-/// Prevents: scripts that read fields which are no longer there, and IDs that lose their last digits.
+/// Prevents JSON fields that disappear, and IDs that lose their last digits.
 #[test]
-fn json_has_its_fields_in_the_order_asked() {
+fn json_has_its_fields_and_the_order_of_the_keys() {
     let program = Program::with_records();
     let keys = [SHA256, UNKNOWN, "http://a.evil.example/x", "2001:db8::1", "word"];
     let ran = program.run(&[&["lookup", "--json", "--db", "records.ksn"][..], &keys].concat());
@@ -31,9 +31,9 @@ fn json_has_its_fields_in_the_order_asked() {
     assert_eq!(ran.objects()[0]["records"][0]["name"], "Made.Up");
 }
 
-/// Prevents: a script that takes bad for good, or an error for an answer.
+/// Prevents exit codes by which a script takes a bad key for a good one, or an error for an answer.
 #[test]
-fn exit_codes_tell_bad_trouble_and_neither_apart() {
+fn exit_codes_distinguish_bad_keys_errors_and_neither() {
     let program = Program::with_records();
     let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
     assert_eq!(code(&[UNKNOWN]), Some(0));
@@ -46,9 +46,9 @@ fn exit_codes_tell_bad_trouble_and_neither_apart() {
     assert_eq!(code(&[]), Some(2));
 }
 
-/// Prevents: a file name that is looked up as a web address and found "unknown".
+/// Prevents a file name that is looked up as a web address and reported as "unknown".
 #[test]
-fn the_name_of_a_file_is_an_error_that_names_scan() {
+fn a_file_name_is_an_error_that_suggests_scan() {
     let program = Program::with_records();
     program.write("evil.example", "content");
     let ran = program.run(&["lookup", "--db", "records.ksn", "evil.example"]);
@@ -59,9 +59,9 @@ fn the_name_of_a_file_is_an_error_that_names_scan() {
     }
 }
 
-/// Prevents: lines that are lost at the edges of buffers, and one bad line that spoils the others.
+/// Prevents lines that are lost at the boundaries of buffers, and an invalid line that affects the others.
 #[test]
-fn lines_of_standard_input_and_of_a_file() {
+fn lines_of_standard_input_and_of_a_file_are_looked_up() {
     let program = Program::with_records();
     let args = ["lookup", "--json", "--db", "records.ksn", "-"];
     let ran = program.run_with_input(&args, b"");
@@ -77,7 +77,7 @@ fn lines_of_standard_input_and_of_a_file() {
     assert_eq!(program.run(&["lookup", "--db", "records.ksn", "--from", "absent.txt"]).code, Some(2));
 }
 
-/// Prevents: a key that is typed and waits for 16,383 more.
+/// Prevents a typed key from waiting for 16,383 more.
 #[test]
 fn a_typed_key_is_answered_before_the_next() {
     let program = Program::with_records();
@@ -94,7 +94,7 @@ fn a_typed_key_is_answered_before_the_next() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
-/// Prevents: memory that grows with the keys. A million of them are 65 MB as text and far more as answers.
+/// Prevents memory that grows with the number of keys. A million keys are 65 MB as text and far more as answers.
 #[test]
 fn a_million_keys_stream_through_bounded_memory() {
     let program = Program::with_records();
@@ -127,15 +127,15 @@ fn a_million_keys_stream_through_bounded_memory() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Prevents: `ksn lookup - | head -1` that prints an error or hangs.
+/// Prevents `ksn lookup - | head -1` from printing an error or hanging.
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
+fn a_closed_pipe_ends_the_program_without_an_error() {
     let program = Program::with_records();
     let mut child = program.command(&["lookup", "--db", "records.ksn", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     drop(child.stdout.take());
     let writer = std::thread::spawn(move || {
-        // Until the program is gone.
+        // Until the program ends.
         while writeln!(stdin, "good.example").is_ok() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -145,10 +145,10 @@ fn a_closed_pipe_ends_it_quietly() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
-/// Prevents: a file whose bytes are not those that were hashed, weak trust that looks strong, an unreadable file that
-/// looks unknown.
+/// Prevents digests of other bytes than those of the file, trust by a weak digest that is not marked as weak, and an
+/// unreadable file that is reported as unknown.
 #[test]
-fn scan_combines_the_digests_of_a_file() {
+fn scan_merges_the_answers_to_the_digests_of_a_file() {
     let program = Program::new();
     program.write("file", "abc");
     program

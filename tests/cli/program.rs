@@ -1,4 +1,4 @@
-//! Runs the program in a directory of its own.
+//! Runs the program in a temporary directory.
 
 use std::{
     fs,
@@ -10,20 +10,20 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A directory with feeds, state and snapshots of one test.
+/// A temporary directory with the feeds, state and snapshots of one test.
 pub(crate) struct Program {
     directory: TempDir,
 }
 
-/// What a run came to.
+/// The exit code and the output of a run.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-/// Made-up keys; the names are reserved, so nobody's.
+/// Synthetic keys. The names in the feeds are reserved ones, which nobody can own.
 pub(crate) const SHA256: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
 pub(crate) const UNKNOWN: &str = "0ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba110";
 
@@ -35,7 +35,7 @@ impl Program {
         program
     }
 
-    /// One with `records.ksn` built.
+    /// Creates a directory and builds `records.ksn` in it.
     pub(crate) fn with_records() -> Self {
         let program = Self::new();
         let ran = program.run(&["build", "-o", "records.ksn", "--created", "2026-11-22", "hashes.csv", "names.txt"]);
@@ -60,23 +60,23 @@ impl Program {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> RunOutput {
         self.command(args).output().unwrap().into()
     }
 
-    /// Runs with that text on standard input.
-    pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Ran {
+    /// Runs the program with `input` on standard input.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> RunOutput {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let writer = std::thread::spawn(move || stdin.write_all(&input));
         let ran = child.wait_with_output().unwrap().into();
-        // A program that has enough closes its end.
+        // The program may close its input early.
         let _ = writer.join().unwrap();
         ran
     }
 
-    /// Starts a server on a free port of loopback, and waits until it listens.
+    /// Starts a server on a free loopback port, and waits until it listens.
     pub(crate) fn serve(&self) -> Serving {
         let mut child = self.command(&["serve", "--db", "records.ksn", "--listen", "127.0.0.1:0"]).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -87,15 +87,15 @@ impl Program {
     }
 }
 
-impl From<Output> for Ran {
+impl From<Output> for RunOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
-impl Ran {
-    /// The objects of standard output, one a line.
+impl RunOutput {
+    /// Parses standard output as JSON objects, one per line.
     pub(crate) fn objects(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
     }

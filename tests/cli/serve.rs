@@ -1,12 +1,13 @@
-//! `serve`, and `lookup` through it.
+//! Prevents `serve`, and `lookup` through it, from sending keys to the wrong server, answering differently than a
+//! snapshot, and reporting keys as unknown when no server answers.
 
 use std::net::UdpSocket;
 
 use crate::program::{Program, SHA256, UNKNOWN};
 
-/// Prevents: a server that this machine's own `lookup` does not find or trust.
+/// Prevents a local server that `lookup` does not find or trust.
 #[test]
-fn lookup_knows_the_server_of_this_machine() {
+fn lookup_finds_the_local_server() {
     let program = Program::with_records();
     let server = program.serve();
     let ran = program.run(&["lookup", "--json", SHA256, UNKNOWN]);
@@ -20,7 +21,7 @@ fn lookup_knows_the_server_of_this_machine() {
     assert!(ran.code == Some(0) && ran.out.contains("0 misses"), "{ran:?}");
 }
 
-/// Prevents: answers by prefixes that differ from those by whole keys.
+/// Prevents answers by prefixes that differ from those by whole keys.
 #[test]
 fn prefixes_are_answered_as_whole_keys() {
     let program = Program::with_records();
@@ -28,8 +29,8 @@ fn prefixes_are_answered_as_whole_keys() {
     let whole = program.run(&["lookup", "--json", SHA256, UNKNOWN, "evil.example"]).objects();
     for (width, candidates) in [("8", [1, 0, 1]), ("4", [1, 0, 1])] {
         let mut rows = program.run(&["lookup", "--json", "--prefix", width, SHA256, UNKNOWN, "evil.example"]).objects();
-        let told = rows.iter_mut().map(|row| row.as_object_mut().unwrap().remove("candidates").unwrap());
-        assert!(told.eq(candidates));
+        let found = rows.iter_mut().map(|row| row.as_object_mut().unwrap().remove("candidates").unwrap());
+        assert!(found.eq(candidates));
         assert_eq!(rows, whole);
     }
     let ran = program.run(&["lookup", "--prefix", "5", SHA256]);
@@ -40,7 +41,7 @@ fn prefixes_are_answered_as_whole_keys() {
     assert!(help.contains("a listed key can be guessed"), "{help}");
 }
 
-/// Prevents: a second server on a port, which would take half of the first one's packets.
+/// Prevents a second server on a port, which would take half of the first one's packets.
 #[test]
 fn a_port_that_is_taken_is_refused() {
     let program = Program::with_records();
@@ -48,14 +49,14 @@ fn a_port_that_is_taken_is_refused() {
     for cores in ["1", "2"] {
         let ran = program.run(&["serve", "--db", "records.ksn", "--listen", &server.address, "--cores", cores]);
         assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert_eq!(ran.err.matches("os error").count(), 1, "told once: {ran:?}");
+        assert_eq!(ran.err.matches("os error").count(), 1, "reported once: {ran:?}");
         assert!(ran.err.contains(&server.address), "{ran:?}");
     }
 }
 
-/// Prevents: answers from somebody else's server, and "unknown" where nobody was asked.
+/// Prevents answers from another server, and "unknown" for keys that were not sent.
 #[test]
-fn a_wrong_pin_is_not_asked() {
+fn no_keys_are_sent_to_a_server_with_a_wrong_pin() {
     let program = Program::with_records();
     let server = program.serve();
     let wrong = format!("sha256:{UNKNOWN}");
@@ -70,13 +71,13 @@ fn a_wrong_pin_is_not_asked() {
     assert!(ran.code == Some(2) && ran.err.contains("--pin") && ran.out.is_empty(), "{ran:?}");
 }
 
-/// Prevents: a dead server that looks like unknown keys, and one timeout a key.
+/// Prevents an unreachable server that is reported as unknown keys, and one timeout per key.
 #[test]
-fn nobody_there_is_told_once() {
+fn an_unreachable_server_is_reported_once() {
     let program = Program::with_records();
     let ran = program.run(&["lookup", SHA256]);
     assert!(ran.code == Some(2) && ran.err.contains("ksn serve"), "{ran:?}");
-    // Nobody answers on this socket.
+    // Nothing answers on this socket.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let keys = format!("{SHA256}\n").repeat(20_000);
@@ -88,10 +89,10 @@ fn nobody_there_is_told_once() {
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
 }
 
-/// Prevents: a service manager that has to kill it, and a certificate that changes with every start.
+/// Prevents a server that a service manager has to kill, and a certificate that changes with every start.
 #[cfg(unix)]
 #[test]
-fn it_ends_when_it_is_asked_to_and_keeps_its_pin() {
+fn sigterm_ends_the_server_and_a_restart_keeps_its_pin() {
     let program = Program::with_records();
     let mut server = program.serve();
     let pin = server.pin.clone();

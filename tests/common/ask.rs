@@ -123,8 +123,8 @@ pub(crate) fn texts(address: &WebAddress) -> Vec<&str> {
     texts
 }
 
-/// Looks up a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when the lookup is resumed, and
-/// so on; after the last of `room` it accepts all calls.
+/// Looks up a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when the lookup is resumed,
+/// and so on; after the last of `room` it accepts all calls.
 pub(crate) fn ask(
     view: &View,
     column: &Column<'_>,

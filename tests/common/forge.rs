@@ -1,7 +1,8 @@
-//! Forges snapshots: splits one into its parts, lets a test change any of them, and reassembles it with valid checksums.
+//! Forges snapshots: splits one into its parts, lets a test change any of them, and reassembles it with valid
+//! checksums.
 //!
-//! The structures are defined here a second time, from the description of the format, so that an accidental change of the
-//! format fails a test.
+//! The structures are defined here a second time, from the description of the format, so that an accidental change of
+//! the format fails a test.
 
 use rkyv::{Archive, Deserialize, Serialize};
 

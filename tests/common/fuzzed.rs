@@ -534,7 +534,8 @@ fn answer(request: &RequestView<'_>, columns: &[Column<'_>]) {
     }
 }
 
-/// Checks that an answer, or a frame of the control stream, is refused or is equal after it is encoded and parsed again.
+/// Checks that an answer, or a frame of the control stream, is refused or is equal after it is encoded and parsed
+/// again.
 pub(crate) fn wire_answer(data: &[u8]) {
     let (header, body) = match Header::split(data) {
         Ok(split) => split,

@@ -105,8 +105,8 @@ impl Naive {
         found
     }
 
-    /// Returns what [`answer`](Self::answer) returns, for every listed digest with the same prefix, in the order of their
-    /// suffixes.
+    /// Returns what [`answer`](Self::answer) returns, for every listed digest with the same prefix, in the order of
+    /// their suffixes.
     pub(crate) fn candidates(&self, queried: &Digest, width: PrefixWidth, now: Timestamp) -> Vec<Vec<Answer>> {
         let digests: BTreeSet<Digest> = self
             .rows
@@ -165,8 +165,8 @@ fn answer(row: &Row, matched: Matched) -> Answer {
 }
 
 /// Keeps one row of every (indicator, source, ID): the newest, of equally new ones the most severe, then the one that
-/// expires last, then the one with the largest port, then the one with the first name. The result is sorted by indicator,
-/// source and ID.
+/// expires last, then the one with the largest port, then the one with the first name. The result is sorted by
+/// indicator, source and ID.
 fn merge(rows: impl Iterator<Item = Row>) -> Vec<Row> {
     let mut kept: BTreeMap<(Indicator, String, u64), Row> = BTreeMap::new();
     for row in rows {
@@ -324,9 +324,9 @@ fn sort(found: &mut Vec<Answer>) {
     found.extend(suppressed);
 }
 
-/// Returns `Greater` if `a` is more specific: the longer host (a single host before a domain of the same length), then the
-/// longer path (a whole path before a prefix), then the longer query. A web expression is more specific than a block, and
-/// a smaller block than a larger one.
+/// Returns `Greater` if `a` is more specific: the longer host (a single host before a domain of the same length), then
+/// the longer path (a whole path before a prefix), then the longer query. A web expression is more specific than a
+/// block, and a smaller block than a larger one.
 fn compare_specificity(a: &Matched, b: &Matched) -> Ordering {
     match (a, b) {
         (Matched::Web(a_scope, a), Matched::Web(b_scope, b)) => {

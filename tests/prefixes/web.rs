@@ -1,4 +1,5 @@
-//! The same for web addresses, whose expressions are asked.
+//! Prevents a lookup of web addresses by prefixes of their expressions from answering differently than one by whole
+//! addresses, and a client from believing expressions that a server made up.
 
 use super::*;
 use ksn::{
@@ -7,7 +8,7 @@ use ksn::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Choices that are the same in every run.
+/// A deterministic generator of choices.
 struct Choices(u64);
 
 impl Choices {
@@ -50,7 +51,7 @@ impl Choices {
     }
 }
 
-/// A few addresses listed in all scopes by many sources, that suppress and outrank one another.
+/// Returns rows of a few addresses, in all scopes and of several sources, which suppress and outrank one another.
 fn rows() -> Vec<Row> {
     use RecordType::{Malware, Phishing, Riskware, Tracking, Trusted};
     let mut choices = Choices(1);
@@ -84,7 +85,7 @@ fn keys() -> Vec<Key> {
     keys
 }
 
-/// As many labels as a host can have that ends so.
+/// Returns a key whose host has as many labels as fit.
 fn long_host() -> Key {
     key(&format!("url:{}example/x/y/z/x?q", "a.".repeat(122)))
 }
@@ -96,13 +97,13 @@ async fn serve(change: impl FnOnce(&mut ServerLimits)) -> Running {
 }
 
 #[tokio::test]
-async fn answers_are_those_of_whole_addresses() {
+async fn answers_equal_those_of_whole_addresses() {
     let server = serve(|_| {}).await;
     let client = bounded(server.client()).await;
     let mut keys = keys();
     keys.push(long_host());
     check(&client, &keys).await;
-    // Few enough to share batches; and alone.
+    // Few enough to be coalesced, but without concurrent lookups.
     for few in keys.chunks(7) {
         check(&client, few).await;
     }
@@ -122,21 +123,22 @@ async fn answers_are_those_of_whole_addresses() {
 #[tokio::test]
 async fn answers_are_the_same_when_they_are_truncated_or_split() {
     let keys = keys();
-    for (answer_bytes, request_bytes, most) in [(12_000, 3_000, 90), (20_000, 100_000, 65_536), (100_000, 700, 60)] {
+    for (answer_bytes, request_bytes, keys_max) in [(12_000, 3_000, 90), (20_000, 100_000, 65_536), (100_000, 700, 60)]
+    {
         let limits = |limits: &mut ServerLimits| {
-            (limits.answer_bytes, limits.request_bytes, limits.keys) = (answer_bytes, request_bytes, most);
+            (limits.answer_bytes, limits.request_bytes, limits.keys) = (answer_bytes, request_bytes, keys_max);
         };
         let server = serve(limits).await;
         let client = bounded(server.client()).await;
         check(&client, &keys).await;
-        // Shared: what was left out of those is asked again alone.
+        // Coalesced: keys missing from these answers are requested again in a batch of their own.
         check(&client, &keys[..12]).await;
         server.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_address_that_never_comes_whole_ends_as_an_error() {
+async fn an_address_that_fits_no_answer_is_an_error() {
     let server = serve(|limits| limits.answer_bytes = 1_000).await;
     let client = bounded(server.client()).await;
     let mut keys = keys();
@@ -150,7 +152,7 @@ async fn an_address_that_never_comes_whole_ends_as_an_error() {
             for (answer, whole) in without_candidates(answers).into_iter().zip(whole) {
                 if answer.status == Status::Error {
                     assert!(answer.is_cut && answer.records.is_empty() && answer.reason.is_none());
-                    assert!(whole.records.len() > 5, "it has much to say: {whole:?}");
+                    assert!(whole.records.len() > 5, "an answer with few records: {whole:?}");
                     ended += 1;
                 } else {
                     assert_eq!(answer, *whole);
@@ -163,7 +165,7 @@ async fn an_address_that_never_comes_whole_ends_as_an_error() {
 }
 
 #[tokio::test]
-async fn lookups_at_the_same_time_get_what_each_asked_for() {
+async fn concurrent_lookups_get_their_own_answers() {
     let server = serve(|_| {}).await;
     let client = bounded(server.client()).await;
     let keys = keys();
@@ -172,31 +174,31 @@ async fn lookups_at_the_same_time_get_what_each_asked_for() {
     for detail in details {
         whole.push(bounded(client.lookup_with(&keys, &options(detail, None))).await.unwrap());
     }
-    let mut asking = tokio::task::JoinSet::new();
+    let mut lookups = tokio::task::JoinSet::new();
     for n in 0..600usize {
         let (at, detail, prefix) = (n * 5 % 340, n % 2, [None, Some(WIDTHS[0]), Some(WIDTHS[1])][n / 2 % 3]);
         let (client, keys) = (client.clone(), keys[at..at + 4].to_vec());
-        asking.spawn(async move { (at, detail, client.lookup_with(&keys, &options(details[detail], prefix)).await) });
+        lookups.spawn(async move { (at, detail, client.lookup_with(&keys, &options(details[detail], prefix)).await) });
     }
-    while let Some(asked) = bounded(asking.join_next()).await {
-        let (at, detail, answers) = asked.unwrap();
+    while let Some(finished) = bounded(lookups.join_next()).await {
+        let (at, detail, answers) = finished.unwrap();
         assert_eq!(without_candidates(answers.unwrap()), whole[detail][at..at + 4]);
     }
     server.stop().await;
 }
 
-/// The rest of the SHA-256 of a text behind eight bytes.
+/// Returns the SHA-256 of a text without its first eight bytes.
 fn rest(text: &str) -> &'static [u8] {
     Vec::leak(Sha256::digest(text)[8..].to_vec())
 }
 
 #[tokio::test]
-async fn an_address_stays_with_the_client_and_a_liar_is_not_believed() {
+async fn an_address_is_not_sent_and_forged_expressions_are_not_believed() {
     let texts = ["evil.example", "example", "evil.example/"];
-    let asked: Vec<u8> = texts.iter().flat_map(|text| Sha256::digest(text)[..8].to_vec()).collect();
-    let ask = async |row: u32, matched: Matched<'static>| {
-        let (key, asked) = (key("url:evil.example/"), asked.clone());
-        ask_liar(key, asked, texts.len() as u32, row, matched).await
+    let prefixes: Vec<u8> = texts.iter().flat_map(|text| Sha256::digest(text)[..8].to_vec()).collect();
+    let lookup = async |row: u32, matched: Matched<'static>| {
+        let (key, prefixes) = (key("url:evil.example/"), prefixes.clone());
+        lookup_forged(key, prefixes, texts.len() as u32, row, matched).await
     };
     for (row, scope, text) in [
         (0, Scope::Domain, "evil.example"),
@@ -205,12 +207,12 @@ async fn an_address_stays_with_the_client_and_a_liar_is_not_believed() {
         (2, Scope::Exact, "evil.example/"),
         (2, Scope::Expression, "evil.example/"),
     ] {
-        let answer = ask(row, Matched::WebSuffix(scope, rest(text))).await.unwrap().remove(0);
+        let answer = lookup(row, Matched::WebSuffix(scope, rest(text))).await.unwrap().remove(0);
         assert_eq!((answer.status, answer.candidates), (Status::Known, 1), "{text} {scope}");
         assert_eq!((answer.records[0].matched.as_deref(), answer.records[0].scope), (Some(text), Some(scope)));
     }
     for (row, matched) in [
-        // Another text, the text of another row, a scope that the address does not try it in, and none.
+        // Another text, the text of another row, scopes in which the address does not try a text, and no scope.
         (0, Matched::WebSuffix(Scope::Domain, &[9; 24])),
         (0, Matched::WebSuffix(Scope::Domain, rest("example"))),
         (0, Matched::WebSuffix(Scope::Exact, rest("evil.example"))),
@@ -218,19 +220,19 @@ async fn an_address_stays_with_the_client_and_a_liar_is_not_believed() {
         (2, Matched::WebSuffix(Scope::Domain, rest("evil.example/"))),
         (0, Matched::Suffix(rest("evil.example"))),
     ] {
-        let answer = ask(row, matched).await.unwrap().remove(0);
+        let answer = lookup(row, matched).await.unwrap().remove(0);
         assert_eq!((answer.status, answer.candidates), (Status::Unknown, 1), "{matched:?}");
     }
     for wrong in [&[7; 23][..], &[7; 25], &[]] {
-        let error = ask(0, Matched::WebSuffix(Scope::Domain, wrong)).await.unwrap_err();
-        assert!(matches!(&error, LookupError::Protocol(told) if told.contains("suffixes")), "{error:?}");
+        let error = lookup(0, Matched::WebSuffix(Scope::Domain, wrong)).await.unwrap_err();
+        assert!(matches!(&error, LookupError::Protocol(message) if message.contains("suffixes")), "{error:?}");
     }
-    let error = ask(3, Matched::WebSuffix(Scope::Domain, rest("example"))).await.unwrap_err();
+    let error = lookup(3, Matched::WebSuffix(Scope::Domain, rest("example"))).await.unwrap_err();
     assert!(matches!(error, LookupError::Protocol(_)), "{error:?}");
 }
 
 #[test]
-fn an_address_has_no_more_rows_than_it_is_said_to() {
+fn an_address_has_no_more_rows_than_documented() {
     let Key::Web(address) = long_host() else { panic!("an address") };
     let mut rows = 0;
     address.parts().for_each_text(|_, _| rows += 1);

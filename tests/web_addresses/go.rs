@@ -9,7 +9,8 @@ pub(crate) struct Vector {
     pub(crate) fail: bool,
 }
 
-/// Returns a file of `$KSN_FEEDS/conformance`, decompressed. Prints a line and returns `None` if the variable is not set.
+/// Returns a file of `$KSN_FEEDS/conformance`, decompressed. Prints a line and returns `None` if the variable is not
+/// set.
 pub(crate) fn read(name: &str) -> Option<String> {
     let Some(feeds) = env::var_os("KSN_FEEDS") else {
         println!("skipped: {name} needs KSN_FEEDS to be set to a folder of real feeds");
