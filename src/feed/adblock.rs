@@ -7,11 +7,11 @@
 //! patterns, element hiding, regular expressions) are unsupported.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     header_comment::HeaderComment,
     input::Input,
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
     value,
 };
 use crate::key::Scope;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    FeedError,
+    error::FeedError,
     row_sink::{Chunk, RowSink, Worker},
     rows::{Cells, RowKind, Rows},
 };

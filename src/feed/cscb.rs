@@ -5,10 +5,10 @@
 //! it. Subject names may contain commas, quoted or not; the columns that are used precede them, except the last one.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value::{self, ValueError},
 };

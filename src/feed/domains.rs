@@ -5,13 +5,13 @@
 //! unsupported.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     header_comment::HeaderComment,
     input::Input,
     ioc_list::{Census, List},
     ipv4_list::has_letters,
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
     value,
 };
 use crate::key::{Indicator, Scope};

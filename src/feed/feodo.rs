@@ -3,10 +3,10 @@
 //! The timestamp is the first-seen time. Offline servers stay listed: the feed removes them itself after a while.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value,
 };

@@ -7,7 +7,7 @@
 use std::{net::Ipv4Addr, sync::LazyLock};
 
 use super::{
-    Guards,
+    guard::Guards,
     public_suffix::{self, Suffix},
 };
 use crate::{

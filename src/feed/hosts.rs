@@ -5,11 +5,11 @@
 //! boilerplate (`localhost`, `broadcasthost`, `ip6-allnodes`) is withheld by the filter.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     header_comment::HeaderComment,
     input::Input,
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
     value,
 };
 use crate::key::Scope;

@@ -10,7 +10,7 @@ use std::{
 
 use zip::ZipArchive;
 
-use super::{FeedError, detect::SAMPLE_BYTES, report::REFUSALS_MAX};
+use super::{error::FeedError, report::REFUSALS_MAX, sample::SAMPLE_BYTES};
 use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
 
 /// One line without its terminator.

@@ -15,10 +15,10 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
 };
 use crate::{
     key::{Indicator, Ipv4Block},

@@ -9,11 +9,11 @@
 //! would list 255 neighbours. IPv6 rows are unsupported.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     header_comment::HeaderComment,
     input::Input,
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
     value::{self, ValueError},
 };
 

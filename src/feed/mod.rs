@@ -9,18 +9,26 @@
 //! (`row_sink`).
 
 mod batches;
+mod columns;
 mod detect;
+mod error;
 pub mod filter;
 mod format;
 mod guard;
+mod guard_list;
 mod header_comment;
 mod input;
+mod options;
 mod public_suffix;
+mod readers;
 mod report;
 mod row_sink;
 mod rows;
+mod sample;
 mod table;
+mod token;
 mod value;
+mod words;
 
 mod adblock;
 mod clamav;
@@ -56,69 +64,20 @@ use std::{
 };
 
 pub use self::{
-    csv_columns::{ColumnError, CsvColumn},
-    detect::Refusal,
+    columns::{ColumnError, CsvColumn},
+    error::{FeedError, Refusal},
     format::{Format, FormatError},
     guard::{GuardReport, Guards},
     misp::manifest::events as manifest_events,
-    report::{FeedError, Outcome, REFUSALS_MAX, Report, RowRefusal},
+    options::Options,
+    report::{Outcome, REFUSALS_MAX, Report, RowRefusal},
 };
 use self::{
-    detect::Sample,
     input::{Input, Unpacked},
     row_sink::RowSink,
+    sample::Sample,
 };
-use crate::{limits::SOURCE_BYTES_MAX, record::RecordSink, timestamp::Timestamp};
-
-/// Options for reading feeds.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The source of the records; `None` means the format's name.
-    pub source: Option<String>,
-    /// Whether every entry of the list is known to be good, whatever its format.
-    pub trusted: bool,
-    /// The creation time of the snapshot: entries that expired before it are withheld.
-    pub created: Timestamp,
-    /// The maximum age of a record in seconds before `created`; records without a timestamp are kept.
-    pub max_age: Option<u32>,
-    /// The minimum confidence in percent; records without one are kept.
-    pub min_confidence: Option<u8>,
-    /// The minimum score; records without one are kept.
-    pub min_score: Option<u32>,
-    /// Whether reading stops with an error at the first rejected row.
-    pub strict: bool,
-    /// The contents of the columns of a generic CSV, for [`Format::Csv`].
-    pub columns: Option<Vec<CsvColumn>>,
-}
-
-impl Options {
-    /// Returns options with all other fields unset.
-    pub fn new(created: Timestamp) -> Self {
-        Self {
-            source: None,
-            trusted: false,
-            created,
-            max_age: None,
-            min_confidence: None,
-            min_score: None,
-            strict: false,
-            columns: None,
-        }
-    }
-
-    fn check(&self, format: Option<Format>) -> Result<(), FeedError> {
-        if let Some(source) = &self.source
-            && (source.is_empty() || source.len() > SOURCE_BYTES_MAX)
-        {
-            let why = format!("expected a source name of 1 to {SOURCE_BYTES_MAX} bytes, found {} bytes", source.len());
-            return Err(FeedError::Options { why });
-        }
-        if self.columns.is_some() && format.is_some_and(|format| format != Format::Csv) {
-            return Err(FeedError::Options { why: format!("`--columns` requires the format {}", Format::Csv) });
-        }
-        Ok(())
-    }
-}
+use crate::record::RecordSink;
 
 /// Reads one feed, compressed (gzip, zstd, zip) or not, and passes its records to `sink` as those of input `number`.
 ///
@@ -189,7 +148,7 @@ fn read_one(
         None => detect(&input, name)?,
     };
     let mut row_sink = RowSink::new(format, options, guards, number, sink, input.stop_flag());
-    (format.reader().read)(&mut input, &mut row_sink)?;
+    readers::reader(format).1(&mut input, &mut row_sink)?;
     row_sink.finish(input.overlong())
 }
 
@@ -212,6 +171,7 @@ mod tests {
     use std::io::{Cursor, Write};
 
     use super::{testing::*, *};
+    use crate::limits::SOURCE_BYTES_MAX;
 
     const SSLBL: &str =
         "# Listingdate,SHA1,Listingreason\n2023-11-14 06:52:51,0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a,X C&C\n";

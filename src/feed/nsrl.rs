@@ -7,10 +7,10 @@
 //! rows with `S` (special) are not, because the files are known.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value,
 };

@@ -4,10 +4,10 @@
 //! target. Unverified rows are withheld: anybody can submit them. PhishTank's JSON has the same fields.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value,
 };

@@ -5,10 +5,7 @@
 //! reader; other tools' languages when no reader is certain; programs and prose when no reader knows more than that it
 //! might be a list, and then only if too few rows hold an indicator (see [`ioc_list`](super::ioc_list)).
 
-use super::{
-    detect::{Refusal, Sample},
-    ioc_list::Census,
-};
+use super::{error::Refusal, ioc_list::Census, sample::Sample};
 
 /// What the first bytes give away: binary data and markup.
 pub(super) fn wrapping(sample: &Sample<'_>) -> Option<Refusal> {

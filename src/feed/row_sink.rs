@@ -8,9 +8,12 @@
 use std::{cell::Cell, fmt, rc::Rc};
 
 use super::{
-    FeedError, Format, Guards, Options,
+    error::FeedError,
     filter::{self, Filtered},
+    format::Format,
+    guard::Guards,
     input::{Line, Overlong},
+    options::Options,
     report::{EXCERPT_BYTES_MAX, Outcome, Report, RowRefusal, cut},
     value::ValueError,
 };

@@ -13,7 +13,7 @@
 
 use std::{collections::VecDeque, iter};
 
-use super::{FeedError, input::Input, value::trim};
+use super::{error::FeedError, input::Input, value::trim};
 use crate::limits::FEED_LINE_BYTES_MAX;
 
 /// The cells of one row.

@@ -9,11 +9,11 @@
 //! there is no key: an ASN-DROP list is refused as a whole, and an ASN-DROP line in another list is unsupported.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Refusal, Sample},
+    error::{FeedError, Refusal},
     input::Input,
     json::{self, Json},
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     value::{self, ValueError},
 };
 use crate::record::RecordType;

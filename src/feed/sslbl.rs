@@ -6,11 +6,11 @@
 //! refused.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Refusal, Sample, is_hex},
+    error::{FeedError, Refusal},
     feodo,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample, is_hex},
     table::{self, Table, Wanted},
     value,
 };

@@ -21,11 +21,12 @@ use std::collections::HashMap;
 
 use self::pattern::{Branch, Comparison, Literal, Operator};
 use super::{
-    FeedError, Format,
-    detect::{Confidence, Sample},
+    error::FeedError,
+    format::Format,
     input::Input,
     json::{self, Choice, Json, Path, Step, Walker},
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     tags,
     value::{self, ValueError, WithPort},
 };

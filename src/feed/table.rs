@@ -1,11 +1,11 @@
 //! CSV feeds of known columns: where each column stands, by a header in a row or in a comment, else by position.
 
 use super::{
-    FeedError,
-    detect::Sample,
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
     rows::{Cells, RowKind, Rows},
+    sample::Sample,
     value::null,
 };
 

@@ -6,10 +6,10 @@
 //! the first-seen time, `confidence_level`, and the name `malware_printable`, else `fk_malware`.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value::{self, ValueError, WithPort},
 };

@@ -10,11 +10,12 @@
 //! under slightly different names, and are read too. Rows are elements in document order.
 
 use super::{
-    FeedError, Format,
-    detect::{Confidence, Sample},
+    error::FeedError,
+    format::Format,
     input::Input,
     json::{self, Choice, Json, Path, Step, Walker},
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     threatfox_csv, value,
 };
 

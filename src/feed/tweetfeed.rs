@@ -6,10 +6,10 @@
 //! and their frameworks are botnet-cc, delivery and families are malware, all others are malicious addresses.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value::{self, ValueError, WithPort},
 };

@@ -5,10 +5,10 @@
 //! Offline URLs stay listed, because they come back. Older exports lack `last_online`.
 
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     input::Input,
     row_sink::RowSink,
+    sample::{Confidence, Sample},
     table::{self, Table, Wanted},
     value,
 };

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::ioc_list::{Shape, shape};
+use super::token::{Shape, shape};
 use crate::{
     key::{Digest, DigestKind, Indicator, Ipv4Block, Scope, WebAddress, refang},
     timestamp::Timestamp,

@@ -21,10 +21,10 @@ use sha2::{Digest as _, Sha256};
 use super::spki;
 use crate::{
     feed::{
-        FeedError,
-        detect::{Confidence, Sample, is_hex},
+        error::FeedError,
         input::Input,
         row_sink::RowSink,
+        sample::{Confidence, Sample, is_hex},
         value::ValueError,
     },
     key::{Digest, DigestKind, Indicator},

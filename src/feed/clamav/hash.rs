@@ -10,10 +10,10 @@
 use super::other;
 use crate::{
     feed::{
-        FeedError,
-        detect::{Confidence, Sample, is_object_hash},
+        error::FeedError,
         input::Input,
         row_sink::RowSink,
+        sample::{Confidence, Sample, is_object_hash},
         value::{self, ValueError},
     },
     key::Indicator,

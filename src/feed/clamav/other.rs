@@ -1,7 +1,10 @@
 //! ClamAV databases without lookup keys.
 
 use super::hash;
-use crate::feed::detect::{Refusal, Sample, is_object_hash};
+use crate::feed::{
+    error::Refusal,
+    sample::{Sample, is_object_hash},
+};
 
 /// Returns the refusal if a sample is another ClamAV database.
 pub(in crate::feed) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {

@@ -14,10 +14,10 @@
 
 use crate::{
     feed::{
-        FeedError,
-        detect::{Confidence, Sample, is_hex},
+        error::FeedError,
         input::Input,
         row_sink::RowSink,
+        sample::{Confidence, Sample, is_hex},
         value::{self, ValueError},
     },
     key::Indicator,

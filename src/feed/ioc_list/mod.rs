@@ -28,22 +28,18 @@
 //! Bare names of the kind that programs carry (`com.example.app`) are no hosts; where `net.` or `io.` leaves that open,
 //! they are taken as endings of files are. What stands under a heading that calls it legitimate is withheld.
 
-mod label;
 mod row;
-mod token;
 
-pub(super) use self::token::{Shape, shape};
-use self::{
-    label::{foreign_digest_in, heading_says_benign, speaks_of_hosts},
-    row::{Entry, Row},
-};
+use self::row::{Entry, Row};
 use super::{
-    FeedError,
-    detect::{Confidence, Sample},
+    error::FeedError,
     header_comment::HeaderComment,
     input::{Input, Line},
     row_sink::{Draft, RowSink},
+    sample::{Confidence, Sample},
+    token::Shape,
     value::{self, ValueError, WithPort},
+    words::{foreign_digest_in, heading_says_benign, speaks_of_hosts},
 };
 use crate::{
     key::{Digest, DigestKind, Indicator, Scope},

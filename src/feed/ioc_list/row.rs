@@ -10,9 +10,9 @@
 //! digests and addresses may stand (where the sample called home to, what the article is called). What stands before
 //! the key may only be a date, a number or the name of the key's kind; a sentence that mentions an address is none.
 
-use super::{
-    label::{foreign_digest, foreign_digest_in, is_host_kind, is_kind, says_benign},
+use super::super::{
     token::{Shape, shape, unwrapped},
+    words::{foreign_digest, foreign_digest_in, is_host_kind, is_kind, says_benign},
 };
 
 /// What a row is.

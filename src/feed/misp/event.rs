@@ -18,11 +18,12 @@ use std::collections::HashMap;
 
 use crate::{
     feed::{
-        FeedError, Format,
-        detect::{Confidence, Sample},
+        error::FeedError,
+        format::Format,
         input::Input,
         json::{self, Choice, Json, Path, Step, Walker},
         row_sink::RowSink,
+        sample::{Confidence, Sample},
         tags,
         value::{self, ValueError},
     },

@@ -1,9 +1,10 @@
 //! The manifest of a MISP feed, which lists its events.
 
 use crate::feed::{
-    FeedError, Format,
-    detect::{Refusal, Sample},
+    error::{FeedError, Refusal},
+    format::Format,
     json::{self, Choice, Json, Path, Step, Walker},
+    sample::Sample,
 };
 
 /// The refusal of a manifest as a feed by itself.

@@ -10,7 +10,10 @@ pub(super) mod event;
 pub(super) mod manifest;
 pub(super) mod warninglist;
 
-use super::detect::{Refusal, Sample, is_hex};
+use super::{
+    error::Refusal,
+    sample::{Sample, is_hex},
+};
 
 /// The file of a MISP feed with the MD5s of attribute values.
 const HASHES_CSV: Refusal = Refusal {

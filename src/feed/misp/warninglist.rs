@@ -14,12 +14,13 @@
 
 use crate::{
     feed::{
-        FeedError, Format,
-        detect::{Confidence, Refusal, Sample, is_object_hash},
+        error::{FeedError, Refusal},
+        format::Format,
         guard::{GuardReport, Guards},
         input::Input,
         json::{self, Choice, Json, Path, Step, Walker},
         row_sink::RowSink,
+        sample::{Confidence, Sample, is_object_hash},
         value::{self, ValueError},
     },
     key::{Indicator, Ipv4Block, Ipv4BlockError, Scope},
