@@ -9,6 +9,7 @@
 use super::{
     error::FeedError,
     header_comment::HeaderComment,
+    headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
     sample::{Confidence, Sample},
@@ -46,6 +47,7 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut header = HeaderComment::default();
+    let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() {
@@ -54,10 +56,16 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
         let rule = rule(text);
         if rule == Rule::Comment {
             header.comment(text);
+            headings.comment(text.trim_matches(['!', '#']));
             continue;
         }
         header.end();
+        headings.row();
         sink.row_of(&line);
+        if let (Rule::Blocked(_), Some(reason)) = (rule, headings.withholds()) {
+            sink.withhold(reason);
+            continue;
+        }
         match rule {
             Rule::Comment => {}
             Rule::Blocked(name) => match value::domain(name, Scope::Domain) {

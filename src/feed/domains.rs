@@ -6,7 +6,6 @@
 
 use super::{
     error::FeedError,
-    header_comment::HeaderComment,
     input::Input,
     ioc_list::{Census, List},
     ipv4_list::has_letters,
@@ -28,13 +27,9 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut list = List::default();
-    let mut header = HeaderComment::default();
+    let mut list = List::of(input);
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
-        if text.starts_with(['#', ';']) {
-            header.comment(text);
-        }
         let (name, scope) = match text.strip_prefix('=') {
             Some(name) => (name, Scope::Host),
             None => (text, Scope::Domain),
@@ -43,11 +38,14 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             list.take(&line, sink);
             continue;
         }
-        header.end();
-        sink.row_of(&line);
+        list.begin_row(&line, sink);
+        if let Some(reason) = list.withholds() {
+            sink.withhold(reason);
+            continue;
+        }
         match value::domain(name, scope) {
             Ok(indicator @ (Indicator::Web { .. } | Indicator::Ipv4(_))) => {
-                sink.list(Draft::new(indicator, header.record_type(), ""));
+                sink.list(Draft::new(indicator, list.record_type(), ""));
             }
             Ok(_) => sink.reject("expected a host name"),
             Err(e) => sink.value_error(e),

@@ -7,6 +7,7 @@
 use super::{
     error::FeedError,
     header_comment::HeaderComment,
+    headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
     sample::{Confidence, Sample},
@@ -24,17 +25,24 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut header = HeaderComment::default();
+    let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
             header.comment(text);
+            headings.comment_or_blank(text.trim_matches(['#', ';']));
             continue;
         }
         header.end();
+        headings.row();
         sink.row_of(&line);
         let mut names = fields(text);
         if !names.next().is_some_and(is_non_routable) {
             sink.reject("expected a non-routable address (0.0.0.0, 127.0.0.1, ::), then host names");
+            continue;
+        }
+        if let Some(reason) = headings.withholds() {
+            sink.withhold(reason);
             continue;
         }
         for name in names {

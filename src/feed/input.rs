@@ -10,7 +10,11 @@ use std::{
 
 use zip::ZipArchive;
 
-use super::{error::FeedError, report::REFUSALS_MAX, sample::SAMPLE_BYTES};
+use super::{
+    error::FeedError,
+    report::REFUSALS_MAX,
+    sample::{SAMPLE_BYTES, Sample},
+};
 use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
 
 /// One line without its terminator.
@@ -141,6 +145,12 @@ impl<'a> Input<'a> {
         let available = &self.buffer[self.start..self.end];
         let whole = self.finished && available.len() <= SAMPLE_BYTES;
         (&available[..available.len().min(SAMPLE_BYTES)], whole)
+    }
+
+    /// Derives something from the sample of the first bytes; its name is empty.
+    pub(super) fn sample<T>(&self, derive: impl FnOnce(&Sample<'_>) -> T) -> T {
+        let (head, whole) = self.head();
+        derive(&Sample::new(head, &decode(head), whole, ""))
     }
 
     /// Returns the shared flag that stops reading early.

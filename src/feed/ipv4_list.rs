@@ -11,6 +11,7 @@
 use super::{
     error::FeedError,
     header_comment::HeaderComment,
+    headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
     sample::{Confidence, Sample},
@@ -32,14 +33,21 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     let mut header = HeaderComment::default();
+    let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
             header.comment(text);
+            headings.comment_or_blank(text.trim_matches(['#', ';']));
             continue;
         }
         header.end();
+        headings.row();
         sink.row_of(&line);
+        if let Some(reason) = headings.withholds() {
+            sink.withhold(reason);
+            continue;
+        }
         let (key, rest) = split(text);
         match value::ipv4_port(key) {
             Ok((indicator, port)) => {

@@ -9,6 +9,7 @@
 //! (`row_sink`).
 
 mod batches;
+mod checksums;
 mod columns;
 mod detect;
 mod error;
@@ -17,6 +18,7 @@ mod format;
 mod guard;
 mod guard_list;
 mod header_comment;
+mod headings;
 mod input;
 mod options;
 mod public_suffix;

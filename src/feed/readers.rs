@@ -1,7 +1,7 @@
 //! The registry: which functions detect and read each format, and which refuse files that give no records.
 
 use super::{
-    adblock, clamav, cscb, csv_columns, domains,
+    adblock, checksums, clamav, cscb, csv_columns, domains,
     error::{FeedError, Refusal},
     feodo,
     format::Format,
@@ -23,13 +23,14 @@ pub(super) type Read = fn(&mut Input<'_>, &mut RowSink<'_>) -> Result<(), FeedEr
 pub(super) type Refuse = fn(&Sample<'_>) -> Option<Refusal>;
 
 /// Checked before any format: each of these knows a mark that only its files have.
-pub(super) const REFUSERS: &[Refuse] = &[refuse::wrapping, sslbl::refuse, misp::refuse, clamav::refuse];
+pub(super) const REFUSERS: &[Refuse] =
+    &[refuse::wrapping, checksums::refuse, sslbl::refuse, misp::refuse, clamav::refuse];
 
 /// Checked when no format is certain.
-pub(super) const LANGUAGES: &[Refuse] = &[refuse::known_file, refuse::rules];
+pub(super) const LANGUAGES: &[Refuse] = &[refuse::public_suffix_list, refuse::rules];
 
 /// Checked when only the generic list is left.
-pub(super) const PROSE: &[Refuse] = &[refuse::json, refuse::program, refuse::prose];
+pub(super) const PROSE: &[Refuse] = &[refuse::json, refuse::program, ioc_list::refuse, refuse::prose];
 
 /// Returns the functions of a format.
 pub(super) fn reader(format: Format) -> (Detect, Read) {

@@ -1,6 +1,6 @@
 //! What is no indicator list, or another tool's language.
 //!
-//! Each is told apart by what only it has (magic bytes, keywords at the start of lines): a list must never be refused
+//! Each is identified by what only it has (magic bytes, keywords at the start of lines): a list must never be refused
 //! here. The order, which [`detect`](super::detect::format) keeps: what the first bytes give away before any
 //! reader; other tools' languages when no reader is certain; programs and prose when no reader knows more than that it
 //! might be a list, and then only if too few rows hold an indicator (see [`ioc_list`](super::ioc_list)).
@@ -64,51 +64,15 @@ fn markup(sample: &Sample<'_>) -> Option<Refusal> {
     None
 }
 
-/// Files that are published beside lists and hold other things.
-pub(super) fn known_file(sample: &Sample<'_>) -> Option<Refusal> {
-    let vectors = |what| {
-        let why = "what stands in it are examples, good and bad alike";
-        Some(Refusal { what, why, instead: "leave it out" })
-    };
-    let text = sample.text;
-    if text.contains("===BEGIN ICANN DOMAINS===") || text.contains("===BEGIN PRIVATE DOMAINS===") {
-        return Some(Refusal {
-            what: "the public suffix list",
-            why: "it names suffixes below which everybody may register, not bad domains",
-            instead: "leave it out: one is compiled in",
-        });
-    }
-    if sample.comments().take(40).any(|line| line.contains("IdnaTest") || line.contains("Test cases for verifying")) {
-        return vectors("a file of Unicode test vectors");
-    }
-    let json = text.trim_start().starts_with(['[', '{']);
-    let has = |words: &[&str]| words.iter().all(|word| text.contains(word));
-    if json
-        && (text.contains("web-platform-tests")
-            || has(&["\"decoded\":", "\"encoded\":"])
-            || has(&["\"input\":", "\"href\":"]))
-    {
-        return vectors("a file of test vectors in JSON");
-    }
-    let data = sample.data_lines().filter(|line| !line.starts_with("//"));
-    let (mut rows, mut suffixes, mut nulls, mut bracketed) = (0u32, 0u32, 0u32, 0u32);
-    for line in data {
-        rows += 1;
-        let pair = line.split_once(' ').filter(|(_, second)| !second.contains(' '));
-        suffixes += u32::from(
-            line.starts_with("checkPublicSuffix(")
-                || pair.is_some_and(|(name, suffix)| name.to_lowercase().ends_with(&suffix.to_lowercase())),
-        );
-        nulls += u32::from(pair.is_some_and(|(_, suffix)| suffix == "null"));
-        bracketed += u32::from(line.starts_with('<') && line.ends_with('>'));
-    }
-    if rows >= 3 && suffixes > 0 && (suffixes + nulls) * 10 >= rows * 9 {
-        return vectors("a file of public suffix test vectors");
-    }
-    if rows >= 3 && bracketed * 10 >= rows * 9 {
-        return vectors("a list of expected failures of a test suite");
-    }
-    None
+/// The public suffix list, by its own marker (<https://publicsuffix.org/list/>).
+pub(super) fn public_suffix_list(sample: &Sample<'_>) -> Option<Refusal> {
+    let is_marked =
+        ["===BEGIN ICANN DOMAINS===", "===BEGIN PRIVATE DOMAINS==="].iter().any(|m| sample.text.contains(m));
+    is_marked.then_some(Refusal {
+        what: "the public suffix list",
+        why: "it names suffixes below which everybody may register, not bad domains",
+        instead: "leave it out: one is compiled in",
+    })
 }
 
 /// The rule languages of other tools, and their configuration.

@@ -4,15 +4,18 @@
 //! or a version number must not become a web address. A host name therefore needs a top-level domain that exists (the
 //! public suffix list's, or one of the alternative roots that malware uses); `invoice.doc` has none.
 
-use crate::{feed::public_suffix, key::refang};
+use super::{public_suffix, sample::is_hex};
+use crate::key::{DigestKind, refang};
 
 /// The shape of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::feed) enum Shape {
+pub(super) enum Shape {
     /// 32, 40 or 64 hexadecimal digits.
     Hash,
     /// 24 hexadecimal digits or more that are no object hash.
     Hex(usize),
+    /// A digest after the prefix of its kind: `cert-sha1:…`, `blake3:…`.
+    Prefixed,
     /// Behind a scheme.
     Url,
     /// Host and path, without a scheme; with a port or not.
@@ -33,18 +36,25 @@ pub(in crate::feed) enum Shape {
 
 impl Shape {
     /// Whether an indicator can be made of it.
-    pub(in crate::feed) fn is_indicator(self) -> bool {
-        matches!(self, Self::Hash | Self::Url | Self::HostPath | Self::Ipv4 | Self::Name | Self::FileOrName)
+    pub(super) fn is_indicator(self) -> bool {
+        matches!(
+            self,
+            Self::Hash | Self::Prefixed | Self::Url | Self::HostPath | Self::Ipv4 | Self::Name | Self::FileOrName
+        )
     }
 }
 
-/// Strips what stands around a token in prose and tables: quotes, backticks, emphasis, angle brackets.
-pub(in crate::feed) fn unwrapped(token: &str) -> &str {
-    token.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '“' | '”' | '‘' | '’' | '*' | '<' | '>'))
+/// Strips what stands around a token in prose and tables: quotes, backticks, emphasis, angle brackets. The asterisk of a
+/// wildcard (`*.evil.example`) and of a query (`?id=*`) belongs to the token.
+pub(super) fn unwrapped(token: &str) -> &str {
+    let token = token.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '“' | '”' | '‘' | '’' | '<' | '>'));
+    let unmarked = token.trim_start_matches('*');
+    let token = if unmarked.starts_with('.') && token.len() == unmarked.len() + 1 { token } else { unmarked };
+    if token.contains(['/', '?']) { token.trim_end_matches("**") } else { token.trim_end_matches('*') }
 }
 
 /// The shape of a token without white space.
-pub(in crate::feed) fn shape(token: &str) -> Shape {
+pub(super) fn shape(token: &str) -> Shape {
     let bytes = token.as_bytes();
     if bytes.len() > 1 && bytes[0] == b'/' && bytes[1] != b'/' {
         return Shape::Unsupported("a path without a host");
@@ -64,6 +74,9 @@ pub(in crate::feed) fn shape(token: &str) -> Shape {
             Shape::Name if is_file_too(token) => Shape::FileOrName,
             shape => shape,
         };
+    }
+    if is_prefixed(token) {
+        return Shape::Prefixed;
     }
     if is_local(token) {
         return Shape::Unsupported("a path or registry key of a machine");
@@ -129,6 +142,14 @@ fn host_shape(plain: &str, defanged: bool) -> Shape {
     }
 }
 
+/// `blake3:HEX`: the prefix of a kind of digest and as many digits as it has.
+fn is_prefixed(token: &str) -> bool {
+    token.split_once(':').is_some_and(|(prefix, hex)| {
+        let kind = DigestKind::ALL.iter().find(|kind| kind.prefix().eq_ignore_ascii_case(prefix));
+        kind.is_some_and(|kind| is_hex(hex, 2 * kind.width()))
+    })
+}
+
 fn hex_shape(digits: usize) -> Shape {
     match digits {
         32 | 40 | 64 => Shape::Hash,
@@ -182,7 +203,7 @@ fn name_shape(name: &str) -> Shape {
 }
 
 /// Whether a name ends in a public suffix. Some top-level domains (`.za`, `.np`) are none by themselves.
-pub(in crate::feed) fn is_known_top(name: &str) -> bool {
+pub(super) fn is_known_top(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     // Suffixes have up to five labels; one more, so that a name that is none but a suffix is not cut short.
     let start = name.rmatch_indices('.').nth(SUFFIX_LABELS_MAX).map_or(0, |(at, _)| at + 1);
@@ -268,6 +289,8 @@ mod tests {
         for (token, expected) in [
             ("0123456789abcdef0123456789ABCDEF", Hash),
             ("0123456789abcdef0123456789abcde", Hex(31)),
+            ("cert-md5:0123456789abcdef0123456789ABCDEF", Prefixed),
+            ("cert-sha1:0123456789abcdef0123456789ABCDEF", Other),
             ("evil.example.com", Name),
             ("evil[.]com", Name),
             ("evil[.]com:8080", Name),

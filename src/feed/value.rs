@@ -1,6 +1,9 @@
 //! What stands in one cell of a row, for all readers: nulls, times, digests, addresses.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use super::token::{Shape, shape};
 use crate::{
@@ -47,6 +50,13 @@ pub(crate) fn time(text: &str) -> Option<Timestamp> {
     null(text)?.parse().ok()
 }
 
+/// Parses a digest after the prefix of its kind (`cert-sha1:…`, `blake3:…`); `None` if the text has no such prefix.
+pub(crate) fn prefixed(text: &str) -> Option<Result<Indicator, ValueError>> {
+    let (prefix, hex) = trim(text).split_once(':')?;
+    let kind = DigestKind::ALL.into_iter().find(|kind| kind.prefix().eq_ignore_ascii_case(prefix))?;
+    Some(Digest::from_hex(kind, hex).map(Indicator::Digest).map_err(ValueError::rejected))
+}
+
 /// The hash of a file: 32, 40 or 64 hexadecimal digits of either case.
 pub(crate) fn object_hash(text: &str) -> Result<Indicator, ValueError> {
     digest(text, DigestKind::of_object, "a file's hash")
@@ -84,8 +94,22 @@ fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) ->
 /// A URL, defanged or not: that host and path. The port is dropped from the key and returned.
 pub(crate) fn web_exact(text: &str) -> Result<WithPort, ValueError> {
     let text = refang(text.trim());
+    let text = refang_ending(&text);
     let address = WebAddress::parse(&text).map_err(ValueError::rejected)?;
     Ok((Indicator::Web { scope: Scope::Exact, expression: address.as_str().into() }, port_of(&text)))
+}
+
+/// Refangs the ending of the last part of a path, `/x(.)zip`: publishers defang what a program would run, too.
+fn refang_ending(text: &str) -> Cow<'_, str> {
+    let last = text.rfind('/').map_or(0, |at| at + 1);
+    for dot in ["(.)", "[.]", "{.}"] {
+        if let Some(at) = text[last..].rfind(dot)
+            && text[last + at + dot.len()..].bytes().all(|b| b.is_ascii_alphanumeric())
+        {
+            return Cow::Owned(format!("{}.{}", &text[..last + at], &text[last + at + dot.len()..]));
+        }
+    }
+    Cow::Borrowed(text)
 }
 
 /// A name. With or without a leading `*.`, which means [`Scope::Domain`]; a bare IPv4 address becomes one.

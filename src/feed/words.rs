@@ -1,55 +1,69 @@
-//! The words that stand beside an indicator: which kinds of digest are none of a file, which words merely name the
-//! kind of what follows, which say that the thing is good.
+//! The words beside an indicator: those that state what a digest is of, and those that merely name the kind of what
+//! follows.
 
-/// What a digest-shaped value is when this word stands with it; `None` for every other word.
+/// What a word beside a digest states about it.
 ///
-/// These are 32, 40 or 64 hexadecimal digits like any other, and never a file's digest.
-pub(in crate::feed) fn foreign_digest(word: &str) -> Option<&'static str> {
-    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-    // The longest of them has 16 letters; most words of prose end here.
-    if word.len() < 3 || word.len() > 16 {
-        return None;
-    }
-    FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, what)| what)
+/// The digests of all of these are 32, 40 or 64 hexadecimal digits, and none is a file's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DigestLabel {
+    /// A certificate's fingerprint.
+    Certificate,
+    /// A value that no record can exist for; the text names it with its article.
+    Foreign(&'static str),
 }
 
-/// The first of [`foreign_digest`]'s kinds that a text speaks of.
-pub(in crate::feed) fn foreign_digest_in(text: &str) -> Option<&'static str> {
-    words(text).find_map(foreign_digest).or_else(|| {
+/// Returns what a word states about the digest beside it; `None` for every other word.
+pub(super) fn digest_label(word: &str) -> Option<DigestLabel> {
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    // The longest of them, `x509-fingerprint-sha256`, has 23 letters; most words of prose end here.
+    if word.len() < 3 || word.len() > 23 {
+        return None;
+    }
+    if CERTIFICATES.iter().any(|name| name.eq_ignore_ascii_case(word)) {
+        return Some(DigestLabel::Certificate);
+    }
+    FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, what)| DigestLabel::Foreign(what))
+}
+
+/// Returns what a text states about the digests that it labels; a serial number of a certificate is not its fingerprint.
+pub(super) fn digest_label_in(text: &str) -> Option<DigestLabel> {
+    let labels = || words(text).filter_map(digest_label);
+    let foreign = labels().find(|label| matches!(label, DigestLabel::Foreign(_)));
+    foreign.or_else(|| labels().next()).or_else(|| {
         let mut previous = "";
         words(text).find_map(|word| {
             let pair = PAIRS
                 .iter()
                 .find(|(first, second, _)| first.eq_ignore_ascii_case(previous) && second.eq_ignore_ascii_case(word));
             previous = word;
-            pair.map(|&(_, _, what)| what)
+            pair.map(|&(_, _, what)| DigestLabel::Foreign(what))
         })
     })
 }
 
-/// Words of letters, digits and what `MD5_hash` or `SHA-256` are written with.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+/// Returns the words of a text: letters, digits and what `MD5_hash` or `SHA-256` are written with.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '-').filter(|word| !word.is_empty())
 }
 
-/// Whether a word only names the kind of what follows it (`SHA256`, `IP`, `hash:`), so that it may stand before the
+/// Returns whether a word only names the kind of what follows it (`SHA256`, `IP`, `hash:`), so that it may stand before the
 /// indicator of a row.
-pub(in crate::feed) fn is_kind(word: &str) -> bool {
+pub(super) fn is_kind(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     // `md5_hash`, `sha-256`, `c&c`.
     let mut parts = word.split(['_', '&']).peekable();
     parts.peek().is_some() && parts.all(|part| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(part)))
 }
 
-/// Whether a word names a kind that is a host, so that what follows is no file.
-pub(in crate::feed) fn is_host_kind(word: &str) -> bool {
+/// Returns whether a word names a kind that is a host, so that what follows is no file.
+pub(super) fn is_host_kind(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     let kinds = ["domain", "domains", "fqdn", "host", "hosts", "hostname", "c2", "c2s", "cnc", "url", "urls", "server"];
     kinds.iter().any(|kind| kind.eq_ignore_ascii_case(word))
 }
 
-/// Whether a heading's words are of hosts or of files; the last word that says so counts.
-pub(in crate::feed) fn speaks_of_hosts(heading: &str) -> Option<bool> {
+/// Returns whether the words of a heading name hosts rather than files; the last that names either counts.
+pub(super) fn names_hosts_in(heading: &str) -> Option<bool> {
     let files = [
         "file",
         "files",
@@ -65,27 +79,14 @@ pub(in crate::feed) fn speaks_of_hosts(heading: &str) -> Option<bool> {
         "sha1",
         "sha256",
     ];
-    let says = |word: &str| {
+    let names_hosts = |word: &str| {
         let is_file = files.iter().any(|file| file.eq_ignore_ascii_case(word));
         if is_host_kind(word) { Some(true) } else { is_file.then_some(false) }
     };
-    words(heading).filter_map(says).last()
+    words(heading).filter_map(names_hosts).last()
 }
 
-/// Whether a text says that the thing is no bad one after all.
-pub(in crate::feed) fn says_benign(text: &str) -> bool {
-    words(text).any(|word| BENIGN.iter().any(|benign| benign.eq_ignore_ascii_case(word)))
-}
-
-/// Whether a heading says that what stands below it is good: `HTTPS TRAFFIC TO LEGITIMATE DOMAINS:`. A heading about
-/// what is cleaned up or in the clear does not.
-pub(in crate::feed) fn heading_says_benign(heading: &str) -> bool {
-    words(heading).any(|word| {
-        !word.eq_ignore_ascii_case("clean") && BENIGN.iter().any(|benign| benign.eq_ignore_ascii_case(word))
-    })
-}
-
-const FOREIGN: [(&str, &str); 30] = [
+const FOREIGN: [(&str, &str); 26] = [
     ("imphash", "an import hash"),
     ("imphashes", "an import hash"),
     ("ja3", "a JA3 fingerprint"),
@@ -111,11 +112,23 @@ const FOREIGN: [(&str, &str); 30] = [
     ("icon", "a hash of an icon"),
     ("serial", "a certificate's serial number"),
     ("serials", "a certificate's serial number"),
-    ("thumbprint", "a certificate's fingerprint"),
-    ("thumbprints", "a certificate's fingerprint"),
-    ("certificate", "a certificate's fingerprint"),
-    ("certificates", "a certificate's fingerprint"),
     ("mutex", "the name of a mutex"),
+];
+
+/// Words for certificates, whose fingerprints are given.
+const CERTIFICATES: [&str; 12] = [
+    "cert",
+    "certs",
+    "certificate",
+    "certificates",
+    "thumbprint",
+    "thumbprints",
+    "cert-md5",
+    "cert-sha1",
+    "cert-sha256",
+    "x509-fingerprint-md5",
+    "x509-fingerprint-sha1",
+    "x509-fingerprint-sha256",
 ];
 
 /// Kinds that take two words.
@@ -176,21 +189,23 @@ const KINDS: [&str; 42] = [
     "remote",
 ];
 
-const BENIGN: [&str; 7] = ["legitimate", "legit", "benign", "goodware", "clean", "whitelisted", "allowlisted"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn digests_of_something_else() {
-        assert_eq!(foreign_digest("Imphash:"), Some("an import hash"));
-        assert_eq!(foreign_digest("JA3"), Some("a JA3 fingerprint"));
-        assert_eq!(foreign_digest("SHA256"), None);
-        assert_eq!(foreign_digest_in("Import hash of the loader"), Some("an import hash"));
-        assert_eq!(foreign_digest_in("Authenticode padding"), None);
-        assert_eq!(foreign_digest_in("section MD5s"), None);
-        assert_eq!(foreign_digest_in("Section MD5: "), Some("a hash of a section"));
+    fn labels_of_digests() {
+        use DigestLabel::{Certificate, Foreign};
+        assert_eq!(digest_label("Imphash:"), Some(Foreign("an import hash")));
+        assert_eq!(digest_label("JA3"), Some(Foreign("a JA3 fingerprint")));
+        assert_eq!(digest_label("SHA256"), None);
+        assert_eq!(digest_label("x509-fingerprint-sha1"), Some(Certificate));
+        assert_eq!(digest_label_in("Import hash of the loader"), Some(Foreign("an import hash")));
+        assert_eq!(digest_label_in("Authenticode padding"), None);
+        assert_eq!(digest_label_in("section MD5s"), None);
+        assert_eq!(digest_label_in("Section MD5: "), Some(Foreign("a hash of a section")));
+        assert_eq!(digest_label_in("Certificate thumbprints"), Some(Certificate));
+        assert_eq!(digest_label_in("Certificate serial"), Some(Foreign("a certificate's serial number")));
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl DigestKind {
         }
     }
 
+    /// Returns whether it is the hash of an object, rather than of a certificate or a public key.
+    pub fn is_of_object(self) -> bool {
+        matches!(self, Self::Md5 | Self::Sha1 | Self::Sha256 | Self::Blake3)
+    }
+
     /// Returns whether collisions of the algorithm are practical, so that trust based on it alone is weak: MD5 and
     /// SHA-1.
     pub fn is_weak(self) -> bool {

@@ -77,7 +77,10 @@ fn addresses() {
         ("evil.co.za", "domain:evil.co.za malicious-address"),
         ("Domain,evil.com,", "domain:evil.com malicious-address"),
         ("evil.com,Fraud", "domain:evil.com malicious-address \"Fraud\""),
-        ("- File location: hxxp://evil[.]com/x.rar (encrypted)", "exact:evil.com/x.rar malicious-address"),
+        (
+            "- File location: hxxp://evil[.]com/x.rar (encrypted)",
+            "exact:evil.com/x.rar malicious-address \"(encrypted)\"",
+        ),
     ] {
         assert_eq!(listed(row), [expected], "{row}");
     }
@@ -170,7 +173,9 @@ fn broken_indicators_are_rejected() {
 #[test]
 fn what_the_list_calls_legitimate_is_withheld() {
     assert_eq!(refused("- good.com - legitimate site").0, Outcome::Withheld);
-    assert_eq!(refused(&format!("{MD5} (legit, abused)")).0, Outcome::Withheld);
+    assert_eq!(refused(&format!("{MD5} (legit)")).0, Outcome::Withheld);
+    assert_eq!(refused(&format!("{MD5};false positive")).0, Outcome::Withheld);
+    assert_eq!(refused(&format!("Legitimate executable: {MD5}")).0, Outcome::Withheld);
     assert_eq!(listed(&format!("{MD5};Tool that looks legit")).len(), 1);
     let text = "TRAFFIC TO LEGITIMATE DOMAINS:\n\n- good[.]com\n\nDOMAINS:\n\n- evil[.]com\n";
     assert_eq!(listed(text), ["domain:evil.com malicious-address"]);
@@ -212,4 +217,152 @@ fn every_row_is_accounted_for() {
     let (listings, report) = collect(&bytes, "x", Some(Format::IocList));
     assert_eq!(listings[0], format!("sha256:{SHA256} malware"));
     assert_eq!((report.rows, report.records, report.unsupported, report.rejected), (6, 2, 1, 3), "{report:?}");
+}
+
+#[test]
+fn comments_that_mention_goodness_are_names() {
+    for comment in [
+        "trojanized legit app",
+        "Fake legit Zoom installer with Lumma",
+        "not legitimate: Emotet",
+        "(legit, abused)",
+        "drops a clean file",
+    ] {
+        assert_eq!(listed(&format!("{MD5} {comment}")), [format!("md5:{MD5} malware {comment:?}")]);
+        assert_eq!(listed(&format!("{MD5};{comment}")), [format!("md5:{MD5} malware {comment:?}")]);
+    }
+}
+
+#[test]
+fn good_headings_withhold_up_to_the_next_heading() {
+    let text =
+        "LEGITIMATE DOMAINS USED FOR CONNECTIVITY CHECKS DURING C2 TRAFFIC:\n- google.com\n\nC2 DOMAINS:\n- evil.com\n";
+    let (entries, report) = collect(text.as_bytes(), "x", None);
+    assert_eq!(entries, ["domain:evil.com malicious-address"]);
+    assert_eq!(report.withheld, 1);
+    let title = format!("# Known good hashes\n\n{MD5}\n\n# Tools\n\n{SHA1}\n");
+    assert_eq!(listed(&title), Vec::<String>::new());
+    let abused = "DOMAINS OF ABUSED LEGITIMATE SERVICES:\n- evil.com\n";
+    assert_eq!(listed(abused).len(), 1);
+}
+
+#[test]
+fn links_are_no_indicators() {
+    let text = "INDICATORS:\n\n- evil[.]com\n- hxxp://evil[.]com/a\n\nREFERENCES:\n\n- https://report.com/a\n- blog.report.com\n";
+    let (entries, report) = collect(text.as_bytes(), "x", Some(Format::IocList));
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    assert_eq!(report.withheld, 2);
+    assert!(report.reasons.keys().any(|(_, reason)| reason.contains("link")), "{report:?}");
+    let mut text = "evil0[.]com\n".to_owned();
+    (1..12).for_each(|at| text += &format!("evil{at}[.]com\n"));
+    text += "https://report.com/a\n";
+    let (entries, report) = collect(text.as_bytes(), "x", Some(Format::IocList));
+    assert_eq!((entries.len(), report.withheld), (12, 1));
+    for row in
+        ["Source: https://report.com/a", "Read more - https://report.com/a", "Credit to @somebody https://x.com/a"]
+    {
+        assert_eq!(refused(row).0, Outcome::Withheld, "{row}");
+    }
+    // A plain list of addresses is not one of links.
+    assert_eq!(listed("# Sources\nhttp://evil.com/a\nhttp://evil.com/b\n").len(), 2);
+}
+
+#[test]
+fn all_indicators_of_a_row_count_up_to_the_first_other_word() {
+    let hashes: Vec<_> = (0..47).map(|at| format!("{at:064x}")).map(|hex| hex.replacen("0000", "ab12", 1)).collect();
+    assert_eq!(listed(&hashes.join(" ")).len(), 47);
+    assert_eq!(listed(&hashes.join(",")).len(), 47);
+    let row = format!("{SHA256};{SHA1};{MD5};Evil");
+    assert_eq!(
+        listed(&row),
+        [
+            format!("sha256:{SHA256} malware \"Evil\""),
+            format!("sha1:{SHA1} malware \"Evil\""),
+            format!("md5:{MD5} malware \"Evil\""),
+        ]
+    );
+    assert_eq!(listed("evil.com, 93.184.216.34, hxxp://evil[.]net/a").len(), 3);
+    assert_eq!(listed("93.184.216.34 # scanner.com"), ["ipv4:93.184.216.34 malicious-address \"scanner.com\""]);
+    assert_eq!(listed("93.184.216.34 #scanner.com"), ["ipv4:93.184.216.34 malicious-address \"scanner.com\""]);
+    assert_eq!(listed("93.184.216.34 seen with evil.com").len(), 1);
+    // Beside a hash, a name is the file's and a plain address the report's.
+    assert_eq!(listed(&format!("{MD5} command.com")), [format!("md5:{MD5} malware \"command.com\"")]);
+    assert_eq!(listed(&format!("{MD5} https://report.com/a")).len(), 1);
+}
+
+#[test]
+fn names_in_front_of_and_after_a_colon() {
+    let maldet = format!("{MD5}:{{MD5}}php.cmdshell.unclassed.344");
+    assert_eq!(listed(&maldet), [format!("md5:{MD5} malware \"{{MD5}}php.cmdshell.unclassed.344\"")]);
+    assert_eq!(listed(&format!("{MD5}:1024:Big Family")), [format!("md5:{MD5} malware \"Big Family\"")]);
+}
+
+#[test]
+fn comments_of_any_words_follow_every_kind_of_key() {
+    for key in ["93.184.216.34", "93.184.216.0/24", "evil.com", "evil[.]com/a", "http://evil.com/a"] {
+        for separator in ["; ", ";", ", ", "\t", " "] {
+            if key.contains("/a") && separator == ";" {
+                continue;
+            }
+            let entries = listed(&format!("{key}{separator}Some scanner we saw"));
+            assert_eq!(entries.len(), 1, "{key}{separator}");
+            assert!(entries[0].ends_with("\"Some scanner we saw\""), "{entries:?}");
+        }
+    }
+}
+
+#[test]
+fn commas_in_urls_separate_where_nearly_all_rows_have_equal_columns() {
+    let columns = "http://evil.com/a,Emotet\nhttp://evil.com/b,Qakbot\nhttp://evil.net/c/d,Lumma\n";
+    assert_eq!(listed(columns)[2], "exact:evil.net/c/d malicious-address \"Lumma\"");
+    let paths = "http://evil.com/a,b\nhttp://evil.com/c\nhttp://evil.net/d,e,f\n";
+    assert_eq!(listed(paths)[2], "exact:evil.net/d,e,f malicious-address");
+    assert_eq!(listed("http://evil.com/a;b=1;c=2"), ["exact:evil.com/a;b=1;c=2 malicious-address"]);
+}
+
+#[test]
+fn plain_lists_of_names_with_endings_of_files() {
+    let read = |text: &str| try_collect(text.as_bytes(), "x", None, &options());
+    let (entries, _) = read("evil.pl\nsub.evil.rs\nbad.zip\n").unwrap();
+    assert_eq!(entries.len(), 3, "{entries:?}");
+    let (entries, _) = read("bins.sh\nevil.com\n").unwrap();
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    let refused = read("evil.zip\nbad.mov\ngate.py\n").unwrap_err().to_string();
+    assert!(refused.contains("--format domains"), "{refused}");
+    assert_eq!(collect(b"evil.zip\nbad.mov\n", "x", Some(Format::Domains)).0.len(), 2);
+    let (entries, _) = read("evil.com\nbad.net\n").unwrap();
+    assert_eq!(entries.len(), 2);
+    let (entries, _) = read("*.evil.com\n*.bad.zip\n*.bad.pl\n").unwrap();
+    assert_eq!(entries[1], "domain:bad.zip malicious-address");
+}
+
+#[test]
+fn endings_are_refanged_and_queries_kept() {
+    assert_eq!(listed("hxxp://evil[.]com/x(.)zip"), ["exact:evil.com/x.zip malicious-address"]);
+    assert_eq!(listed("http://evil.com/x(.)zip"), ["exact:evil.com/x.zip malicious-address"]);
+    assert_eq!(listed("evil[.]com/a/x[.]php"), ["exact:evil.com/a/x.php malicious-address"]);
+    assert_eq!(listed("http://evil.com/a?id=*"), ["exact:evil.com/a?id=* malicious-address"]);
+    assert_eq!(listed("evil.com/a?id=*"), ["exact:evil.com/a?id=* malicious-address"]);
+}
+
+#[test]
+fn certificates_and_prefixed_digests() {
+    for (row, expected) in [
+        (format!("cert-md5:{MD5}"), format!("cert-md5:{MD5} bad-certificate")),
+        (format!("cert-sha1:{SHA1} Some CA"), format!("cert-sha1:{SHA1} bad-certificate \"Some CA\"")),
+        (format!("spki-sha256:{SHA256}"), format!("spki-sha256:{SHA256} bad-certificate")),
+        (format!("blake3:{SHA256}"), format!("blake3:{SHA256} malware")),
+        (format!("Thumbprint: {SHA1}"), format!("cert-sha1:{SHA1} bad-certificate")),
+        (format!("CERTIFICATES:\n- {SHA1}"), format!("cert-sha1:{SHA1} bad-certificate")),
+        (format!("x509-fingerprint-sha1,{SHA1}"), format!("cert-sha1:{SHA1} bad-certificate")),
+    ] {
+        assert_eq!(listed(&row), [expected], "{row}");
+    }
+}
+
+#[test]
+fn a_cut_hash_is_one_of_the_wrong_length() {
+    let (outcome, reason) = refused("deadbeef;somebody cut a line");
+    assert_eq!(outcome, Outcome::Rejected);
+    assert!(reason.contains("wrong length") && reason.contains("found 8"), "{reason}");
 }
