@@ -38,15 +38,20 @@ pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     is_manifest(sample).then_some(MANIFEST)
 }
 
-/// Returns whether nearly all rows are checksums, each of another path.
+/// Returns whether all rows are checksums, each of another path.
 fn is_list(sample: &Sample<'_>, path: impl Fn(&str) -> Option<&str>) -> bool {
     let mut rows = 0usize;
     let mut paths = Vec::new();
-    for line in sample.lines.iter().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+    let lines = sample.lines.iter().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    for line in lines.filter(|line| !["-----BEGIN PGP SIGNED", "Hash: "].iter().any(|armor| line.starts_with(armor))) {
+        if line.starts_with("-----BEGIN PGP SIGNATURE") {
+            break;
+        }
         rows += 1;
         paths.extend(path(line));
     }
-    rows > 0 && paths.len() * 10 >= rows * 9 && are_different(&paths)
+    // A program wrote it: with a heading above or words between the rows it is a list of somebody's.
+    rows > 0 && paths.len() == rows && are_different(&paths)
 }
 
 fn are_different(paths: &[&str]) -> bool {
@@ -168,6 +173,7 @@ mod tests {
     fn lists_of_indicators_are_no_checksum_files() {
         let families = format!("{}  Emotet\n{}  Emotet\n{}  Qakbot\n", hex(1), hex(2), hex(3));
         assert!(!refused(&families));
+        assert!(!refused(&format!("SPREADSHEETS OF THE CAMPAIGN:\n\n{}  a.xls\n{}  b.xls\n", hex(1), hex(2))));
         assert!(!refused(&format!("{} a\n{} b\n", hex(1), hex(2))));
         assert!(!refused(&format!("{};ls\n{};cat\n", hex(1), hex(2))));
         assert!(!refused(&format!("{}  - a.exe\n{}  - b.exe\n", hex(1), hex(2))));
