@@ -1,11 +1,11 @@
 //! Prevents the bytes of a snapshot from depending on how it was built: on the order in which records were added, the
 //! number of threads that sorted them, or the number of chunks. Every byte must be that of a naive writer.
 
-#[path = "common/ask.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
-mod ask;
 #[path = "common/forge.rs"]
 mod forge;
+#[path = "common/lookup.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod lookup;
 #[path = "common/naive.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod naive;
@@ -20,7 +20,7 @@ use ksn::{
 };
 use proptest::{prelude::*, sample::select};
 
-use self::{ask::build, naive::Row, plain::plain};
+use self::{lookup::build, naive::Row, plain::plain};
 
 fn row_of(indicator: Indicator, n: u32) -> Row {
     Row {

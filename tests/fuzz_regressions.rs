@@ -1,12 +1,12 @@
 //! Prevents fixed crashes from coming back: replays the seeds, and every input that ever violated a property, through
 //! the functions that the fuzz targets of the same name call.
 
-#[path = "common/ask.rs"]
-mod ask;
 #[path = "common/forge.rs"]
 mod forge;
 #[path = "common/fuzzed.rs"]
 mod fuzzed;
+#[path = "common/lookup.rs"]
+mod lookup;
 #[path = "common/naive.rs"]
 mod naive;
 #[path = "common/seeds.rs"]

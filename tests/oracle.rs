@@ -5,8 +5,8 @@
 //! equal IDs under different indicators, and digests that share one bucket, overflow into the next and fill the tail of
 //! their table.
 
-#[path = "common/ask.rs"]
-mod ask;
+#[path = "common/lookup.rs"]
+mod lookup;
 #[path = "common/naive.rs"]
 mod naive;
 
@@ -29,7 +29,7 @@ use proptest::{
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    ask::{Keys, ask, build, by_digest, texts},
+    lookup::{Keys, build, by_digest, lookup, texts},
     naive::{Answer, Naive, Row},
 };
 
@@ -205,8 +205,8 @@ fn check(rows: &[Row], keys: Vec<Key>, now: Timestamp) {
     let view = index.view();
     for (kind, keys) in by_kind(keys) {
         let column_of_keys = Keys::new(kind, &keys);
-        let all = ask(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::All, now, &[]);
-        let winners = ask(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::Winner, now, &[]);
+        let all = lookup(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::All, now, &[]);
+        let winners = lookup(&view, &column_of_keys.column(kind), 0..u32::MAX, Detail::Winner, now, &[]);
         assert_eq!((all.hits.len(), winners.hits.len()), (keys.len(), keys.len()));
         for (at, key) in keys.iter().enumerate() {
             let expected = naive.answer(key, now);
@@ -234,8 +234,8 @@ fn check_expressions(view: &View, naive: &Naive, keys: &[Key], now: Timestamp, r
     for width in [PrefixWidth::Eight, PrefixWidth::Four] {
         let column_of_keys = Keys::expressions(width, texts.iter().copied());
         let column = column_of_keys.column(KeyKind::Web);
-        let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
-        let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
+        let all = lookup(view, &column, 0..u32::MAX, Detail::All, now, room);
+        let winners = lookup(view, &column, 0..u32::MAX, Detail::Winner, now, room);
         assert_eq!((all.hits.len(), winners.hits.len()), (texts.len(), texts.len()));
         let mut expected: HashMap<&str, Vec<Vec<Answer>>> = HashMap::new();
         for (at, text) in texts.iter().enumerate() {
@@ -252,8 +252,8 @@ fn check_digest_prefixes(view: &View, naive: &Naive, keys: &[Key], now: Timestam
     for width in [PrefixWidth::Eight, PrefixWidth::Four] {
         let column_of_keys = Keys::prefixes(width, keys);
         let column = column_of_keys.column(keys[0].kind());
-        let all = ask(view, &column, 0..u32::MAX, Detail::All, now, room);
-        let winners = ask(view, &column, 0..u32::MAX, Detail::Winner, now, room);
+        let all = lookup(view, &column, 0..u32::MAX, Detail::All, now, room);
+        let winners = lookup(view, &column, 0..u32::MAX, Detail::Winner, now, room);
         // Many keys share a prefix, and the reference is slow.
         let mut expected: HashMap<&[u8], Vec<Vec<Answer>>> = HashMap::new();
         for (at, key) in keys.iter().enumerate() {
@@ -316,7 +316,7 @@ proptest! {
         let now = seconds(9);
         for (kind, keys) in by_kind(queried) {
             let column_of_keys = Keys::new(kind, &keys);
-            let answers = ask(&index.view(), &column_of_keys.column(kind), range.0..range.1, detail, now, &room);
+            let answers = lookup(&index.view(), &column_of_keys.column(kind), range.0..range.1, detail, now, &room);
             let queried = keys.iter().take(range.1 as usize).skip(range.0 as usize);
             let expected: Vec<_> = queried
                 .map(|key| {
@@ -363,7 +363,7 @@ proptest! {
         keys.extend(names.iter().map(|name| Key::Web(WebAddress::parse(name).unwrap())));
         for (kind, keys) in by_kind(keys) {
             let column_of_keys = Keys::new(kind, &keys);
-            let answers = ask(&index.view(), &column_of_keys.column(kind), 0..u32::MAX, Detail::All, seconds(1), &[]);
+            let answers = lookup(&index.view(), &column_of_keys.column(kind), 0..u32::MAX, Detail::All, seconds(1), &[]);
             prop_assert!(answers.hits.iter().all(Vec::is_empty));
             prop_assert!(answers.unanswered.iter().all(Option::is_none));
         }
@@ -450,7 +450,7 @@ fn records_are_identified_by_source_and_id() {
     let view = index_of(&rows).view();
     let keys = keys_of(&rows[1..3]);
     let column_of_keys = Keys::new(keys[0].kind(), &keys);
-    let answers = ask(&view, &column_of_keys.column(keys[0].kind()), 0..2, Detail::All, seconds(1), &[]);
+    let answers = lookup(&view, &column_of_keys.column(keys[0].kind()), 0..2, Detail::All, seconds(1), &[]);
     let identities: Vec<_> = answers.hits.iter().flatten().map(|a| (a.source.clone(), a.id)).collect();
     assert_eq!(identities.len(), identities.iter().collect::<HashSet<_>>().len(), "{identities:?}");
 }
@@ -467,7 +467,7 @@ fn non_canonical_addresses_are_malformed_or_match_less() {
     let mut keys = Keys::default();
     let texts: [&[u8]; 6] = [b"", b"/", b"example", b"a.example/", b"\xff\xfe/", b"A.EXAMPLE/"];
     texts.iter().for_each(|text| keys.push_text(text));
-    let answers = ask(&view, &keys.column(KeyKind::Web), 0..u32::MAX, Detail::All, seconds(1), &[0, 1, 1, 0]);
+    let answers = lookup(&view, &keys.column(KeyKind::Web), 0..u32::MAX, Detail::All, seconds(1), &[0, 1, 1, 0]);
     let malformed = Some(Unanswered::Malformed);
     assert_eq!(answers.unanswered, [malformed, malformed, malformed, None, None, None]);
     assert_eq!(answers.hits.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0]);

@@ -2,10 +2,10 @@
 //! that a server made up.
 #![cfg(feature = "net")]
 
-#[allow(dead_code, reason = "each test file uses a part")]
-#[path = "common/ask.rs"]
-mod ask;
 mod common;
+#[allow(dead_code, reason = "each test file uses a part")]
+#[path = "common/lookup.rs"]
+mod lookup;
 #[allow(dead_code, reason = "each test file uses a part")]
 #[path = "common/naive.rs"]
 mod naive;
@@ -78,7 +78,7 @@ fn keys() -> Vec<Key> {
 
 async fn serve(change: impl FnOnce(&mut ServerLimits)) -> Running {
     let server = Running::start(|config| change(&mut config.limits)).await;
-    server.index.replace(Snapshot::from_bytes(ask::build(&rows()).into_bytes()).unwrap());
+    server.index.replace(Snapshot::from_bytes(lookup::build(&rows()).into_bytes()).unwrap());
     server
 }
 

@@ -4,11 +4,11 @@
 //! `tests/golden/v1.ksn` keeps format version 1 readable. When the format changes on purpose, run the tests with
 //! `KSN_WRITE_GOLDEN=1`, which writes the file of the new version, and note the format change in the changelog.
 
-#[path = "common/ask.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
-mod ask;
 #[path = "common/forge.rs"]
 mod forge;
+#[path = "common/lookup.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod lookup;
 #[path = "common/naive.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod naive;
@@ -27,8 +27,8 @@ use ksn::{
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    ask::{Keys, ask, build},
     forge::{Forgery, seal},
+    lookup::{Keys, build, lookup},
     naive::{Naive, Row},
 };
 
@@ -144,7 +144,7 @@ fn check_answers(view: &View, rows: &[Row]) {
     let (naive, now) = (Naive::new(rows), Timestamp::from_seconds(1_800_000_000).unwrap());
     for key in golden_keys() {
         let keys = Keys::new(key.kind(), [&key]);
-        let answers = ask(view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
+        let answers = lookup(view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
         assert_eq!(answers.hits[0], naive.answer(&key, now), "{key}");
     }
 }
@@ -507,7 +507,14 @@ fn a_corrupt_manifest_causes_no_panic() {
                 let view = Index::new(snapshot).view();
                 for key in ["ipv4:192.0.2.7", "url:www.evil.example/a?b"].map(|key| key.parse::<Key>().unwrap()) {
                     let keys = Keys::new(key.kind(), [&key]);
-                    ask(&view, &keys.column(key.kind()), 0..1, Detail::All, Timestamp::from_seconds(1).unwrap(), &[]);
+                    lookup(
+                        &view,
+                        &keys.column(key.kind()),
+                        0..1,
+                        Detail::All,
+                        Timestamp::from_seconds(1).unwrap(),
+                        &[],
+                    );
                 }
             }
         }
@@ -664,7 +671,7 @@ fn many_sources_are_kept_apart() {
     let key = Key::Digest(Digest::new(DigestKind::Sha1, &[7; 20]).unwrap());
     let keys = Keys::new(key.kind(), [&key]);
     let now = Timestamp::from_seconds(1).unwrap();
-    let answers = ask(&view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
+    let answers = lookup(&view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
     assert_eq!(answers.hits[0], Naive::new(&rows).answer(&key, now));
     assert_eq!(answers.hits[0].len(), 300);
 }

@@ -87,7 +87,7 @@ fn look_up_all<E>(snapshot: &Snapshot, lookup: impl Fn(&[Key]) -> Result<Vec<Ans
     let now = backend::now();
     let mut verification = Verification::default();
     let mut batch: Vec<(Key, Entry<'_>)> = Vec::new();
-    for entry in snapshot.listings() {
+    for entry in snapshot.entries() {
         if entry.expiry.is_some_and(|expiry| expiry <= now) {
             verification.expired += 1;
             continue;

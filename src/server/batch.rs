@@ -136,7 +136,7 @@ async fn compute(
                     }
                 }
             }
-            RequestColumn::Unknown { .. } => match writer.except_column(number, Unanswered::Unsupported) {
+            RequestColumn::Unknown { .. } => match writer.mark_column_unanswered(number, Unanswered::Unsupported) {
                 ControlFlow::Continue(()) => rows,
                 ControlFlow::Break(()) => 0,
             },

@@ -33,10 +33,10 @@ impl Snapshot {
     /// # let (dataset, compiled_with) = ("local".into(), Default::default());
     /// # let info = SnapshotInfo { dataset, generation: 1, created, compiled_with };
     /// let snapshot = Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap();
-    /// let listed: Vec<_> = snapshot.listings().map(|l| (l.indicator.to_string(), l.id)).collect();
+    /// let listed: Vec<_> = snapshot.entries().map(|entry| (entry.indicator.to_string(), entry.id)).collect();
     /// assert_eq!(listed, [("ipv4:198.51.100.0/24".to_owned(), 7)]);
     /// ```
-    pub fn listings(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         Table::all().flat_map(|table| TableIter::of(self, table).entries())
     }
 }

@@ -48,7 +48,7 @@ raw::layout! {
 
 raw::layout! {
     /// A key or a whole column without an answer, and the reason.
-    pub struct ExceptionRow: 8 {
+    pub struct UnansweredRow: 8 {
         pub(super) row: u32_ule,
         pub(super) column: u16_ule,
         pub(super) code: u16_ule,
@@ -118,7 +118,7 @@ impl HitRow {
     }
 }
 
-impl ExceptionRow {
+impl UnansweredRow {
     /// Returns the column.
     pub fn column(&self) -> u16 {
         self.column.to_native()
@@ -160,7 +160,7 @@ pub struct AnswerView<'a> {
     dataset: &'a str,
     answered: &'a [u32_ule],
     hits: &'a [HitRow],
-    unanswered: &'a [ExceptionRow],
+    unanswered: &'a [UnansweredRow],
     suffixes: &'a [u8],
     texts: Texts<'a>,
 }
@@ -173,7 +173,7 @@ impl<'a> AnswerView<'a> {
         let columns = usize::from(head.columns.to_native());
         let answered = raw::rows(&mut rest, columns, "answered rows")?;
         let hits: &[HitRow] = raw::rows(&mut rest, head.hits.to_native() as usize, "hits")?;
-        let unanswered: &[ExceptionRow] =
+        let unanswered: &[UnansweredRow] =
             raw::rows(&mut rest, head.unanswered.to_native() as usize, "unanswered rows")?;
         let suffixes: &[u8] = raw::rows(&mut rest, head.suffix_bytes.to_native() as usize, SUFFIXES)?;
         let (texts, text_bytes) = (head.texts.to_native(), head.text_bytes.to_native());
@@ -271,7 +271,7 @@ impl<'a> AnswerView<'a> {
     }
 
     /// Returns the keys and columns without an answer.
-    pub fn unanswered(&self) -> &'a [ExceptionRow] {
+    pub fn unanswered(&self) -> &'a [UnansweredRow] {
         self.unanswered
     }
 
@@ -310,8 +310,8 @@ fn check_hits(hits: &[HitRow], columns: usize, texts: usize) -> Result<(), WireE
     Ok(())
 }
 
-fn check_unanswered(unanswered: &[ExceptionRow], columns: usize) -> Result<(), WireError> {
-    let position = |row: &ExceptionRow| Position { column: row.column(), row: row.row.to_native() };
+fn check_unanswered(unanswered: &[UnansweredRow], columns: usize) -> Result<(), WireError> {
+    let position = |row: &UnansweredRow| Position { column: row.column(), row: row.row.to_native() };
     for (at, row) in unanswered.iter().enumerate() {
         below("column of an unanswered row", columns, u32::from(row.column()))?;
         if at > 0 && position(&unanswered[at - 1]) >= position(row) {

@@ -181,7 +181,7 @@ mod tests;
 mod writer;
 
 pub use self::{
-    answer::{AnswerMeta, AnswerView, ExceptionRow, HitRow},
+    answer::{AnswerMeta, AnswerView, HitRow, UnansweredRow},
     error::{ErrorCode, ErrorFrame, WireError},
     header::{FrameKind, HEADER_BYTES, Header},
     hello::{Hello, Notice, ServerLimits, Welcome},

@@ -62,7 +62,7 @@ fn sample_answer() -> Vec<u8> {
     assert!(writer.hit(Position { column: 0, row: 0 }, &hit(5, name, Matched::Web(Scope::Host, b"a.b"))).is_continue());
     assert!(writer.hit(Position { column: 2, row: 1 }, &hit(6, name, Matched::Block(block))).is_continue());
     assert!(writer.unanswered(Position { column: 0, row: 1 }, Unanswered::Malformed).is_continue());
-    assert!(writer.except_column(1, Unanswered::Unsupported).is_continue());
+    assert!(writer.mark_column_unanswered(1, Unanswered::Unsupported).is_continue());
     for (column, rows) in [(0, 2), (1, 4), (2, 2)] {
         writer.answered(column, rows);
     }

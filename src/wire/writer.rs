@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     FrameKind, HEADER_BYTES, Header,
-    answer::{AnswerHead, AnswerMeta, CANDIDATES_CUT, ExceptionRow, HitRow, LIST_CUT, TRUNCATED, WHOLE_COLUMN},
+    answer::{AnswerHead, AnswerMeta, CANDIDATES_CUT, HitRow, LIST_CUT, TRUNCATED, UnansweredRow, WHOLE_COLUMN},
     intern::{Interner, NumberClass},
     raw,
 };
@@ -44,7 +44,7 @@ pub struct AnswerWriter {
     caps: AnswerCaps,
     frame: Vec<u8>,
     columns: usize,
-    unanswered: Vec<ExceptionRow>,
+    unanswered: Vec<UnansweredRow>,
     suffixes: Vec<u8>,
     texts: Interner,
     /// Scratch buffer for the text of a block that matched.
@@ -104,7 +104,7 @@ impl AnswerWriter {
     }
 
     /// Marks a whole column as unanswered. Returns `Break` when there is no room.
-    pub fn except_column(&mut self, column: u16, unanswered: Unanswered) -> ControlFlow<()> {
+    pub fn mark_column_unanswered(&mut self, column: u16, unanswered: Unanswered) -> ControlFlow<()> {
         self.push_unanswered(column, WHOLE_COLUMN, unanswered)
     }
 
@@ -143,7 +143,7 @@ impl AnswerWriter {
     /// Returns the length of the body in bytes after `more` bytes are added.
     fn body_bytes(&self, more: usize) -> usize {
         self.frame.len() - HEADER_BYTES
-            + self.unanswered.len() * size_of::<ExceptionRow>()
+            + self.unanswered.len() * size_of::<UnansweredRow>()
             + self.suffixes.len()
             + self.texts.ends().len() * 4
             + self.texts.bytes().len()
@@ -152,11 +152,15 @@ impl AnswerWriter {
 
     fn push_unanswered(&mut self, column: u16, row: u32, unanswered: Unanswered) -> ControlFlow<()> {
         let nothing_yet = self.hits == 0 && self.unanswered.is_empty();
-        if !nothing_yet && self.body_bytes(size_of::<ExceptionRow>()) > self.caps.body_bytes {
+        if !nothing_yet && self.body_bytes(size_of::<UnansweredRow>()) > self.caps.body_bytes {
             self.truncated = true;
             return ControlFlow::Break(());
         }
-        self.unanswered.push(ExceptionRow { row: row.into(), column: column.into(), code: (unanswered as u16).into() });
+        self.unanswered.push(UnansweredRow {
+            row: row.into(),
+            column: column.into(),
+            code: (unanswered as u16).into(),
+        });
         ControlFlow::Continue(())
     }
 

@@ -23,8 +23,8 @@ use ksn::{
 };
 
 use super::{
-    ask::{Keys, ask, build, by_digest, texts},
     forge::Forgery,
+    lookup::{Keys, build, by_digest, lookup, texts},
     naive::{self, Naive, Row},
 };
 
@@ -222,7 +222,7 @@ pub(crate) fn snapshot_open(data: &[u8]) {
     };
     let records: u64 = KeyKind::ALL.into_iter().map(|kind| snapshot.records(kind)).sum();
     // Runs of a forged file may share records: the iterator may return more of them.
-    let _ = snapshot.listings().take(records as usize + 100).count();
+    let _ = snapshot.entries().take(records as usize + 100).count();
     let index = Index::new(snapshot);
     for key in sample_keys() {
         let mut columns = vec![Keys::new(key.kind(), [&key])];
@@ -233,7 +233,7 @@ pub(crate) fn snapshot_open(data: &[u8]) {
             columns.extend(PREFIXES.map(|width| Keys::expressions(width, texts(address))));
         }
         for column in columns {
-            ask(&index.view(), &column.column(key.kind()), 0..u32::MAX, Detail::All, seconds(5), &[]);
+            lookup(&index.view(), &column.column(key.kind()), 0..u32::MAX, Detail::All, seconds(5), &[]);
         }
     }
 }
@@ -388,7 +388,7 @@ pub(crate) fn engine(data: &[u8]) {
         let keys: Vec<&Key> = keys.iter().filter(|key| key.kind() == kind).collect();
         let column = Keys::new(kind, keys.iter().copied());
         let room = room.map(usize::from);
-        let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
+        let answers = lookup(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
         for (key, found) in keys.iter().zip(&answers.hits) {
             let mut expected = naive.answer(key, now);
             if detail == Detail::Winner {
@@ -399,7 +399,7 @@ pub(crate) fn engine(data: &[u8]) {
         if let KeyKind::Digest(_) = kind {
             for width in PREFIXES {
                 let column = Keys::prefixes(width, keys.iter().copied());
-                let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
+                let answers = lookup(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
                 for (key, found) in keys.iter().zip(&answers.hits) {
                     let Key::Digest(digest) = key else { panic!("{key} is not a digest") };
                     let mut expected = naive.candidates(digest, width, now);
@@ -413,7 +413,7 @@ pub(crate) fn engine(data: &[u8]) {
         for (key, width) in keys.iter().zip(PREFIXES.iter().cycle()) {
             let Key::Web(address) = key else { continue };
             let column = Keys::expressions(*width, texts(address));
-            let answers = ask(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
+            let answers = lookup(&view, &column.column(kind), 0..u32::MAX, detail, now, &room);
             for (text, found) in texts(address).into_iter().zip(&answers.hits) {
                 let mut expected = naive.expression_candidates(text, *width, now);
                 if detail == Detail::Winner {
@@ -428,7 +428,7 @@ pub(crate) fn engine(data: &[u8]) {
 /// Checks that a snapshot iterates over the records that it was built from.
 fn check_iter(snapshot: &Snapshot, naive: &Naive) {
     let order = |row: &Row| (row.indicator.clone(), row.source.clone(), row.id);
-    let mut listed: Vec<Row> = snapshot.listings().map(|entry| owned(&entry)).collect();
+    let mut listed: Vec<Row> = snapshot.entries().map(|entry| owned(&entry)).collect();
     listed.sort_by_key(order);
     let mut expected = naive.rows.clone();
     expected.iter_mut().for_each(|row| row.port = row.port.filter(|&port| port != 0));

@@ -22,7 +22,7 @@ struct Plain {
     sections: Vec<Section>,
 }
 
-/// Writes the snapshot of these rows that `ask::build` has to build.
+/// Writes the snapshot of these rows that `lookup::build` has to build.
 pub(crate) fn plain(rows: &[Row]) -> Vec<u8> {
     let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
     let names: BTreeSet<&str> = rows.iter().map(|row| &*row.name).collect();

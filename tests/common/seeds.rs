@@ -16,7 +16,7 @@ use ksn::{
     },
 };
 
-use super::{ask::Keys, fuzzed};
+use super::{fuzzed, lookup::Keys};
 
 /// One seed: its target, its name and its bytes.
 pub(crate) type Seed = (&'static str, String, Vec<u8>);
@@ -104,7 +104,7 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
         writer.answered(number, rows);
     }
     assert!(writer.unanswered(Position { column: 1, row: 3 }, Unanswered::Malformed).is_continue());
-    assert!(writer.except_column(2, Unanswered::Unsupported).is_continue());
+    assert!(writer.mark_column_unanswered(2, Unanswered::Unsupported).is_continue());
     let answer = writer.finish(&meta);
     writer.begin(2);
     for (number, keys) in (0..).zip(prefixes()) {

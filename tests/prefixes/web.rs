@@ -92,7 +92,7 @@ fn long_host() -> Key {
 
 async fn serve(change: impl FnOnce(&mut ServerLimits)) -> Running {
     let server = Running::start(|config| change(&mut config.limits)).await;
-    server.index.replace(Snapshot::from_bytes(ask::build(&rows()).into_bytes()).unwrap());
+    server.index.replace(Snapshot::from_bytes(lookup::build(&rows()).into_bytes()).unwrap());
     server
 }
 

@@ -79,7 +79,7 @@ impl Draw<'_> {
         // Twice the square root is at least four standard deviations of the number of known keys.
         let count = self.count as f64;
         let wanted = (count * self.hits + 2.0 * count.sqrt()).ceil() as usize;
-        for entry in view.snapshot().listings() {
+        for entry in view.snapshot().entries() {
             if let Some((_, sample)) = samples.iter_mut().find(|(kind, _)| *kind == entry.indicator.kind())
                 && self.can_sample(&entry)
             {

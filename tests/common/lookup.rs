@@ -125,7 +125,7 @@ pub(crate) fn texts(address: &WebAddress) -> Vec<&str> {
 
 /// Looks up a range of rows. The sink is full after `room[0]` calls, after `room[1]` more when the lookup is resumed,
 /// and so on; after the last of `room` it accepts all calls.
-pub(crate) fn ask(
+pub(crate) fn lookup(
     view: &View,
     column: &Column<'_>,
     rows: Range<u32>,
