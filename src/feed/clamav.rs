@@ -9,6 +9,7 @@
 mod certificate;
 mod hash;
 mod other;
+mod signature;
 mod spki;
 mod url;
 

@@ -29,7 +29,7 @@ pub enum FeedError {
         looks: String,
     },
     /// Several formats match the content equally well.
-    #[error("ambiguous format: it could be {}; choose one with `--format`", list(candidates))]
+    #[error("ambiguous format: the content alone does not tell; choose with {}", options(candidates))]
     Ambiguous {
         /// The matching formats.
         candidates: Vec<Format>,
@@ -69,6 +69,6 @@ pub enum FeedError {
     },
 }
 
-fn list(formats: &[Format]) -> String {
-    formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" or ")
+fn options(formats: &[Format]) -> String {
+    formats.iter().map(|format| format!("`--format {format}`")).collect::<Vec<_>>().join(" or ")
 }

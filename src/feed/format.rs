@@ -54,7 +54,7 @@ formats! {
     MispWarninglist = "misp-warninglist";
     /// A STIX 2 bundle.
     Stix = "stix";
-    /// ClamAV hash signatures (`.hdb`, `.hsb`).
+    /// ClamAV hash signatures (`.hdb`, `.hsb`, `.hdu`, `.hsu`).
     ClamAv = "clamav";
     /// ClamAV false-positive signatures (`.fp`, `.sfp`): trusted.
     ClamAvTrusted = "clamav-trusted";

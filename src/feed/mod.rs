@@ -116,7 +116,7 @@ pub fn read(
                 Some(report) => report.merge(member_report),
                 None => report = Some(member_report),
             },
-            Err(e @ (FeedError::UnknownFormat { .. } | FeedError::Refused(_))) => {
+            Err(e @ (FeedError::UnknownFormat { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))) => {
                 if skipped.len() < REFUSALS_MAX {
                     skipped.push((member_name, e.to_string()));
                 }
@@ -147,18 +147,18 @@ fn read_one(
     let format = match format {
         Some(format) => format,
         None if options.columns.is_some() => Format::Csv,
-        None => detect(&input, name)?,
+        None => detect(&input, name, options)?,
     };
     let mut row_sink = RowSink::new(format, options, guards, number, sink, input.stop_flag());
     readers::reader(format).1(&mut input, &mut row_sink)?;
     row_sink.finish(input.overlong())
 }
 
-fn detect(input: &Input<'_>, name: &str) -> Result<Format, FeedError> {
+fn detect(input: &Input<'_>, name: &str, options: &Options) -> Result<Format, FeedError> {
     let (head, whole) = input.head();
     let text = input::decode(head);
     let name = hint(name);
-    detect::format(&Sample::new(head, &text, whole, &name))
+    detect::format(&Sample { trusted: options.trusted, ..Sample::new(head, &text, whole, &name) })
 }
 
 /// Normalizes a file name for [`Sample::name`].
@@ -200,6 +200,11 @@ mod tests {
         assert_eq!(report.skipped.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["program"]);
         let no_feed = try_collect(&zip(&[("program", b"\x7fELF\0\0\0")]), "x.zip", None, &options());
         assert!(no_feed.is_err());
+        // A member whose name does not tell whether its hashes are bad is skipped like one that is no feed.
+        let hashes = format!("{}:5:third-party\n", "0a".repeat(16));
+        let archive = zip(&[("bad.hdb", hashes.as_bytes()), ("hashes", hashes.as_bytes())]);
+        let (entries, report) = collect(&archive, "x.zip", None);
+        assert_eq!((entries.len(), report.skipped.len()), (1, 1), "{report:?}");
         assert!(matches!(try_collect(&zip(&[]), "", None, &options()), Err(FeedError::UnknownFormat { .. })));
         let cut = &archive[..archive.len() - 10];
         assert!(matches!(try_collect(cut, "x.zip", None, &options()), Err(FeedError::Io(_))));

@@ -15,6 +15,9 @@ pub(crate) struct Sample<'a> {
     /// The file's name in lower case, without folders and without `.gz`, `.zst` and `.zip`: it may only decide between
     /// formats whose content is identical.
     pub(crate) name: &'a str,
+    /// Whether the options declare every entry known good; like the name, it may only decide between formats whose
+    /// content is identical.
+    pub(crate) trusted: bool,
 }
 
 /// How well a sample matches a format; the highest wins.
@@ -29,10 +32,10 @@ pub(crate) enum Confidence {
 }
 
 impl<'a> Sample<'a> {
-    /// Makes a sample from the first bytes, their text, and whether they are the whole file.
+    /// Makes a sample from the first bytes, their text, whether they are the whole file, and the file's name.
     pub(super) fn new(head: &'a [u8], text: &'a str, whole: bool, name: &'a str) -> Self {
         let complete = if whole { text } else { text.rfind('\n').map_or("", |at| &text[..=at]) };
-        Self { head, text, lines: complete.lines().collect(), name }
+        Self { head, text, lines: complete.lines().collect(), name, trusted: false }
     }
 
     /// Returns the lines that are neither blank nor comments (`#`, `;`), trimmed.

@@ -1,43 +1,71 @@
-//! Hashes of whole files: `.hdb`, `.hsb` (bad) and `.fp`, `.sfp` (known good).
+//! Hashes of whole files: `.hdb`, `.hsb`, `.hdu`, `.hsu` (bad) and `.fp`, `.sfp` (known good).
 //!
 //! ```text
 //! Hash:Size or *:Name[:minFL[:maxFL]]
 //! ```
 //!
 //! The algorithm is determined by the hash length: files named `.hdb` also hold SHA-256 and files named `.hsb` also
-//! MD5. Lists of known good files have the same syntax, so that the file's name decides.
+//! MD5.
+//!
+//! Lists of bad and of known good files have the same syntax, so the content alone does not tell whether a file is
+//! malware or the opposite. The extension of a file's name decides. Without one of these (a renamed file, standard
+//! input), `--trusted` decides, or the names: a list in which nine of ten are those of official signatures is one of bad
+//! files. Any other list is ambiguous, and its format must be given.
 
-use super::other;
+use super::{
+    other,
+    signature::{Signature, official_id},
+};
 use crate::{
     feed::{
         error::FeedError,
         input::Input,
         row_sink::RowSink,
-        sample::{Confidence, Sample, is_object_hash},
-        value::{self, ValueError},
+        sample::{Confidence, Sample},
     },
-    key::Indicator,
     record::RecordType,
 };
 
 pub(in crate::feed) fn detect_hashes(sample: &Sample<'_>) -> Option<Confidence> {
-    if other::refuse(sample).is_some() {
-        // Reading it fails with the reason. A file that only its name identifies is not claimed.
-        return (!sample.named(&[".imp"])).then_some(Confidence::Certain);
-    }
-    (!is_named_trusted(sample)).then(|| confidence(sample)).flatten()
+    (verdict(sample) != Some(Verdict::Good)).then(|| confidence(sample)).flatten()
 }
 
 pub(in crate::feed) fn detect_trusted(sample: &Sample<'_>) -> Option<Confidence> {
-    (is_named_trusted(sample) && other::refuse(sample).is_none()).then(|| confidence(sample)).flatten()
+    (verdict(sample) != Some(Verdict::Bad)).then(|| confidence(sample)).flatten()
 }
 
 fn confidence(sample: &Sample<'_>) -> Option<Confidence> {
     (sample.share(|line| Signature::parse(line).is_ok()) > 0.8).then_some(Confidence::Certain)
 }
 
-fn is_named_trusted(sample: &Sample<'_>) -> bool {
-    sample.named(&[".fp", ".sfp"])
+/// What a list says of its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Bad,
+    Good,
+}
+
+/// Returns the verdict of a list; `None` if neither its name, the options nor the names of its signatures tell.
+fn verdict(sample: &Sample<'_>) -> Option<Verdict> {
+    if sample.named(&[".fp", ".sfp"]) {
+        Some(Verdict::Good)
+    } else if sample.named(&[".hdb", ".hsb", ".hdu", ".hsu"]) {
+        Some(Verdict::Bad)
+    } else if sample.trusted {
+        Some(Verdict::Good)
+    } else {
+        has_official_names(sample).then_some(Verdict::Bad)
+    }
+}
+
+/// Returns whether nine of ten names are those of official signatures.
+fn has_official_names(sample: &Sample<'_>) -> bool {
+    let (mut names, mut official) = (0u32, 0u32);
+    for signature in sample.data_lines().filter_map(|line| Signature::parse(line).ok()) {
+        names += 1;
+        official += u32::from(official_id(signature.name).is_some());
+    }
+    official > 0 && official * 10 >= names * 9
 }
 
 pub(in crate::feed) fn read_hashes(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
@@ -84,91 +112,6 @@ fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>, trusted: bool) -> Result<
     Ok(())
 }
 
-/// One signature.
-pub(super) struct Signature<'a> {
-    indicator: Indicator,
-    name: &'a str,
-}
-
-impl<'a> Signature<'a> {
-    pub(super) fn parse(line: &'a str) -> Result<Self, ValueError> {
-        let malformed = || ValueError::Rejected("expected Hash:Size:Name".into());
-        let mut fields = line.split(':').map(str::trim);
-        let (hash, size) = (fields.next().unwrap_or_default(), fields.next().ok_or_else(malformed)?);
-        let name = fields.next().filter(|name| !name.is_empty()).ok_or_else(malformed)?;
-        if !is_object_hash(hash) {
-            // Returns the specific error.
-            value::object_hash(hash)?;
-            return Err(malformed());
-        }
-        if !is_size(size) {
-            return Err(ValueError::Rejected("expected a size in bytes or `*` after the hash".into()));
-        }
-        // Functionality levels.
-        if !fields.all(|level| level.len() <= 5 && level.bytes().all(|b| b.is_ascii_digit())) {
-            return Err(malformed());
-        }
-        Ok(Self { indicator: value::object_hash(hash)?, name })
-    }
-}
-
-/// Returns whether `text` is a size: a number of bytes or `*`.
-pub(super) fn is_size(text: &str) -> bool {
-    text == "*" || (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Returns the ID of an official signature, from `{platform}.{category}.{name}-{id}-{revision}`: ID and revision make
-/// it unique. Third-party names often end in numbers too, but have no known category.
-pub(super) fn official_id(name: &str) -> Option<u64> {
-    let (rest, revision) = name.rsplit_once('-')?;
-    let (rest, id) = rest.rsplit_once('-')?;
-    let mut parts = rest.strip_prefix("PUA.").unwrap_or(rest).splitn(3, '.');
-    let (platform, category, family) = (parts.next()?, parts.next()?, parts.next()?);
-    if platform.is_empty() || family.is_empty() || !CATEGORIES.contains(&category) {
-        return None;
-    }
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
-    // The top bit is reserved for derived IDs.
-    let (id, revision) = (number(id).filter(|id| id >> 31 == 0)?, number(revision)?);
-    Some(u64::from(id) << 32 | u64::from(revision))
-}
-
-/// The categories of official names, <https://docs.clamav.net/manual/Signatures/SignatureNames.html>, and those of
-/// older names.
-const CATEGORIES: [&str; 31] = [
-    "Adware",
-    "Backdoor",
-    "Coinminer",
-    "Countermeasure",
-    "Downloader",
-    "Dropper",
-    "Exploit",
-    "File",
-    "Filetype",
-    "Infostealer",
-    "Ircbot",
-    "Joke",
-    "Keylogger",
-    "Loader",
-    "Macro",
-    "Malware",
-    "Packed",
-    "Packer",
-    "Phishing",
-    "Proxy",
-    "Ransomware",
-    "Revoked",
-    "Rootkit",
-    "Spyware",
-    "Test",
-    "Tool",
-    "Toolkit",
-    "Trojan",
-    "Virus",
-    "Worm",
-    "Spam",
-];
-
 /// Returns the record type that the name implies: adware, another potentially unwanted application, or malware.
 fn record_type(name: &str) -> RecordType {
     let mut parts = name.split('.');
@@ -185,7 +128,7 @@ fn record_type(name: &str) -> RecordType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Format, testing};
+    use crate::feed::{Format, Options, testing};
 
     fn md5() -> String {
         "0123456789abcdef".repeat(2)
@@ -198,7 +141,7 @@ mod tests {
             "# x\r\n{md5}:*:Third party:73\r\n{sha1}:5:Win.Trojan.Example-1388596-3\r\n{sha256}:17:PUA.Win.Adware.Example-7-0:73:90\n\
              {sha256}:17:PUA.Win.Packer.Example-8\n{md5}:17:Win.Adware.Example\n"
         );
-        for name in ["x.hdb", "x.hsb", "x"] {
+        for name in ["x.hdb", "x.hsb", "x.HDU", "a/x.hsu.gz"] {
             let (entries, report) = testing::collect(list.as_bytes(), name, None);
             assert_eq!(report.format, Format::ClamAv);
             assert_eq!(
@@ -224,28 +167,38 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_are_rejected() {
-        let mut list = format!("{0}:1:a\n", md5()).repeat(40);
-        list += &format!("{0}:1:\n{0}:x:a\n{0}\n{0}0:1:a\n{0}:1:a:b\n5:{0}:a\n", md5());
-        let (_, report) = testing::collect(list.as_bytes(), "", None);
-        assert_eq!((report.records, report.rejected), (40, 6));
-        assert!(report.refusals[5].reason.contains("PE section"), "{:?}", report.refusals);
+    fn without_an_extension_a_list_is_ambiguous() {
+        let (md5, official) = (md5(), "Win.Trojan.Example-1388596-3");
+        let list = |official_rows: usize, others: usize| {
+            format!("{md5}:5:{official}\n").repeat(official_rows) + &format!("{md5}:5:Calculator.FP-1\n").repeat(others)
+        };
+        let detected = |list: &str, name, options| {
+            testing::try_collect(list.as_bytes(), name, None, options).map(|(_, report)| report.format)
+        };
+        let options = testing::options();
+        for name in ["", "-", "fp", "good.fp.txt", "daily.hdb.bak", "list.csv"] {
+            let error = detected(&list(8, 1), name, &options).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, FeedError::Ambiguous { .. }), "{name}: {text}");
+            assert!(text.contains("`--format clamav` or `--format clamav-trusted`"), "{text}");
+            assert_eq!(detected(&list(9, 1), name, &options).unwrap(), Format::ClamAv, "official names");
+        }
+        // An extension and an option decide, whatever the names.
+        let trusted = Options { trusted: true, ..testing::options() };
+        for list in [list(0, 3), list(3, 0)] {
+            assert_eq!(detected(&list, "x.fp", &options).unwrap(), Format::ClamAvTrusted);
+            assert_eq!(detected(&list, "x.hsb", &options).unwrap(), Format::ClamAv);
+            assert_eq!(detected(&list, "", &trusted).unwrap(), Format::ClamAvTrusted);
+        }
     }
 
     #[test]
-    fn official_ids() {
-        assert_eq!(official_id("Win.Trojan.Zusy-9935890-1"), Some(9_935_890 << 32 | 1));
-        assert_eq!(official_id("Html.Phishing.Bank.X-1-0"), Some(1 << 32));
-        for name in [
-            "Win.Trojan.Zusy-9935890",
-            "x-1-2",
-            "Foo.Bar.X-1-2",
-            "Win.Trojan.X-4294967295-0",
-            "Win.Trojan.X--1",
-            "é-1-2",
-        ] {
-            assert_eq!(official_id(name), None, "{name}");
-        }
+    fn malformed_lines_are_rejected() {
+        let mut list = format!("{0}:1:a\n", md5()).repeat(40);
+        list += &format!("{0}:1:\n{0}:x:a\n{0}\n{0}0:1:a\n{0}:1:a:b\n5:{0}:a\n", md5());
+        let (_, report) = testing::collect(list.as_bytes(), "x.hdb", None);
+        assert_eq!((report.records, report.rejected), (40, 6));
+        assert!(report.refusals[5].reason.contains("PE section"), "{:?}", report.refusals);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! ClamAV databases without lookup keys.
 
-use super::hash;
+use super::signature::{Signature, is_size, official_id};
 use crate::feed::{
     error::Refusal,
     sample::{Sample, is_object_hash},
@@ -14,7 +14,7 @@ pub(in crate::feed) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     let most = |predicate: fn(&str) -> bool| sample.share(predicate) > 0.8;
     if most(is_section_hash) {
         Some(SECTION_HASHES)
-    } else if sample.named(&[".imp"]) && most(|line| hash::Signature::parse(line).is_ok()) {
+    } else if sample.named(&[".imp"]) && most(|line| Signature::parse(line).is_ok()) {
         // Only the name distinguishes them from hashes of files.
         Some(IMPORT_HASHES)
     } else if most(is_display_rule) {
@@ -90,7 +90,7 @@ const IGNORED_SIGNATURES: Refusal = Refusal {
 fn is_section_hash(line: &str) -> bool {
     let mut fields = line.split(':');
     let (size, hash, name) = (fields.next(), fields.next(), fields.next());
-    size.is_some_and(hash::is_size) && hash.is_some_and(is_object_hash) && name.is_some_and(|name| !name.is_empty())
+    size.is_some_and(is_size) && hash.is_some_and(is_object_hash) && name.is_some_and(|name| !name.is_empty())
 }
 
 /// `R:`, `H:` (.pdb), `X:`, `Y:` or `M:` (.wdb), with flags in older databases.
@@ -127,5 +127,5 @@ fn is_container_metadata(line: &str) -> bool {
 
 fn is_signature_name(line: &str) -> bool {
     let name = line.split_once(':').map_or(line, |(name, _)| name);
-    hash::official_id(name).is_some()
+    official_id(name).is_some()
 }
