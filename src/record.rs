@@ -134,6 +134,30 @@ pub struct Entry<'a> {
     pub port: Option<u16>,
 }
 
+/// Writes the indicator, the type and what else the entry has: `indicator type "name" at time until expiry port 443 #7`,
+/// the ID only if it is the feed's own.
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.indicator, self.record_type)?;
+        if !self.name.is_empty() {
+            write!(f, " {:?}", self.name)?;
+        }
+        if let Some(time) = self.timestamp {
+            write!(f, " at {time}")?;
+        }
+        if let Some(time) = self.expiry {
+            write!(f, " until {time}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        match self.id >> 63 {
+            0 => write!(f, " #{}", self.id),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A receiver of entries as they are read, such as a snapshot builder.
 pub trait RecordSink {
     /// Adds one entry from the input with number `input`, which is used only to report where duplicates are.

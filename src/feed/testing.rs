@@ -3,8 +3,7 @@
 use super::{FeedError, Format, Guards, Options, Report, read};
 use crate::record::{Entry, RecordSink};
 
-/// A sink that renders entries as `indicator type name [at time] [until expiry] [port port] [#id]`, with the ID only if
-/// it is the feed's own.
+/// A sink that keeps entries as text.
 #[derive(Default)]
 pub(crate) struct Collector {
     /// One line per entry.
@@ -13,23 +12,7 @@ pub(crate) struct Collector {
 
 impl RecordSink for Collector {
     fn add(&mut self, _input: u32, entry: Entry<'_>) {
-        let mut text = format!("{} {}", entry.indicator, entry.record_type);
-        if !entry.name.is_empty() {
-            text += &format!(" {:?}", entry.name);
-        }
-        if let Some(time) = entry.timestamp {
-            text += &format!(" at {time}");
-        }
-        if let Some(time) = entry.expiry {
-            text += &format!(" until {time}");
-        }
-        if let Some(port) = entry.port {
-            text += &format!(" port {port}");
-        }
-        if entry.id >> 63 == 0 {
-            text += &format!(" #{}", entry.id);
-        }
-        self.entries.push(text);
+        self.entries.push(entry.to_string());
     }
 }
 
