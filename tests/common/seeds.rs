@@ -1,7 +1,7 @@
 //! Synthetic seeds for the fuzz targets: `KSN_WRITE_SEEDS=1 cargo test --test fuzz_regressions` writes them to
 //! `fuzz/seeds`.
 
-use std::ops::ControlFlow;
+use std::{fs, ops::ControlFlow, path::Path};
 
 use ksn::{
     Key,
@@ -30,10 +30,10 @@ pub(crate) fn all() -> Vec<Seed> {
     for (n, text) in ADDRESSES.iter().enumerate() {
         add("web_address", format!("address-{n:02}"), (*text).into());
     }
-    for (name, text) in FEEDS {
+    for (name, text) in feeds() {
         // Detected, without options and with all of them.
-        add("feeds", name.to_string(), [&[0xff, 0], text.as_bytes()].concat());
-        add("feeds", format!("{name}-options"), [&[0xff, 0x7d], text.as_bytes()].concat());
+        add("feeds", name.clone(), [&[0xff, 0], text.as_slice()].concat());
+        add("feeds", format!("{name}-options"), [&[0xff, 0x7d], text.as_slice()].concat());
     }
     for n in 0..6u32 {
         // Choices for rows and keys: any bytes are valid.
@@ -52,6 +52,14 @@ pub(crate) fn all() -> Vec<Seed> {
     requests().into_iter().for_each(|(name, frame)| add("wire_request", name.into(), frame));
     answers().into_iter().for_each(|(name, frame)| add("wire_answer", name.into(), frame));
     seeds
+}
+
+/// Returns the file of each feed format in the corpus, by the format's name.
+fn feeds() -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/formats");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let feeds = files.filter(|path| path.extension().is_some_and(|extension| extension != "expected"));
+    feeds.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
 fn requests() -> Vec<(&'static str, Vec<u8>)> {
@@ -194,112 +202,4 @@ const ADDRESSES: [&str; 18] = [
     "xn--a.example/?",
     "1.2.3.4.5/x",
     "http://evil.example/%23%25%00",
-];
-
-/// The name of each feed format, and a few rows in its syntax.
-pub(crate) const FEEDS: [(&str, &str); 26] = [
-    (
-        "malwarebazaar",
-        "# \"first_seen_utc\",\"sha256_hash\",\"md5_hash\",\"sha1_hash\",\"reporter\",\"file_name\",\"file_type_guess\",\
-         \"mime_type\",\"signature\",\"clamav\",\"vtpercent\",\"imphash\",\"ssdeep\",\"tlsh\"\n\"2024-01-02 03:04:05\", \
-         \"1111111111111111111111111111111111111111111111111111111111111111\", \"22222222222222222222222222222222\", \
-         \"3333333333333333333333333333333333333333\", \"abuse_ch\", \"a.exe\", \"exe\", \"application/x-dosexec\", \
-         \"Example\", \"n/a\", \"n/a\", \"n/a\", \"n/a\", \"n/a\"\n",
-    ),
-    (
-        "threatfox-csv",
-        "# \"first_seen_utc\",\"ioc_id\",\"ioc_value\",\"ioc_type\",\"threat_type\",\"fk_malware\",\"malware_alias\",\
-         \"malware_printable\",\"last_seen_utc\",\"confidence_level\",\"is_compromised\",\"reference\",\"tags\",\
-         \"anonymous\",\"reporter\"\n\"2024-01-02 03:04:05\", \"17\", \"45.51.100.7:443\", \"ip:port\", \"botnet_cc\", \
-         \"win.example\", \"None\", \"Example\", \"\", \"75\", \"False\", \"None\", \"x,y\", \"0\", \"somebody\"\n",
-    ),
-    (
-        "threatfox-json",
-        "{\"17\":[{\"ioc_value\":\"http://evil.example/a\",\"ioc_type\":\"url\",\"threat_type\":\"payload_delivery\",\
-         \"malware\":\"win.example\",\"malware_printable\":\"Example\",\"first_seen_utc\":\"2024-01-02 03:04:05\",\
-         \"last_seen_utc\":null,\"confidence_level\":75}]}\n",
-    ),
-    (
-        "urlhaus",
-        "# id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter\n\"17\",\"2024-01-02 03:04:05\",\
-         \"http://45.51.100.7:8080/i\",\"online\",\"2024-01-02 03:04:05\",\"malware_download\",\"elf\",\
-         \"https://urlhaus.example/17/\",\"somebody\"\n",
-    ),
-    (
-        "phishtank",
-        "phish_id,url,phish_detail_url,submission_time,verified,verification_time,online,target\n17,\
-         http://evil.example/login,http://www.phishtank.com/phish_detail.php?phish_id=17,2024-01-02T03:04:05+00:00,yes,\
-         2024-01-02T03:14:05+00:00,yes,Other\n",
-    ),
-    (
-        "feodo",
-        "# \"first_seen_utc\",\"dst_ip\",\"dst_port\",\"c2_status\",\"last_online\",\"malware\"\n\"2024-01-02 03:04:05\",\
-         \"45.51.100.7\",\"443\",\"online\",\"2024-01-03\",\"Example\"\n",
-    ),
-    (
-        "sslbl",
-        "# Listingdate,SHA1,Listingreason\n2024-01-02 03:04:05,4444444444444444444444444444444444444444,Example, C&C\n",
-    ),
-    ("sslbl-ip", "# Firstseen,DstIP,DstPort\n2024-01-02 03:04:05,45.51.100.7,443\n"),
-    (
-        "cscb",
-        "# \"time_stamp_utc\",\"serial_number\",\"thumbprint\",\"thumbprint_algorithm\",\"subject_cn\",\"issuer_cn\",\
-         \"valid_from\",\"valid_to\",\"cscb_reason\"\n\"2024-01-02 03:04:05\",\"0a\",\
-         \"5555555555555555555555555555555555555555555555555555555555555555\",\"SHA256\",\"Example\",\"CA\",\
-         \"2023-01-01 00:00:00\",\"2025-01-01 00:00:00\",\"Example\"\n",
-    ),
-    ("tweetfeed", "2024-01-02 03:04:05,somebody,url,http://evil.example/x,#phishing,https://twitter.com/a/status/1\n"),
-    (
-        "nsrl",
-        "\"SHA-1\",\"MD5\",\"CRC32\",\"FileName\",\"FileSize\",\"ProductCode\",\"OpSystemCode\",\"SpecialCode\"\n\
-         \"6666666666666666666666666666666666666666\",\"77777777777777777777777777777777\",\"00000000\",\"a.dll\",1,2,\
-         \"3\",\"\"\n",
-    ),
-    ("csv", "sha256,name\n8888888888888888888888888888888888888888888888888888888888888888,Example\n"),
-    (
-        "spamhaus-json",
-        "{\"cidr\":\"45.51.0.0/16\",\"sblid\":\"SBL1\",\"rir\":\"ripencc\"}\n{\"type\":\"metadata\",\"timestamp\":1700000000,\
-         \"size\":1,\"records\":1,\"copyright\":\"x\",\"terms\":\"y\"}\n",
-    ),
-    (
-        "misp-event",
-        "{\"Event\":{\"uuid\":\"00000000-0000-4000-8000-000000000000\",\"info\":\"Example\",\"date\":\"2024-01-02\",\
-         \"timestamp\":\"1700000000\",\"Attribute\":[{\"uuid\":\"00000000-0000-4000-8000-000000000001\",\"type\":\"md5\",\
-         \"category\":\"Payload delivery\",\"to_ids\":true,\"timestamp\":\"1700000000\",\
-         \"value\":\"99999999999999999999999999999999\"}]}}\n",
-    ),
-    (
-        "misp-warninglist",
-        "{\"name\":\"Example\",\"description\":\"d\",\"version\":1,\"type\":\"string\",\
-         \"list\":[\"99999999999999999999999999999999\"],\"matching_attributes\":[\"md5\"]}\n",
-    ),
-    (
-        "stix",
-        "{\"type\":\"bundle\",\"id\":\"bundle--0\",\"objects\":[{\"type\":\"indicator\",\"id\":\"indicator--0\",\
-         \"created\":\"2024-01-02T03:04:05Z\",\"modified\":\"2024-01-02T03:04:05Z\",\"pattern_type\":\"stix\",\
-         \"pattern\":\"[url:value = 'http://evil.example/a' OR domain-name:value = 'evil.example']\",\
-         \"valid_from\":\"2024-01-02T03:04:05Z\"}]}\n",
-    ),
-    (
-        "clamav",
-        "44d88612fea8a8f36de82e1278abb02f:68:Win.Test.EICAR_HDB-1\n11111111111111111111111111111111:*:Name:73\n",
-    ),
-    ("clamav-trusted", "44d88612fea8a8f36de82e1278abb02f:68:Win.Test.EICAR_HDB-1\n"),
-    (
-        "clamav-crb",
-        "Example.CA;0;1111111111111111111111111111111111111111;;c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1;010001;1;1;0;0;comment\n",
-    ),
-    ("clamav-gdb", "S:F:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
-    (
-        "ioc-list",
-        "# hashes\n44d88612fea8a8f36de82e1278abb02f;a comment\nhxxp://evil[.]example/x\n45[.]51[.]100[.]7\nevil.example\n",
-    ),
-    ("ipv4-list", "; list\n45.51.100.0/24 ; SBL1\n46.0.113.5-46.0.113.9\n192.0.2.1\t17\n8.8.8.8\n"),
-    ("ip4set", "$SOA 3600 a b 0 1 2 3 4\n:127.0.0.2:listed $\n45.51.100.0/24\n46.0.113\n45.51.100-101\n!45.51.100.7\n"),
-    ("hosts", "127.0.0.1 localhost\n0.0.0.0 evil.example\n0.0.0.0 www.evil.example # comment\n"),
-    (
-        "domains",
-        "evil.example.com\nwww.evil.example.net\nduckdns.org\nco.uk\nevil.test.example.org\nlogin.other.example\n",
-    ),
-    ("adblock", "[Adblock Plus]\n! Title: Example\n||evil.example^\n@@||good.example^\n||a.example^$third-party\n"),
 ];

@@ -1,0 +1,6 @@
+S:F:5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e
+S1:F:0ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba110:23
+S2:F:deadc0dedeadc0dedeadc0dedeadc0dedeadc0dedeadc0dedeadc0dedeadc0de
+S:W:c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00
+S:P:5ca1ab1e
+S:P:0ddba110

@@ -1,0 +1,11 @@
+# Made-up false positives
+5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e:100:MadeUp.Calculator
+0ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba1100ddba110:*:MadeUp.Editor
+deadc0dedeadc0dedeadc0dedeadc0dedeadc0de:17:MadeUp.Clock
+deadc0dedeadc0dedeadc0dedeadc0dedeadc0de:19:MadeUp.Clock
+c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00:x:MadeUp.Game
+facade01facade01facade01facade01:7:MadeUp.Tool
+ba5eba11ba5eba11ba5eba11ba5eba11:7:MadeUp.Tool
+b01dfaceb01dfaceb01dfaceb01dface:7:MadeUp.Tool
+f005ba11f005ba11f005ba11f005ba11:7:MadeUp.Tool
+decade05decade05decade05decade05:7:MadeUp.Tool
