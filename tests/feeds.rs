@@ -1,10 +1,13 @@
 //! Prevents real feeds from being read differently unnoticed: as another format, with rows that have no outcome, or
 //! with a panic.
 //!
-//! The feeds are not part of this repository. `KSN_FEEDS=/folder cargo test --release --test feeds -- --nocapture`
-//! reads every file below the folder and prints the outcomes of each group of files; without the variable the tests are
-//! skipped.
+//! The feeds are not part of this repository, and the tests are ignored by default. They read every file below the folder
+//! and print the outcomes of each group of files (with `KSN_FEEDS_EACH`, of each file):
+//! `KSN_FEEDS=/folder cargo test --test feeds -- --ignored --nocapture`.
 #![cfg(feature = "feed")]
+
+#[path = "common/real_feeds.rs"]
+mod real_feeds;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,6 +24,8 @@ use ksn::{
     feed::{self, FeedError, Format, Guards, Options},
     record::{Entry, RecordSink},
 };
+
+use self::real_feeds::real_feeds;
 
 /// The expected outcome of reading a file.
 #[derive(Clone, Copy, Debug)]
@@ -272,11 +277,9 @@ impl Outcomes {
 }
 
 #[test]
+#[ignore = "needs real feeds (KSN_FEEDS)"]
 fn real_feeds_are_read_as_expected() {
-    let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
-        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
-        return;
-    };
+    let folder = real_feeds();
     let mut files = Vec::new();
     list(&folder, &mut files);
     files.sort();
@@ -337,11 +340,9 @@ fn digests_in(text: &str) -> impl Iterator<Item = &str> {
 
 /// Prevents records of digests in comments, of other things than files, and of the values of attributes.
 #[test]
+#[ignore = "needs real feeds (KSN_FEEDS)"]
 fn only_digests_of_files_become_records() {
-    let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
-        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
-        return;
-    };
+    let folder = real_feeds();
     let hex = |listed: &str| listed.split_once(':').map_or_else(String::new, |(_, hex)| hex.to_owned());
 
     let mut files = Vec::new();
@@ -425,11 +426,9 @@ fn text_path(file: &Path) -> String {
 
 /// Prevents records of sites that articles mention, and of file names.
 #[test]
+#[ignore = "needs real feeds (KSN_FEEDS)"]
 fn sites_in_notes_do_not_become_records() {
-    let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
-        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
-        return;
-    };
+    let folder = real_feeds();
     let mut files = Vec::new();
     list(&folder.join("mixed/unit42"), &mut files);
     let good = [
@@ -469,11 +468,9 @@ fn sites_in_notes_do_not_become_records() {
 }
 
 #[test]
+#[ignore = "needs real feeds (KSN_FEEDS)"]
 fn real_warninglists_withhold_records() {
-    let Some(folder) = env::var_os("KSN_FEEDS").map(PathBuf::from) else {
-        eprintln!("skipped: set KSN_FEEDS to a folder of real feeds");
-        return;
-    };
+    let folder = real_feeds();
     let mut files = Vec::new();
     list(&folder.join("allow/misp-warninglists"), &mut files);
     let mut guards = Guards::default();

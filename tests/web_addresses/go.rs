@@ -1,6 +1,8 @@
 //! Reads the conformance folder and parses test vectors from Go source, at run time.
 
-use std::{env, fs, path::Path};
+use std::fs;
+
+use super::real_feeds::real_feeds;
 
 /// One vector: the input, the expected output, and whether the call must fail.
 pub(crate) struct Vector {
@@ -9,28 +11,15 @@ pub(crate) struct Vector {
     pub(crate) fail: bool,
 }
 
-/// Returns a file of `$KSN_FEEDS/conformance`, decompressed. Prints a line and returns `None` if the variable is not
-/// set.
-pub(crate) fn read(name: &str) -> Option<String> {
-    let Some(feeds) = env::var_os("KSN_FEEDS") else {
-        println!("skipped: {name} needs KSN_FEEDS to be set to a folder of real feeds");
-        return None;
-    };
-    let path = Path::new(&feeds).join("conformance").join(name);
+/// Returns a file of `$KSN_FEEDS/conformance`, decompressed.
+pub(crate) fn read(name: &str) -> String {
+    let path = real_feeds().join("conformance").join(name);
     let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let bytes = if name.ends_with(".zst") { unpack(&bytes)? } else { bytes };
-    Some(String::from_utf8(bytes).expect("conformance files are text"))
-}
-
-#[cfg(feature = "feed")]
-fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(zstd::decode_all(bytes).expect("conformance files are complete"))
-}
-
-#[cfg(not(feature = "feed"))]
-fn unpack(_: &[u8]) -> Option<Vec<u8>> {
-    println!("skipped: decompressing zstd needs the feature `feed`");
-    None
+    let bytes = match name.ends_with(".zst") {
+        true => zstd::decode_all(bytes.as_slice()).expect("conformance files are complete"),
+        false => bytes,
+    };
+    String::from_utf8(bytes).expect("conformance files are text")
 }
 
 #[derive(Clone, Debug, PartialEq)]
