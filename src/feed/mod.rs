@@ -60,6 +60,7 @@ mod threatfox_csv;
 mod threatfox_json;
 mod tweetfeed;
 mod urlhaus;
+mod yaml;
 
 #[cfg(test)]
 pub(crate) mod testing;
