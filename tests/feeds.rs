@@ -88,7 +88,7 @@ const EXPECTED: &[(&str, Expected)] = &[
     ("stix-misp/tweetfeed/stix/*", Read(Format::Stix)),
     ("stix-misp/unit42/*", Read(Format::Stix)),
     // Text.
-    ("certs/stalkerware/*.yaml", Refused("a YAML document")),
+    ("certs/stalkerware/*.yaml", Read(Format::Yaml)),
     ("certs/stalkerware/generated/*", Read(Format::Domains)),
     ("conformance/google-safebrowsing/*.go", Refused("the source of a program")),
     ("conformance/publicsuffix/public_suffix_list.dat", Refused("the public suffix list")),
@@ -146,6 +146,7 @@ const RECORDS_MIN: &[(&str, Format, u64)] = &[
     ("certs/sslbl", Format::Sslbl, 5500),
     ("certs/stalkerware", Format::Csv, 5800),
     ("certs/stalkerware", Format::Domains, 1800),
+    ("certs/stalkerware", Format::Yaml, 1540),
     ("hashes/clamav", Format::ClamAv, 82),
     ("hashes/eset", Format::IocList, 8700),
     ("hashes/malicious-hash", Format::IocList, 4600),

@@ -1,6 +1,9 @@
-//! What the columns of a generic CSV hold: their names on the command line, and their words in headers.
+//! The contents of the columns of a generic CSV: their names on the command line, and their words in headers.
 
 use std::str::FromStr;
+
+use super::type_words::{TypeWord, WORD_BYTES_MAX, normalize};
+use crate::key::DigestKind;
 
 macro_rules! columns {
     ($($(#[$doc:meta])* $variant:ident = $name:literal [$($header:literal),*];)*) => {
@@ -9,7 +12,8 @@ macro_rules! columns {
         #[non_exhaustive]
         pub enum CsvColumn { $($(#[$doc])* $variant,)* }
 
-        /// Each column: its name on the command line, and its words in headers.
+        /// Each column: its name on the command line, and its words in headers, normalized. The words for types are in
+        /// [`TypeWord`].
         const COLUMNS: &[(CsvColumn, &str, &[&str])] = &[$((CsvColumn::$variant, $name, &[$($header),*]),)*];
     };
 }
@@ -17,48 +21,58 @@ macro_rules! columns {
 columns! {
     /// Nothing that is used.
     Ignored = "-" [];
-    /// An indicator: of the type that the column [`Type`](Self::Type) says, else of the type it looks like.
-    Key = "key" ["indicator", "indicators", "indicator value", "indicator_value", "ioc", "iocs", "ioc_value", "value", "c2", "c2 server"];
-    /// What kind of indicator the key is.
-    Type = "type" ["type", "indicator type", "indicator_type", "ioc type", "ioc_type"];
-    /// A hash of a file, by its length.
-    Hash = "hash" [
-        "sha256", "sha-256", "sha256 hash", "sha256_hash", "sha1", "sha-1", "sha1 hash", "sha1_hash", "md5", "md5 hash",
-        "md5_hash", "hash", "file hash", "file_hash", "filehash"
+    /// Indicators: of the type that the column [`Type`](Self::Type) names, else of the types that they look like.
+    Key = "key" [
+        "indicator", "indicators", "indicatorvalue", "ioc", "iocs", "iocvalue", "value", "c2", "c2s", "c2server",
+        "c2servers", "c2address", "observable", "observablevalue", "entity", "address", "addresses", "data", "key"
     ];
-    /// A certificate's fingerprint, by its length.
-    Certificate = "certificate" [
-        "certificate", "cert", "thumbprint", "fingerprint", "certificate fingerprint", "cert_sha1", "cert_sha256"
+    /// The type of the key.
+    Type = "type" [
+        "type", "indicatortype", "ioctype", "entitytype", "observabletype", "attributetype", "valuetype", "datatype",
+        "kind"
     ];
-    /// An address: exactly that one.
-    Url = "url" ["url", "urls", "uri"];
-    /// A name with its subdomains.
-    Domain = "domain" ["domain", "domains", "domain name", "domain_name", "fqdn"];
-    /// A name without its subdomains.
-    Host = "host" ["host", "hostname"];
-    /// An IPv4 address, block or range, with or without a port.
-    Ip = "ip" ["ip", "ips", "ipv4", "ip address", "ip_address", "dst_ip", "dst ip", "cidr"];
+    /// Hashes of files, by their length.
+    Hash = "hash" [];
+    /// Certificate fingerprints, by their length.
+    Certificate = "certificate" [];
+    /// BLAKE3 digests of files.
+    Blake3 = "blake3" [];
+    /// Digests of public keys (SubjectPublicKeyInfo), by their length.
+    PublicKey = "spki" [];
+    /// URLs: exactly these.
+    Url = "url" [];
+    /// Names with their subdomains.
+    Domain = "domain" [];
+    /// Names without their subdomains.
+    Host = "host" [];
+    /// IPv4 addresses, blocks or ranges, with or without a port.
+    Ip = "ip" [];
     /// The port.
-    Port = "port" ["port", "dst_port"];
+    Port = "port" ["port", "dstport"];
     /// The detection name.
     Name = "name" [
-        "signature", "malware", "malware family", "malware_family", "family", "threat name", "threat_name", "detection",
-        "yara hit", "name", "app", "threat", "malware name"
+        "signature", "malware", "malwarefamily", "family", "threatname", "detection", "detectionname", "yarahit", "name",
+        "app", "threat", "malwarename", "malwareprintable"
     ];
-    /// When it was made or last changed.
+    /// When it was created or last modified.
     Time = "time" [
-        "first_seen", "first seen", "first_seen_utc", "timestamp", "time", "date", "date added", "dateadded", "created"
+        "firstseen", "firstseenutc", "timestamp", "time", "date", "datetime", "dateadded", "created", "createdat",
+        "lastreportedat"
     ];
-    /// When it stops counting.
-    Expiry = "expiry" ["expiry", "expires", "valid_until"];
+    /// When it expires.
+    Expiry = "expiry" ["expiry", "expires", "validuntil", "expiration", "expirationdate"];
     /// The feed's own number of the record.
     Id = "id" [];
-    /// How sure the feed is, in percent.
-    Confidence = "confidence" ["confidence", "confidence_level"];
+    /// The confidence of the feed, in percent.
+    Confidence = "confidence" ["confidence", "confidencelevel", "confidencescore", "abuseconfidencescore"];
     /// How often or how badly it is listed.
     Score = "score" ["score"];
     /// The record type: `malware`, `phishing`, …
-    RecordType = "record-type" ["record_type", "record type", "record-type"];
+    RecordType = "record-type" ["recordtype"];
+    /// A verdict: one of goodness (`benign`, `false positive`) withholds the row.
+    Status = "status" ["status", "verdict", "classification", "disposition", "determination", "reputation", "assessment"];
+    /// Whether it is meant for detection: `0` and `false` withhold the row.
+    ToIds = "to-ids" ["toids", "ids", "fordetection"];
 }
 
 /// The text is not the name of a column.
@@ -84,14 +98,77 @@ impl FromStr for CsvColumn {
 }
 
 impl CsvColumn {
-    /// Returns the column that a word in a header names.
+    /// Returns the column that a word in a header names; that of a type for which no record can exist is not used.
     pub(super) fn of_header(word: &str) -> Self {
-        let known = COLUMNS.iter().find(|(_, _, words)| words.iter().any(|known| word.eq_ignore_ascii_case(known)));
-        known.map_or(Self::Ignored, |(column, ..)| *column)
+        let mut buffer = [0; WORD_BYTES_MAX];
+        let Some(normalized) = normalize(word, &mut buffer) else { return Self::Ignored };
+        if let Some((column, ..)) = COLUMNS.iter().find(|(_, _, words)| words.contains(&normalized)) {
+            return *column;
+        }
+        let Some(kind) = TypeWord::of(normalized) else { return Self::Ignored };
+        match kind {
+            TypeWord::Digest(DigestKind::Blake3) => Self::Blake3,
+            TypeWord::Digest(DigestKind::SpkiSha1 | DigestKind::SpkiSha256) | TypeWord::PublicKey => Self::PublicKey,
+            TypeWord::Digest(kind) if kind > DigestKind::Blake3 => Self::Certificate,
+            TypeWord::Digest(_) | TypeWord::Hash => Self::Hash,
+            TypeWord::Certificate => Self::Certificate,
+            TypeWord::Url | TypeWord::Uri => Self::Url,
+            TypeWord::Domain => Self::Domain,
+            TypeWord::Host | TypeWord::HostPort => Self::Host,
+            TypeWord::Ip | TypeWord::IpPort => Self::Ip,
+            TypeWord::NamedDigest(_) | TypeWord::DomainIp | TypeWord::Link | TypeWord::Unsupported(_) => Self::Ignored,
+        }
     }
 
-    /// Returns whether it holds an indicator.
+    /// Returns the type of the indicators that it holds; `None` if a type column or their form determines it.
+    pub(super) fn key_type(self) -> Option<TypeWord> {
+        match self {
+            Self::Hash => Some(TypeWord::Hash),
+            Self::Certificate => Some(TypeWord::Certificate),
+            Self::Blake3 => Some(TypeWord::Digest(DigestKind::Blake3)),
+            Self::PublicKey => Some(TypeWord::PublicKey),
+            Self::Url => Some(TypeWord::Url),
+            Self::Domain => Some(TypeWord::Domain),
+            Self::Host => Some(TypeWord::Host),
+            Self::Ip => Some(TypeWord::Ip),
+            _ => None,
+        }
+    }
+
+    /// Returns the name on the command line.
+    pub(super) fn name(self) -> &'static str {
+        COLUMNS.iter().find(|(column, ..)| *column == self).map_or("-", |(_, name, _)| name)
+    }
+
+    /// Returns whether it holds indicators.
     pub(super) fn is_key(self) -> bool {
-        matches!(self, Self::Key | Self::Hash | Self::Certificate | Self::Url | Self::Domain | Self::Host | Self::Ip)
+        self == Self::Key || self.key_type().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_headers() {
+        for (word, column) in [
+            ("SHA256 Hash", CsvColumn::Hash),
+            ("FileHash-MD5", CsvColumn::Hash),
+            ("ipAddress", CsvColumn::Ip),
+            ("ip_address", CsvColumn::Ip),
+            ("Indicator_type", CsvColumn::Type),
+            ("entity_type", CsvColumn::Type),
+            ("abuse_confidence_score", CsvColumn::Confidence),
+            ("Malware Family", CsvColumn::Name),
+            ("to_ids", CsvColumn::ToIds),
+            ("Verdict", CsvColumn::Status),
+            ("imphash", CsvColumn::Ignored),
+            ("link", CsvColumn::Ignored),
+            ("Reference", CsvColumn::Ignored),
+            ("", CsvColumn::Ignored),
+        ] {
+            assert_eq!(CsvColumn::of_header(word), column, "{word}");
+        }
     }
 }

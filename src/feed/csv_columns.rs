@@ -1,30 +1,29 @@
-//! CSV and TSV of any columns: named on the command line, or by a header whose words are well known.
+//! CSV and TSV with any columns: named on the command line, or found by their header and content (see
+//! [`column_roles`]).
 //!
-//! A row lists every indicator that its columns hold, with its name, time and port. Where a column of types stands, it
-//! says what the key is; without one the key's own shape does. Hashes of files are malware, certificates bad
-//! certificates, addresses malicious addresses. Of a header every other column is left alone: import hashes, fuzzy
-//! hashes and serial numbers look like keys and are none.
+//! A row lists every indicator in its key columns, with its name, time and port; several may be in one cell (see
+//! [`cell`]). A column of types determines the type of the key; without one, the form of the key does. Hashes of files
+//! are malware, certificates bad certificates, addresses malicious addresses. All other columns are ignored: import
+//! hashes, fuzzy hashes and serial numbers look like keys and are none. A row whose status is a verdict of goodness, or
+//! which is not meant for detection (`to_ids`), is withheld.
 
 use super::{
-    batches,
+    batches, cell, column_roles,
+    column_roles::Roles,
     columns::CsvColumn,
     error::FeedError,
     input::Input,
     row_sink::RowSink,
     rows::{Cells, RowKind, Rows},
     sample::{Confidence, Sample},
-    value::{self, ValueError, WithPort, null},
+    type_words::TypeWord,
+    value::{self, ValueError, null},
+    verdict::is_good_status,
 };
-use crate::{
-    key::{Indicator, Scope},
-    record::RecordType,
-};
+use crate::record::RecordType;
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    let first = sample.data_lines().next()?;
-    let cells = Cells::of(first, separator(first));
-    // A single word above a list is a heading, which need not hold for all of it.
-    (cells.len() > 1 && header(&cells).is_some()).then_some(Confidence::Likely)
+    column_roles::detect(sample)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
@@ -35,19 +34,28 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
         let why = "none of the columns holds an indicator: name one key, hash, certificate, url, domain, host or ip";
         return Err(FeedError::Options { why: why.into() });
     }
-    let first = first_row(input);
-    let mut rows = Rows::new(input, separator(&first));
-    let Some(columns) = columns(&mut rows, sink, given)? else { return Ok(()) };
-    let places = Places::of(&columns);
+    let (separator, roles) = columns(input, given)?;
+    let mut rows = Rows::new(input, separator);
+    if roles.has_header {
+        skip_header(&mut rows, sink)?;
+    }
+    let places = Places::of(&roles);
     batches::read(&mut rows, sink, |cells, sink| read_row(cells, &places, sink))
 }
 
-/// Reads as far as the columns are known: the first row, if it is a header. `None` when there is no row.
-fn columns(
-    rows: &mut Rows<'_, '_>,
-    sink: &mut RowSink<'_>,
-    given: Option<&[CsvColumn]>,
-) -> Result<Option<Vec<CsvColumn>>, FeedError> {
+/// Returns the separator and the columns of an input.
+fn columns(input: &Input<'_>, given: Option<&[CsvColumn]>) -> Result<(u8, Roles), FeedError> {
+    input.sample(|sample| {
+        let roles = match given {
+            Some(columns) => column_roles::given(sample, columns),
+            None => column_roles::of(sample).map_err(|why| FeedError::Options { why })?,
+        };
+        Ok((column_roles::separator(sample), roles))
+    })
+}
+
+/// Reads up to and including the first row.
+fn skip_header(rows: &mut Rows<'_, '_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
     while let Some(found) = rows.next()? {
         match found {
             RowKind::Comment => {}
@@ -55,35 +63,15 @@ fn columns(
                 sink.row_with(rows.number(), rows.line_text());
                 sink.reject("a quote that is never closed");
             }
-            RowKind::Row => {
-                let named = header(rows.cells());
-                if named.is_none() {
-                    rows.put_back();
-                }
-                let Some(columns) = given.map(<[_]>::to_vec).or(named) else {
-                    let why = "the first row names no column that is known; name the columns with `--columns`";
-                    return Err(FeedError::Options { why: why.into() });
-                };
-                return Ok(Some(columns));
-            }
+            RowKind::Row => break,
         }
     }
-    Ok(None)
+    Ok(())
 }
 
-/// The columns that a header names; `None` when the cells are none, or name nothing that is listed.
-fn header(cells: &Cells) -> Option<Vec<CsvColumn>> {
-    let columns: Vec<_> = cells.iter().map(CsvColumn::of_header).collect();
-    if !columns.iter().any(|column| column.is_key()) {
-        return None;
-    }
-    // `url` and `domain` stand in columns of types too: then an indicator stands beside them.
-    let is_data = |cell: &str| cell.contains("://") || cell.parse::<f64>().is_err() && value::any(cell).is_ok();
-    (!cells.iter().any(is_data)).then_some(columns)
-}
-
-/// Where the columns of each kind stand, found once for all rows.
+/// The positions of the columns of each kind, found once for all rows.
 struct Places {
+    are_types_known: bool,
     keys: Vec<(usize, CsvColumn)>,
     kind: Vec<usize>,
     record_type: Vec<usize>,
@@ -94,13 +82,16 @@ struct Places {
     port: Vec<usize>,
     confidence: Vec<usize>,
     score: Vec<usize>,
+    status: Vec<usize>,
+    to_ids: Vec<usize>,
 }
 
 impl Places {
-    fn of(columns: &[CsvColumn]) -> Self {
-        let placed = || columns.iter().copied().enumerate();
+    fn of(roles: &Roles) -> Self {
+        let placed = || roles.columns.iter().copied().enumerate();
         let of = |wanted| placed().filter(|&(_, column)| column == wanted).map(|(at, _)| at).collect();
         Self {
+            are_types_known: roles.are_types_known,
             keys: placed().filter(|(_, column)| column.is_key()).collect(),
             kind: of(CsvColumn::Type),
             record_type: of(CsvColumn::RecordType),
@@ -111,6 +102,8 @@ impl Places {
             port: of(CsvColumn::Port),
             confidence: of(CsvColumn::Confidence),
             score: of(CsvColumn::Score),
+            status: of(CsvColumn::Status),
+            to_ids: of(CsvColumn::ToIds),
         }
     }
 }
@@ -118,13 +111,26 @@ impl Places {
 fn read_row(cells: &Cells, places: &Places, sink: &mut RowSink<'_>) {
     let first = |places: &[usize]| places.iter().find_map(|&at| null(cells.get(at)));
     let number = |places| first(places).and_then(|text| text.parse().ok());
-    let kind = first(&places.kind);
+    if places.status.iter().any(|&at| is_good_status(cells.get(at))) {
+        return sink.withhold("its status is a verdict that it is good");
+    }
+    if first(&places.to_ids).is_some_and(|flag| ["0", "false", "no"].iter().any(|no| flag.eq_ignore_ascii_case(no))) {
+        return sink.withhold("not for detection (to_ids)");
+    }
+    let word = first(&places.kind);
+    let kind = word.and_then(TypeWord::of);
+    let is_unknown = places.are_types_known && word.is_some() && kind.is_none();
     let record_type: Option<RecordType> = first(&places.record_type).and_then(|text| text.parse().ok());
     for &(at, column) in &places.keys {
         let Some(value) = null(cells.get(at)) else { continue };
-        match indicator(column, kind, value) {
+        if column == CsvColumn::Key && is_unknown {
+            sink.value_error(ValueError::Unsupported("an indicator of an unsupported type"));
+            continue;
+        }
+        let kind = if column == CsvColumn::Key { kind } else { column.key_type() };
+        cell::read(kind, value, &mut |result| match result {
             Ok((indicator, port)) => {
-                let record_type = record_type.unwrap_or_else(|| default_type(&indicator));
+                let record_type = record_type.unwrap_or_else(|| value::listed_type(&indicator));
                 let mut draft = sink.draft(indicator, record_type, first(&places.name).unwrap_or_default());
                 draft.id = number(&places.id);
                 draft.timestamp = first(&places.time).and_then(value::time);
@@ -135,72 +141,8 @@ fn read_row(cells: &Cells, places: &Places, sink: &mut RowSink<'_>) {
                 sink.list(draft);
             }
             Err(why) => sink.value_error(why),
-        }
+        });
     }
-}
-
-fn indicator(column: CsvColumn, kind: Option<&str>, value: &str) -> Result<WithPort, ValueError> {
-    let plain = |indicator| (indicator, None);
-    match column {
-        CsvColumn::Hash => value::object_hash(value).map(plain),
-        CsvColumn::Certificate => value::certificate(value).map(plain),
-        CsvColumn::Url => value::web_exact(value),
-        CsvColumn::Domain => value::domain(value, Scope::Domain).map(plain),
-        CsvColumn::Host => value::domain(value, Scope::Host).map(plain),
-        CsvColumn::Ip => value::ipv4_port(value),
-        _ => match kind {
-            Some(kind) => typed(&kind.to_ascii_lowercase(), value),
-            None => value::any(value),
-        },
-    }
-}
-
-/// The indicator of a value whose type is named, in lower case, in the words of feeds.
-fn typed(kind: &str, value: &str) -> Result<WithPort, ValueError> {
-    let column = match kind {
-        "hash" | "file" | "filehash" | "file hash" | "md5" | "sha1" | "sha-1" | "sha256" | "sha-256" | "md5_hash"
-        | "sha1_hash" | "sha256_hash" | "filehash-md5" | "filehash-sha1" | "filehash-sha256" => CsvColumn::Hash,
-        "certificate"
-        | "cert"
-        | "cert-sha1"
-        | "cert-sha256"
-        | "x509-fingerprint-sha1"
-        | "x509-fingerprint-sha256"
-        | "x509-fingerprint-md5" => CsvColumn::Certificate,
-        "url" | "uri" => CsvColumn::Url,
-        "domain" | "domains" | "domain-name" | "fqdn" => CsvColumn::Domain,
-        "host" | "hostname" => CsvColumn::Host,
-        "ip" | "ips" | "ipv4" | "ipv4-addr" | "ip address" | "ip-dst" | "ip-src" | "ip:port" | "cidr" => CsvColumn::Ip,
-        "ipv6" | "ipv6-addr" => return Err(ValueError::Unsupported("an IPv6 address")),
-        "filename" | "file name" | "filepath" | "file path" => return Err(ValueError::Unsupported("a file name")),
-        "email" | "mail" | "email-src" | "email address" => return Err(ValueError::Unsupported("a mail address")),
-        "imphash" | "ssdeep" | "tlsh" | "sha512" | "ja3" => {
-            return Err(ValueError::Unsupported("a hash of another kind"));
-        }
-        _ => return Err(ValueError::Unsupported("an indicator of another type")),
-    };
-    indicator(column, None, value)
-}
-
-fn default_type(indicator: &Indicator) -> RecordType {
-    match indicator {
-        Indicator::Digest(digest) if digest.kind().prefix().starts_with("cert-") => RecordType::BadCertificate,
-        Indicator::Digest(_) => RecordType::Malware,
-        _ => RecordType::MaliciousAddress,
-    }
-}
-
-/// What separates the cells of a row: of comma, tab, semicolon and bar that which makes the most cells.
-fn separator(row: &str) -> u8 {
-    // Of equals the last counts, so that the comma is last.
-    b"|;\t,".iter().copied().max_by_key(|&separator| Cells::of(row, separator).len()).unwrap_or(b',')
-}
-
-/// The first row of the sample, which is where the separator shows.
-fn first_row(input: &Input<'_>) -> String {
-    let text = super::input::decode(input.head().0).into_owned();
-    let mut rows = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
-    rows.next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -247,6 +189,158 @@ mod tests {
             ]
         );
         assert_eq!((report.rows, report.unsupported, report.rejected), (5, 1, 1));
+    }
+
+    /// Reads a table and returns its records without their names.
+    fn keys(feed: &str) -> Vec<String> {
+        let (entries, report) = collect(feed.as_bytes(), "", None);
+        assert_eq!(report.format, Format::Csv, "{feed}");
+        entries.iter().map(|entry| entry.split(' ').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    const TYPED: [[&str; 3]; 5] = [
+        ["url", "hxxp://a.example.com/x", "seen in May"],
+        ["domain", "b.example.com", "a panel, see report"],
+        ["ip", "9.9.9.9", ""],
+        ["sha256", "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "a loader"],
+        ["ssdeep", "3:abc:def", "fuzzy"],
+    ];
+
+    fn typed_keys() -> [String; 4] {
+        let hash = TYPED[3][1];
+        ["exact:a.example.com/x".into(), "domain:b.example.com".into(), "ipv4:9.9.9.9".into(), format!("sha256:{hash}")]
+    }
+
+    /// Type-key-note tables in every order of columns, with every header and without one.
+    #[test]
+    fn header_against_content_type_key_note_in_any_order() {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let row = |cells: [&str; 3]| {
+                let cells = order.map(|at| cells[at]);
+                cells.map(|cell| if cell.contains(',') { format!("\"{cell}\"") } else { cell.into() }).join(",") + "\n"
+            };
+            let rows: String = TYPED.iter().map(|&cells| row(cells)).collect();
+            for header in [
+                None,
+                Some(["Indicator", "Data", "Note"]),
+                Some(["Indicator_type", "Data", "Note"]),
+                Some(["entity_type", "value", "description"]),
+                Some(["Sort", "Thing", "Remark"]),
+            ] {
+                let header = header.map(row).unwrap_or_default();
+                for comment in ["", "# A list of indicators, by somebody\n# of 2026\n"] {
+                    assert_eq!(keys(&format!("{comment}{header}{rows}")), typed_keys(), "{order:?} {header:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn header_against_content_a_column_of_other_things_is_no_key() {
+        // The heading `url` is above something else, and the keys are below a heading that names none.
+        let feed = "Address,url\na.example.com,yes\nb.example.com,no\nhttp://c.example.com/x,no\n";
+        assert_eq!(keys(feed), ["domain:a.example.com", "domain:b.example.com", "exact:c.example.com/x"]);
+        let feed = "Where;url;When\n9.9.9.9;payload delivery;2026-01-02\n9.9.9.10;C2;2026-01-03\n";
+        assert_eq!(keys(feed), ["ipv4:9.9.9.9", "ipv4:9.9.9.10"]);
+        // A row of few cannot be parsed: a broken value, not another content.
+        let feed = "domain,note\na.example.com,\nb.example.com,\nc.example.com,\nd_example,\n";
+        assert_eq!(keys(feed).len(), 3);
+    }
+
+    #[test]
+    fn header_against_content_a_first_row_of_data_is_data() {
+        let feed = "url,http://a.example.com/x,malware\ndomain,b.example.com,name\n";
+        assert_eq!(keys(feed), ["exact:a.example.com/x", "domain:b.example.com"]);
+        // A header is none where there is one already; and it is never data.
+        let (entries, report) = collect(b"type,value,note\ndomain,b.example.com,x\n", "", None);
+        assert_eq!((entries.len(), report.rows), (1, 1));
+        let feed = "hash,name\n0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a,hash\n";
+        let (entries, report) = with_columns(feed, "hash,name").unwrap();
+        assert_eq!((entries.len(), report.rows), (1, 1));
+    }
+
+    #[test]
+    fn header_against_content_ambiguous_tables_are_refused_with_the_option() {
+        for (feed, option) in [
+            ("9.9.9.9,a.example.com,2026-01-02\n9.9.9.10,b.example.com,2026-01-03\n", "`--columns key,-,time`"),
+            ("a,b\nc,d\n", "`--columns key`"),
+            ("url,note\nsome,words\nmore,words\n", "`--columns key`"),
+        ] {
+            let error = try_collect(feed.as_bytes(), "", Some(Format::Csv), &options()).unwrap_err();
+            assert!(matches!(error, FeedError::Options { .. }), "{error}");
+            assert!(error.to_string().contains(option), "{error}");
+        }
+        // A table with such a header is not read as a list of whatever comes first.
+        let error = try_collect(b"url,note,x\nsome,words,1\nmore,words,2\n", "", None, &options()).unwrap_err();
+        assert!(error.to_string().contains("`--columns "), "{error}");
+    }
+
+    #[test]
+    fn header_against_content_references_beside_keys_are_no_keys() {
+        let (hash, other) = ("0a".repeat(16), "0b".repeat(16));
+        let report = "https://reports.example.com/file/";
+        let by_content = format!("{hash},{report}{hash}\n{other},{report}{other}\n");
+        for header in ["MD5,URL\n", "hash,reference\n", "md5,link\n", "Hash,Source URL\n"] {
+            assert_eq!(keys(&format!("{header}{by_content}")), [format!("md5:{hash}"), format!("md5:{other}")]);
+        }
+        let (entries, _) = try_collect(by_content.as_bytes(), "", Some(Format::Csv), &options()).unwrap();
+        assert_eq!(entries.len(), 2);
+        let feed = "domain,url\na[.]example[.]com,https://report.example.org/1\nb[.]example[.]com,https://report.example.org/2\n";
+        assert_eq!(keys(feed), ["domain:a.example.com", "domain:b.example.com"]);
+        // The only column of addresses is the key, whatever it is called.
+        let feed = "date,link\n2026-01-02,http://a.example.com/x\n2026-01-03,http://b.example.com/\n";
+        let (entries, _) = try_collect(feed.as_bytes(), "", Some(Format::Csv), &options()).unwrap();
+        assert_eq!(entries.len(), 2);
+    }
+
+    #[test]
+    fn statuses_of_goodness_withhold_and_comments_do_not() {
+        for column in ["status", "Verdict", "classification", "Result"] {
+            let feed = format!(
+                "domain,{column},comment\na.example.com,malicious,trojanized legit app\nb.example.com,benign,x\n\
+                 c.example.com,False Positive,y\nd.example.com,malicious,benign\n"
+            );
+            let (entries, report) = collect(feed.as_bytes(), "", None);
+            assert_eq!((entries.len(), report.withheld), (2, 2), "{column}");
+        }
+        let feed = "type,value,to_ids\ndomain,a.example.com,1\ndomain,b.example.com,0\ndomain,c.example.com,False\n";
+        let (entries, report) = collect(feed.as_bytes(), "", None);
+        assert_eq!((entries.len(), report.withheld), (1, 2));
+    }
+
+    #[test]
+    fn columns_side_by_side_and_cells_of_several_give_all() {
+        let (md5, sha1, sha256) = ("0a".repeat(16), "0b".repeat(20), "0c".repeat(32));
+        let expected = [format!("md5:{md5}"), format!("sha1:{sha1}"), format!("sha256:{sha256}")];
+        assert_eq!(keys(&format!("MD5,SHA-1,SHA256 Hash,name\n{md5},{sha1},{sha256},x\n")), expected);
+        assert_eq!(keys(&format!("hashes,name\n\"{md5},{sha1},{sha256}\",x\n")), expected);
+        assert_eq!(keys(&format!("indicator,name\n{md5} {sha1}; {sha256},x\n")), expected);
+    }
+
+    #[test]
+    fn types_of_every_publisher() {
+        let sha1 = "0b".repeat(20);
+        for (kind, value, expected) in [
+            ("FileHash-SHA1", &*sha1, format!("sha1:{sha1} malware")),
+            ("StixFile", &sha1, format!("sha1:{sha1} malware")),
+            ("X509-Certificate", &sha1, format!("cert-sha1:{sha1} bad-certificate")),
+            ("filename|sha1", &format!("x.exe|{sha1}"), format!("sha1:{sha1} malware")),
+            ("ip-dst|port", "9.9.9.9|443", "ipv4:9.9.9.9 malicious-address port 443".into()),
+            ("Range", "9.9.9.0/24", "ipv4:9.9.9.0/24 malicious-address".into()),
+            ("Domain-Name", "a.example.com", "domain:a.example.com malicious-address".into()),
+            ("link", "http://a.example.com/x", "exact:a.example.com/x malicious-address".into()),
+        ] {
+            let (entries, _) = collect(format!("type,value\n{kind},{value}\n").as_bytes(), "", None);
+            assert_eq!(entries, [expected], "{kind}");
+        }
+        // Kinds of threats are no types of indicators.
+        let feed = "domain,type\na.example.com,phishing\nb.example.com,malware\n";
+        let (entries, _) = collect(feed.as_bytes(), "", None);
+        assert_eq!(entries, ["domain:a.example.com phishing", "domain:b.example.com malware"]);
+        let feed = "ipAddress,abuse_confidence_score\n9.9.9.9,100\n9.9.9.10,20\n";
+        let mut options = options();
+        options.min_confidence = Some(50);
+        assert_eq!(try_collect(feed.as_bytes(), "", None, &options).unwrap().0.len(), 1);
     }
 
     #[test]

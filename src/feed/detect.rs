@@ -20,7 +20,7 @@ pub(super) fn format(sample: &Sample<'_>) -> Result<Format, FeedError> {
     if best < Some(Confidence::Certain) {
         refuse(LANGUAGES, sample)?;
     }
-    if best < Some(Confidence::Likely) {
+    if best < Some(Confidence::Generic) {
         refuse(PROSE, sample)?;
     }
     let Some(best) = best else { return Err(FeedError::UnknownFormat { looks: looks(sample) }) };

@@ -62,6 +62,8 @@ formats! {
     ClamAvCrb = "clamav-crb";
     /// ClamAV hashed addresses (`.gdb`).
     ClamAvGdb = "clamav-gdb";
+    /// A YAML document with lists of indicators under words for their types.
+    Yaml = "yaml";
     /// A list of hashes, addresses and domains, with or without comments.
     IocList = "ioc-list";
     /// A list of IPv4 addresses, blocks and ranges.

@@ -9,7 +9,9 @@
 //! (`row_sink`).
 
 mod batches;
+mod cell;
 mod checksums;
+mod column_roles;
 mod columns;
 mod detect;
 mod error;
@@ -29,7 +31,9 @@ mod rows;
 mod sample;
 mod table;
 mod token;
+mod type_words;
 mod value;
+mod verdict;
 mod words;
 
 mod adblock;
@@ -56,6 +60,7 @@ mod threatfox_csv;
 mod threatfox_json;
 mod tweetfeed;
 mod urlhaus;
+mod yaml;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,7 +10,7 @@ use super::{
     ioc_list, ip4set, ipv4_list, malwarebazaar, misp, nsrl, phishtank, refuse,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    spamhaus_json, sslbl, stix, threatfox_csv, threatfox_json, tweetfeed, urlhaus,
+    spamhaus_json, sslbl, stix, threatfox_csv, threatfox_json, tweetfeed, urlhaus, yaml,
 };
 
 /// Returns how much a sample looks like the format; `None` if it does not.
@@ -55,6 +55,7 @@ pub(super) fn reader(format: Format) -> (Detect, Read) {
         Format::ClamAvTrusted => (clamav::detect_trusted, clamav::read_trusted),
         Format::ClamAvCrb => (clamav::detect_certificates, clamav::read_certificates),
         Format::ClamAvGdb => (clamav::detect_urls, clamav::read_urls),
+        Format::Yaml => (yaml::detect, yaml::read),
         Format::IocList => (ioc_list::detect, ioc_list::read),
         Format::Ipv4List => (ipv4_list::detect, ipv4_list::read),
         Format::Ip4Set => (ip4set::detect, ip4set::read),

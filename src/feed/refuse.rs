@@ -5,7 +5,7 @@
 //! reader; other tools' languages when no reader is certain; programs and prose when no reader knows more than that it
 //! might be a list, and then only if too few rows hold an indicator (see [`ioc_list`](super::ioc_list)).
 
-use super::{error::Refusal, ioc_list::Census, sample::Sample};
+use super::{error::Refusal, ioc_list::Census, sample::Sample, yaml};
 
 /// What the first bytes give away: binary data and markup.
 pub(super) fn wrapping(sample: &Sample<'_>) -> Option<Refusal> {
@@ -202,36 +202,14 @@ pub(super) fn program(sample: &Sample<'_>) -> Option<Refusal> {
     if sample.text.starts_with("#!/") || (words >= 2 && words * 200 >= rows && ends * 2 >= rows) {
         return Some(source);
     }
-    if is_yaml(sample) {
+    if yaml::is_document(sample) {
         return Some(Refusal {
             what: "a YAML document",
-            why: "what its keys mean differs from publisher to publisher",
+            why: "it has no list of indicators under a word for their type (certificates, domains, ips, sha256)",
             instead: "take the lists that are made from it (CSV, hosts, domains)",
         });
     }
     None
-}
-
-/// Keys and lists nested in one another.
-fn is_yaml(sample: &Sample<'_>) -> bool {
-    let key = |line: &str| {
-        let line = line.strip_prefix("- ").unwrap_or(line);
-        let word = line.find(':').map(|at| line.split_at(at));
-        word.is_some_and(|(word, rest)| {
-            let sound = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-            sound && (rest == ":" || rest.starts_with(": "))
-        })
-    };
-    let (mut rows, mut such, mut nested, mut opened) = (0u32, 0u32, 0u32, 0u32);
-    for line in sample.lines.iter().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
-        let text = line.trim();
-        rows += 1;
-        let indented = line.starts_with("  ");
-        nested += u32::from(indented);
-        opened += u32::from(key(text) && text.ends_with(':'));
-        such += u32::from(key(text) || text == "---" || (text.starts_with("- ") && (indented || opened > 0)));
-    }
-    opened >= 1 && nested * 2 >= rows && such * 10 >= rows * 9
 }
 
 /// Reports and readmes.

@@ -11,7 +11,7 @@
 //!   it began is given up, and reading goes on with the next;
 //! - blank lines, and lines that begin with `#` or `;`, are no rows.
 
-use std::{collections::VecDeque, iter};
+use std::collections::VecDeque;
 
 use super::{error::FeedError, input::Input, value::trim};
 use crate::limits::FEED_LINE_BYTES_MAX;
@@ -162,14 +162,6 @@ impl<'i, 'a> Rows<'i, 'a> {
     /// The text of the last row: its lines, with a line feed between.
     pub(super) fn row_text(&self) -> [&str; 2] {
         [&self.line, &self.further]
-    }
-
-    /// Has the last row read again.
-    pub(super) fn put_back(&mut self) {
-        let lines = iter::once(&*self.line).chain(self.further.split('\n').skip(1));
-        for (number, line) in (self.number..).zip(lines).collect::<Vec<_>>().into_iter().rev() {
-            self.pending.push_front((number, line.to_owned()));
-        }
     }
 
     /// Goes on to the next row or comment.

@@ -25,6 +25,8 @@ pub(crate) struct Sample<'a> {
 pub(crate) enum Confidence {
     /// A generic list.
     Fallback,
+    /// A generic table whose columns show what they hold.
+    Generic,
     /// The rows have its shape.
     Likely,
     /// A header or signature that only this format has.

@@ -28,10 +28,11 @@ use super::{
     row_sink::RowSink,
     sample::{Confidence, Sample},
     tags,
+    type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
 use crate::{
-    key::{Digest, DigestKind, Indicator, Scope},
+    key::{DigestKind, Indicator, Scope},
     limits::NAME_BYTES_MAX,
     record::RecordType,
     timestamp::Timestamp,
@@ -286,9 +287,10 @@ fn indicator_of(comparison: &Comparison<'_>) -> Result<WithPort, ValueError> {
         return Err(ValueError::Unsupported("a subset of something other than addresses"));
     }
     match (comparison.path.object, &path[..]) {
-        ("file", ["hashes", algorithm]) => hash(algorithm, text, Some).map(no_port),
+        ("file", ["hashes", algorithm]) => TypeWord::Digest(hash(algorithm)?).read_one(text),
         ("x509-certificate", ["hashes", algorithm]) | ("app", ["cert", algorithm]) => {
-            hash(algorithm, text, |kind| DigestKind::of_certificate(kind.width())).map(no_port)
+            let kind = hash(algorithm)?;
+            TypeWord::Digest(DigestKind::of_certificate(kind.width()).unwrap_or(kind)).read_one(text)
         }
         ("url", ["value"]) => value::web_exact(text),
         ("domain-name", ["value"]) => value::domain(text, Scope::Domain).map(no_port),
@@ -297,22 +299,21 @@ fn indicator_of(comparison: &Comparison<'_>) -> Result<WithPort, ValueError> {
             Err(ValueError::Rejected(_)) => value::domain(text, Scope::Domain).map(no_port),
             found => found,
         },
-        ("ipv6-addr", ["value"]) => Err(ValueError::Unsupported("an IPv6 address")),
-        ("email-addr" | "email-message", _) => Err(ValueError::Unsupported("a mail address or message")),
-        _ => Err(ValueError::Unsupported("a property of an unsupported kind")),
+        ("email-message", _) => Err(ValueError::Unsupported("a part of a mail message")),
+        (object, _) => Err(ValueError::Unsupported(match TypeWord::of(object) {
+            Some(TypeWord::Unsupported(what)) => what,
+            _ => "a property of an unsupported kind",
+        })),
     }
 }
 
-/// Parses a digest by the name of its algorithm, which has several spellings.
-fn hash(algorithm: &str, text: &str, kind: impl Fn(DigestKind) -> Option<DigestKind>) -> Result<Indicator, ValueError> {
-    let object = match algorithm.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
-        "md5" => DigestKind::Md5,
-        "sha1" => DigestKind::Sha1,
-        "sha256" => DigestKind::Sha256,
-        _ => return Err(ValueError::Unsupported("a hash of an unsupported kind")),
-    };
-    let kind = kind(object).ok_or(ValueError::Unsupported("a hash of an unsupported kind"))?;
-    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| ValueError::Rejected(e.to_string()))
+/// Returns the kind of a hash by the name of its algorithm, which has several spellings.
+fn hash(algorithm: &str) -> Result<DigestKind, ValueError> {
+    match TypeWord::of(algorithm) {
+        Some(TypeWord::Digest(kind)) => Ok(kind),
+        Some(TypeWord::Unsupported(what)) => Err(ValueError::Unsupported(what)),
+        _ => Err(ValueError::Unsupported("a hash of an unsupported kind")),
+    }
 }
 
 #[cfg(test)]

@@ -11,12 +11,10 @@ use super::{
     row_sink::RowSink,
     sample::{Confidence, Sample},
     table::{self, Table, Wanted},
+    type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
-use crate::{
-    key::{Indicator, Scope},
-    record::RecordType,
-};
+use crate::{key::Indicator, record::RecordType};
 
 const COLUMNS: [Wanted; 8] = [
     (&["first_seen_utc"], Some(0)),
@@ -65,13 +63,9 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
 
 /// Parses a value of the `ioc_type` `kind`.
 pub(super) fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError> {
-    match kind {
-        "url" => value::web_exact(value),
-        "domain" => value::domain(value, Scope::Domain).map(|name| (name, None)),
-        "ip:port" | "ip" => value::ipv4_port(value),
-        "md5_hash" | "sha1_hash" | "sha256_hash" => value::object_hash(value).map(|hash| (hash, None)),
-        "sha3_384_hash" => Err(ValueError::Unsupported("a SHA-3 digest")),
-        _ => Err(ValueError::Unsupported("an indicator of an unsupported type")),
+    match TypeWord::of(kind) {
+        Some(kind) => kind.read_one(value),
+        None => Err(ValueError::Unsupported("an indicator of an unsupported type")),
     }
 }
 
@@ -79,7 +73,7 @@ pub(super) fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError>
 /// `cc_skimming` (theft of payment credentials) is phishing; others are malicious addresses. A file is always malware.
 pub(super) fn record_type(threat_type: &str, indicator: &Indicator) -> RecordType {
     match threat_type {
-        _ if matches!(indicator, Indicator::Digest(_)) => RecordType::Malware,
+        _ if matches!(indicator, Indicator::Digest(_)) => value::listed_type(indicator),
         "botnet_cc" => RecordType::BotnetCc,
         "payload" | "payload_delivery" => RecordType::Malware,
         "cc_skimming" => RecordType::Phishing,

@@ -11,19 +11,20 @@ use super::{
     row_sink::RowSink,
     sample::{Confidence, Sample},
     table::{self, Table, Wanted},
+    type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
-use crate::{
-    key::{Indicator, Scope},
-    record::RecordType,
-};
+use crate::{key::Indicator, record::RecordType};
 
 const COLUMNS: [Wanted; 4] =
     [(&["time", "date"], Some(0)), (&["type"], Some(2)), (&["value"], Some(3)), (&["tags"], Some(4))];
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
     let rows = table::rows_are(sample, |cells| {
-        cells.len() >= 5 && TYPES.contains(&cells.get(2)) && value::time(cells.get(0)).is_some()
+        cells.len() >= COLUMNS_ALL
+            && value::time(cells.get(0)).is_some()
+            && TypeWord::of(cells.get(2)).is_some_and(TypeWord::is_supported)
+            && cells.get(5).starts_with("https://")
     });
     rows.then_some(Confidence::Certain)
 }
@@ -54,18 +55,15 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
 }
 
 fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError> {
-    match kind {
-        "url" => value::web_exact(value),
-        "domain" => value::domain(value, Scope::Domain).map(|name| (name, None)),
-        "ip" => value::ipv4_port(value),
-        "sha256" | "md5" | "sha1" => value::object_hash(value).map(|hash| (hash, None)),
-        _ => Err(ValueError::Rejected("expected the type url, domain, ip, sha256 or md5".into())),
+    match TypeWord::of(kind) {
+        Some(kind) => kind.read_one(value),
+        None => Err(ValueError::Rejected("expected the type url, domain, ip, sha256 or md5".into())),
     }
 }
 
 fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
     if matches!(indicator, Indicator::Digest(_)) {
-        return RecordType::Malware;
+        return value::listed_type(indicator);
     }
     let tagged = |known: &[&str]| {
         let mut tags = tags.split([' ', ',']).map(|tag| tag.trim_start_matches('#').to_ascii_lowercase());
@@ -86,8 +84,6 @@ fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
 
 /// The number of columns: time, user, type, value, tags, link.
 const COLUMNS_ALL: usize = 6;
-
-const TYPES: [&str; 6] = ["url", "domain", "ip", "sha256", "md5", "sha1"];
 
 const MALWARE_TAGS: &[&str] =
     &["malware", "ransomware", "stealer", "infostealer", "trojan", "opendir", "maldoc", "loader"];

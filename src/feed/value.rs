@@ -7,7 +7,11 @@ use std::{
 
 use super::token::{Shape, shape};
 use crate::{
-    key::{Digest, DigestKind, Indicator, Ipv4Block, Scope, WebAddress, refang},
+    key::{
+        Digest, DigestKind, Indicator, Ipv4Block, KeyError, Scope, WebAddress, colon_fingerprint, prefixed_digest,
+        refang,
+    },
+    record::RecordType,
     timestamp::Timestamp,
 };
 
@@ -50,21 +54,64 @@ pub(crate) fn time(text: &str) -> Option<Timestamp> {
     null(text)?.parse().ok()
 }
 
-/// Parses a digest after the prefix of its kind (`cert-sha1:…`, `blake3:…`); `None` if the text has no such prefix.
+/// Returns the record type of an indicator in a list that does not give one: malware for files, bad certificate for
+/// certificates and their keys, malicious address for addresses.
+pub(crate) fn listed_type(indicator: &Indicator) -> RecordType {
+    match indicator {
+        Indicator::Digest(digest) if !digest.kind().is_of_object() => RecordType::BadCertificate,
+        Indicator::Digest(_) => RecordType::Malware,
+        _ => RecordType::MaliciousAddress,
+    }
+}
+
+/// Parses a digest after the prefix of its kind (`sha256:…`, `blake3:…`, `cert-sha1:…`, `spki-sha256:…`). Returns `None`
+/// when the text has no such prefix, and an error when the prefix is that of an unsupported kind (`ssdeep:…`).
 pub(crate) fn prefixed(text: &str) -> Option<Result<Indicator, ValueError>> {
-    let (prefix, hex) = trim(text).split_once(':')?;
-    let kind = DigestKind::ALL.into_iter().find(|kind| kind.prefix().eq_ignore_ascii_case(prefix))?;
-    Some(Digest::from_hex(kind, hex).map(Indicator::Digest).map_err(ValueError::rejected))
+    Some(match prefixed_digest(trim(text))? {
+        Ok(digest) => Ok(Indicator::Digest(digest)),
+        Err(KeyError::Unsupported { what }) => Err(ValueError::Unsupported(what)),
+        Err(e) => Err(ValueError::rejected(e)),
+    })
 }
 
-/// The hash of a file: 32, 40 or 64 hexadecimal digits of either case.
+/// The hash of a file: 32, 40 or 64 hexadecimal digits of either case, or a digest after the prefix of its kind.
 pub(crate) fn object_hash(text: &str) -> Result<Indicator, ValueError> {
-    digest(text, DigestKind::of_object, "a file's hash")
+    match digest(text, DigestKind::of_object, "a file's hash") {
+        Err(e) => prefixed(text).unwrap_or(Err(e)),
+        found => found,
+    }
 }
 
-/// The fingerprint of a certificate: 32, 40 or 64 hexadecimal digits of either case, also as `AA:BB:…`.
+/// The fingerprint of a certificate: 32, 40 or 64 hexadecimal digits of either case, also as `AA:BB:…`, with or without
+/// the prefix of its algorithm.
 pub(crate) fn certificate(text: &str) -> Result<Indicator, ValueError> {
-    digest(text, DigestKind::of_certificate, "a certificate's fingerprint")
+    of_certificate(text, DigestKind::of_certificate, "a certificate's fingerprint")
+}
+
+/// The digest of a public key: 40 or 64 hexadecimal digits of either case, also as `AA:BB:…`, with or without the prefix
+/// of its algorithm.
+pub(crate) fn public_key(text: &str) -> Result<Indicator, ValueError> {
+    let kind = |width| match width {
+        20 => Some(DigestKind::SpkiSha1),
+        32 => Some(DigestKind::SpkiSha256),
+        _ => None,
+    };
+    of_certificate(text, kind, "a public key's digest")
+}
+
+fn of_certificate(
+    text: &str,
+    kind: impl Fn(usize) -> Option<DigestKind> + Copy,
+    what: &str,
+) -> Result<Indicator, ValueError> {
+    match prefixed(text) {
+        // Where certificates stand, `sha1:` names the algorithm only.
+        Some(Ok(Indicator::Digest(found))) if found.kind() < DigestKind::Blake3 => {
+            digest(text.split_once(':').map_or(text, |(_, hex)| hex), kind, what)
+        }
+        Some(found) => found,
+        None => digest(text, kind, what),
+    }
 }
 
 fn digest(text: &str, kind: impl Fn(usize) -> Option<DigestKind>, what: &str) -> Result<Indicator, ValueError> {
@@ -178,6 +225,12 @@ pub(crate) fn any(text: &str) -> Result<WithPort, ValueError> {
     if text.contains("://") {
         return web_exact(&text);
     }
+    if let Some(digest) = prefixed(&text) {
+        return digest.map(|digest| (digest, None));
+    }
+    if let Some(Ok(fingerprint)) = colon_fingerprint(&text) {
+        return Ok((Indicator::Digest(fingerprint), None));
+    }
     if is_ipv6(&text) {
         return Err(ValueError::Unsupported("an IPv6 address"));
     }
@@ -189,9 +242,6 @@ pub(crate) fn any(text: &str) -> Result<WithPort, ValueError> {
     if text[..host_end].contains('@') {
         return Err(ValueError::Unsupported("a mail address"));
     }
-    if host.contains(['\\', '^', '$', '|', '(', ')', '{', '}', '[', ']', '+']) {
-        return Err(ValueError::Unsupported("a regular expression"));
-    }
     let first = host.split('-').next().unwrap_or_default();
     if first.parse::<Ipv4Addr>().is_ok() {
         return match is_path(&text[host_end..]) {
@@ -201,6 +251,9 @@ pub(crate) fn any(text: &str) -> Result<WithPort, ValueError> {
     }
     if !host.contains('.') {
         return Err(ValueError::Rejected("expected a hash, an address, a URL or a name".into()));
+    }
+    if host.contains(['\\', '^', '$', '|', '(', ')', '{', '}', '[', ']', '+']) {
+        return Err(ValueError::Unsupported("a regular expression"));
     }
     let port: u16 =
         port.parse().map_err(|_| ValueError::Rejected("expected a port from 0 to 65535 behind the name".into()))?;
@@ -297,6 +350,14 @@ mod tests {
             ("2001:db8::/32", "an IPv6 address".into()),
             ("a@evil.example.com", "a mail address".into()),
             ("^evil[0-9]+\\.example$", "a regular expression".into()),
+            (&format!("cert-md5:{md5}"), format!("cert-md5:{}", md5.to_lowercase())),
+            (&format!("CERT-SHA256:{}", "ab".repeat(32)), format!("cert-sha256:{}", "ab".repeat(32))),
+            (&format!("spki-sha1:{}", "ab".repeat(20)), format!("spki-sha1:{}", "ab".repeat(20))),
+            (&format!("blake3:{}", "ab".repeat(32)), format!("blake3:{}", "ab".repeat(32))),
+            (&format!("md5: {md5}"), format!("md5:{}", md5.to_lowercase())),
+            (&vec!["AB"; 20].join(":"), format!("cert-sha1:{}", "ab".repeat(20))),
+            ("blake3:abcd", "rejected".into()),
+            ("imphash:abcd", "an import hash".into()),
             ("word", "rejected".into()),
             ("a.exe", "rejected".into()),
             ("readme.txt", "rejected".into()),
@@ -331,7 +392,18 @@ mod tests {
         assert!(matches!(object_hash("xy"), Err(ValueError::Rejected(_))));
         assert!(matches!(object_hash(&"zz".repeat(16)), Err(ValueError::Rejected(_))));
         let fingerprint = vec!["AB"; 20].join(":");
-        assert_eq!(certificate(&fingerprint).unwrap().to_string(), format!("cert-sha1:{}", "ab".repeat(20)));
+        let (sha1, sha256) = ("ab".repeat(20), "cd".repeat(32));
+        for (found, expected) in [
+            (certificate(&fingerprint), format!("cert-sha1:{sha1}")),
+            (certificate(&format!("sha1:{sha1}")), format!("cert-sha1:{sha1}")),
+            (certificate(&format!("spki-sha1:{sha1}")), format!("spki-sha1:{sha1}")),
+            (public_key(&sha256), format!("spki-sha256:{sha256}")),
+            (object_hash(&format!("cert-sha1:{sha1}")), format!("cert-sha1:{sha1}")),
+            (object_hash(&format!("blake3:{sha256}")), format!("blake3:{sha256}")),
+        ] {
+            assert_eq!(found.unwrap().to_string(), expected);
+        }
+        assert!(object_hash("ssdeep:3:ab:cd") == Err(ValueError::Unsupported("a fuzzy hash")));
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod text;
 
 use std::{fmt, net::Ipv4Addr};
 
+#[cfg(feature = "feed")]
+pub(crate) use self::text::{colon_fingerprint, prefixed_digest};
 pub use self::{
     address::{AddressParts, Scope, ScopeSet, WebAddress},
     canonical::{WebAddressError, canonical_url},

@@ -96,24 +96,33 @@ impl FromStr for Key {
 
 /// Parses a key with a prefix. Returns `None` when the text has no known prefix.
 fn prefixed(text: &str) -> Option<Result<Key, KeyError>> {
+    if let Some(digest) = prefixed_digest(text) {
+        return Some(digest.map(Key::Digest));
+    }
+    let (prefix, rest) = text.split_once(':')?;
+    if rest.starts_with("//") {
+        return None;
+    }
+    match prefix.to_ascii_lowercase().as_str() {
+        "url" => Some(web(rest.trim())),
+        "ipv4" => Some(ipv4(&refang(rest.trim()))),
+        _ => None,
+    }
+}
+
+/// Parses a digest with the prefix of its kind. Returns `None` when the text has no such prefix, and an error when the
+/// prefix is that of a kind for which no record can exist (`ssdeep:`, `ipv6:`).
+pub(crate) fn prefixed_digest(text: &str) -> Option<Result<Digest, KeyError>> {
     let (prefix, rest) = text.split_once(':')?;
     // `sha256://…` is a scheme, not a prefix.
     if rest.starts_with("//") {
         return None;
     }
-    let prefix = prefix.to_ascii_lowercase();
-    let rest = rest.trim();
-    if let Some(kind) = DigestKind::ALL.into_iter().find(|kind| kind.prefix() == prefix) {
-        return Some(Digest::from_hex(kind, rest).map(Key::Digest).map_err(KeyError::from));
+    if let Some(kind) = DigestKind::ALL.into_iter().find(|kind| kind.prefix().eq_ignore_ascii_case(prefix)) {
+        return Some(Digest::from_hex(kind, rest.trim()).map_err(KeyError::from));
     }
-    if let Some(&(_, what)) = UNSUPPORTED_PREFIXES.iter().find(|(name, _)| *name == prefix) {
-        return Some(Err(KeyError::Unsupported { what }));
-    }
-    match prefix.as_str() {
-        "url" => Some(web(rest)),
-        "ipv4" => Some(ipv4(&refang(rest))),
-        _ => None,
-    }
+    let unsupported = UNSUPPORTED_PREFIXES.iter().find(|(name, _)| name.eq_ignore_ascii_case(prefix));
+    unsupported.map(|&(_, what)| Err(KeyError::Unsupported { what }))
 }
 
 fn unprefixed(text: &str) -> Result<Key, KeyError> {
@@ -121,7 +130,7 @@ fn unprefixed(text: &str) -> Result<Key, KeyError> {
         return unprefixed_hex(text);
     }
     if let Some(fingerprint) = colon_fingerprint(text) {
-        return fingerprint;
+        return Ok(Key::Digest(fingerprint?));
     }
     let text = refang(text);
     if text.parse::<Ipv4Addr>().is_ok() {
@@ -162,13 +171,13 @@ fn unprefixed_hex(text: &str) -> Result<Key, KeyError> {
 }
 
 /// Parses `AA:BB:…` with the length of a digest: a certificate fingerprint.
-fn colon_fingerprint(text: &str) -> Option<Result<Key, KeyError>> {
+pub(crate) fn colon_fingerprint(text: &str) -> Option<Result<Digest, DigestError>> {
     let mut bytes = text.split(':');
     if !bytes.all(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())) {
         return None;
     }
     let kind = DigestKind::of_certificate(text.len().div_ceil(3))?;
-    Some(Digest::from_hex(kind, text).map(Key::Digest).map_err(KeyError::from))
+    Some(Digest::from_hex(kind, text))
 }
 
 fn web(text: &str) -> Result<Key, KeyError> {

@@ -25,9 +25,9 @@ use crate::{
         row_sink::RowSink,
         sample::{Confidence, Sample},
         tags,
-        value::{self, ValueError},
+        type_words::TypeWord,
     },
-    key::{Digest, DigestKind, Indicator, Scope},
+    key::{DigestKind, Indicator},
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -199,8 +199,8 @@ fn attribute(sink: &mut RowSink<'_>, row: u64, attribute: &Json<'_>, context: &C
     };
     sink.row_with(row, value);
     let relation = attribute.get("object_relation").text().unwrap_or_default();
-    let found = match Values::of(kind, relation, context.object) {
-        Ok(values) => values,
+    let value_type = match value_type(kind, relation, context.object) {
+        Ok(value_type) => value_type,
         Err(unsupported) => return sink.unsupported(unsupported),
     };
     if attribute.is_cut() {
@@ -221,17 +221,15 @@ fn attribute(sink: &mut RowSink<'_>, row: u64, attribute: &Json<'_>, context: &C
     let timestamp = attribute.get("timestamp").natural().and_then(|seconds| i64::try_from(seconds).ok());
     let timestamp = timestamp.and_then(Timestamp::from_unix);
     let category = attribute.get("category").text().unwrap_or_default();
-    for result in found.read(value) {
-        match result {
-            Ok((indicator, port)) => {
-                let record_type = record_type(&indicator, &attribute_tags, head, category);
-                let mut draft = sink.draft(indicator, record_type, name);
-                (draft.timestamp, draft.port) = (timestamp, port);
-                sink.list(draft);
-            }
-            Err(e) => sink.value_error(e),
+    value_type.read(value, &mut |result| match result {
+        Ok((indicator, port)) => {
+            let record_type = record_type(&indicator, &attribute_tags, head, category);
+            let mut draft = sink.draft(indicator, record_type, name);
+            (draft.timestamp, draft.port) = (timestamp, port);
+            sink.list(draft);
         }
-    }
+        Err(e) => sink.value_error(e),
+    });
 }
 
 fn record_type(indicator: &Indicator, tags: &[&str], event: &Head, category: &str) -> RecordType {
@@ -246,126 +244,22 @@ fn record_type(indicator: &Indicator, tags: &[&str], event: &Head, category: &st
     }
 }
 
-/// The kind of an attribute's value, by the attribute's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Values {
-    Digest(DigestKind),
-    /// A digest after a file name.
-    NamedDigest(DigestKind),
-    Url,
-    Uri,
-    Domain,
-    Hostname,
-    HostnamePort,
-    DomainAddress,
-    Address,
-    AddressPort,
-}
-
-impl Values {
-    /// Returns the kind, or a description of what is unsupported.
-    fn of(kind: &str, relation: &str, object: &str) -> Result<Self, &'static str> {
-        let hash = |name: &str| match name {
-            "md5" => Some(DigestKind::Md5),
-            "sha1" => Some(DigestKind::Sha1),
-            "sha256" => Some(DigestKind::Sha256),
-            _ => None,
-        };
-        if let Some(kind) = hash(kind) {
-            // Objects use the same types for hashes of other things than whole files.
-            if object.ends_with("-section") {
-                return Err("a hash of a section");
+/// Returns the type of an attribute's value, or why records do not support it.
+fn value_type(kind: &str, relation: &str, object: &str) -> Result<TypeWord, &'static str> {
+    match TypeWord::of(kind) {
+        // Objects use the same types for hashes of other things than whole files.
+        Some(TypeWord::Digest(kind)) if kind < DigestKind::Blake3 => match (object, relation) {
+            _ if object.ends_with("-section") => Err("a hash of a section"),
+            ("x509", _) | (_, "certificate") => {
+                Ok(TypeWord::Digest(DigestKind::of_certificate(kind.width()).unwrap_or(kind)))
             }
-            return match (object, relation) {
-                ("x509", _) | (_, "certificate") => Ok(Self::Digest(certificate(kind))),
-                _ => Ok(Self::Digest(kind)),
-            };
-        }
-        if let Some(kind) = kind.strip_prefix("filename|").and_then(hash) {
-            return Ok(Self::NamedDigest(kind));
-        }
-        if let Some(kind) = kind.strip_prefix("x509-fingerprint-").and_then(hash) {
-            return Ok(Self::Digest(certificate(kind)));
-        }
-        Ok(match kind {
-            "malware-sample" => Self::NamedDigest(DigestKind::Md5),
-            "url" => Self::Url,
-            "uri" => Self::Uri,
-            "domain" => Self::Domain,
-            "hostname" => Self::Hostname,
-            "hostname|port" => Self::HostnamePort,
-            "domain|ip" => Self::DomainAddress,
-            "ip-src" | "ip-dst" => Self::Address,
-            "ip-src|port" | "ip-dst|port" => Self::AddressPort,
-            _ => return Err(unsupported(kind)),
-        })
-    }
-
-    fn read(self, value: &str) -> Vec<Result<(Indicator, Option<u16>), ValueError>> {
-        let no_port = |indicator| (indicator, None);
-        let missing = || vec![Err(ValueError::Rejected("expected two values separated by `|`".into()))];
-        let (before, after) = match value.rsplit_once('|') {
-            Some((before, after)) => (before, after),
-            None if matches!(self, Self::NamedDigest(_) | Self::DomainAddress) => return missing(),
-            None => (value, ""),
-        };
-        let port = || after.trim().parse::<u16>().ok().filter(|&port| port != 0);
-        vec![match self {
-            Self::Digest(kind) => digest(kind, value).map(no_port),
-            Self::NamedDigest(kind) => digest(kind, after).map(no_port),
-            Self::Url => value::web_exact(value),
-            Self::Uri if value.contains("://") => value::web_exact(value),
-            Self::Uri => Err(ValueError::Unsupported("a path without a host")),
-            Self::Domain => value::domain(value, Scope::Domain).map(no_port),
-            Self::Hostname => value::domain(value, Scope::Host).map(no_port),
-            Self::HostnamePort => value::domain(before, Scope::Host).map(|name| (name, port())),
-            Self::Address => value::ipv4_port(value),
-            Self::AddressPort => value::ipv4_port(before).map(|(address, own)| (address, port().or(own))),
-            Self::DomainAddress => {
-                return vec![value::domain(before, Scope::Domain).map(no_port), value::ipv4_port(after)];
-            }
-        }]
-    }
-}
-
-fn certificate(kind: DigestKind) -> DigestKind {
-    DigestKind::of_certificate(kind.width()).unwrap_or(kind)
-}
-
-fn digest(kind: DigestKind, text: &str) -> Result<Indicator, ValueError> {
-    Digest::from_hex(kind, text.trim()).map(Indicator::Digest).map_err(|e| ValueError::Rejected(e.to_string()))
-}
-
-/// Describes an attribute of an unsupported type.
-fn unsupported(kind: &str) -> &'static str {
-    const OTHER_HASHES: [&str; 19] = [
-        "authentihash",
-        "cdhash",
-        "dom-hash",
-        "favicon-mmh3",
-        "git-commit-id",
-        "hassh",
-        "imp",
-        "jarm",
-        "ja3",
-        "pehash",
-        "sha224",
-        "sha3-",
-        "sha384",
-        "sha512",
-        "ssdeep",
-        "telfhash",
-        "tlsh",
-        "vhash",
-        "ssh-fingerprint",
-    ];
-    let kind = kind.strip_prefix("filename|").unwrap_or(kind);
-    if OTHER_HASHES.iter().any(|prefix| kind.starts_with(prefix)) {
-        "a hash of an unsupported kind"
-    } else if kind.starts_with("email") || kind.ends_with("-email") {
-        "a mail address or message"
-    } else {
-        "an attribute of an unsupported type"
+            _ => Ok(TypeWord::Digest(kind)),
+        },
+        // A `link` is a reference to a report.
+        Some(TypeWord::Link) => Err("a reference"),
+        Some(TypeWord::Unsupported(what)) => Err(what),
+        Some(kind) => Ok(kind),
+        None => Err("an attribute of an unsupported type"),
     }
 }
 
