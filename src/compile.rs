@@ -1,19 +1,21 @@
 //! Compiles feeds into a snapshot: connects [`feed`] and [`snapshot`](crate::snapshot).
 //!
 //! [`Compiler`] reads inputs in sequence into a [`SnapshotBuilder`] and keeps a [`FileReport`] for each. An input is
-//! never used partially: a file whose format is not detected is skipped as a whole and reported
-//! ([`CompileError::is_refusal`]); on any other error, the caller MUST NOT finish the snapshot.
+//! never used partially: after an error, the caller checks [`Compiler::is_partial`], and either gives up or
+//! [restarts](Compiler::restart) without that input.
+
+mod files;
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs::{self, File},
+    collections::BTreeMap,
+    fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
+pub use self::files::{FeedFile, FeedFiles, feed_files};
 use crate::{
-    feed::{self, FeedError, Format, GuardReport, Guards, Options, Report, filter},
-    limits::FEED_DOCUMENT_BYTES_MAX,
+    feed::{self, FeedError, Format, GuardReport, Guards, Options, Report, filter, list_name},
     snapshot::{BuildError, BuiltSnapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
 };
@@ -38,6 +40,7 @@ pub struct Compiler {
     guards: Guards,
     builder: SnapshotBuilder,
     files: Vec<FileReport>,
+    is_partial: bool,
 }
 
 /// The outcome of one input.
@@ -84,12 +87,18 @@ impl CompileError {
 impl Compiler {
     /// Creates a compiler.
     pub fn new(options: Options) -> Self {
-        Self { options, format: None, guards: Guards::default(), builder: SnapshotBuilder::new(), files: Vec::new() }
+        let (format, guards, builder, files, is_partial) = Default::default();
+        Self { options, format, guards, builder, files, is_partial }
     }
 
-    /// Sets the format of all inputs, instead of detecting it.
-    pub fn set_format(&mut self, format: Format) {
-        self.format = Some(format);
+    /// Sets the format of the inputs that are read afterwards; `None` detects it.
+    pub fn set_format(&mut self, format: Option<Format>) {
+        self.format = format;
+    }
+
+    /// Sets the options of the inputs that are read afterwards. The creation time stays that of [`new`](Self::new).
+    pub fn set_options(&mut self, options: Options) {
+        self.options = Options { created: self.options.created, ..options };
     }
 
     /// Adds a guard list. The guards of all lists apply to the inputs that are read afterwards.
@@ -99,24 +108,37 @@ impl Compiler {
         self.guards.read(input, name)
     }
 
-    /// Reads a feed. Its report or error is both returned and kept as the [`FileReport`] of the input.
+    /// Reads a feed. Its report or error is both returned and kept as the [`FileReport`] of the input. Unless the options
+    /// name the list, it is named by `name`, a file name or path; `-` is standard input and names none.
     ///
     /// Fails with [`CompileError::Feed`] when the format is not detected or the feed cannot be read.
     pub fn read(&mut self, input: impl Read, name: &str) -> Result<&Report, &CompileError> {
-        let number = self.files.len() as u32;
-        let report = feed::read(input, name, self.format, &self.options, &self.guards, number, &mut self.builder);
-        self.push_report(name, report.map_err(CompileError::from))
+        let list = Some(name).filter(|&name| name != "-").and_then(|name| list_name(Path::new(name), None));
+        self.read_list(input, name, list)
     }
 
     /// Reads the feed in a file. Calls `on_bytes` with the number of bytes of each read, for a progress bar.
     ///
     /// Fails like [`read`](Self::read), and with [`CompileError::Open`] when the file cannot be opened.
-    pub fn read_file(&mut self, path: &Path, on_bytes: impl FnMut(u64)) -> Result<&Report, &CompileError> {
-        let name = path.display().to_string();
-        match File::open(path) {
-            Ok(file) => self.read(ProgressReader { file, on_bytes }, &name),
+    pub fn read_file(&mut self, file: &FeedFile, on_bytes: impl FnMut(u64)) -> Result<&Report, &CompileError> {
+        let name = file.path.display().to_string();
+        match File::open(&file.path) {
+            Ok(open) => self.read_list(ProgressReader { file: open, on_bytes }, &name, file.list.clone()),
             Err(e) => self.push_report(&name, Err(CompileError::Open(e))),
         }
+    }
+
+    /// Passes over an input, and keeps the error as its report.
+    pub fn skip(&mut self, name: &str, error: CompileError) {
+        self.files.push(FileReport { file: name.into(), report: Err(error) });
+    }
+
+    fn read_list(&mut self, input: impl Read, name: &str, list: Option<String>) -> Result<&Report, &CompileError> {
+        let options = Options { list: self.options.list.clone().or(list), ..self.options.clone() };
+        let (number, before) = (self.files.len() as u32, self.builder.len());
+        let report = feed::read(input, name, self.format, &options, &self.guards, number, &mut self.builder);
+        self.is_partial |= report.is_err() && self.builder.len() != before;
+        self.push_report(name, report.map_err(CompileError::from))
     }
 
     fn push_report(&mut self, name: &str, report: Result<Report, CompileError>) -> Result<&Report, &CompileError> {
@@ -127,6 +149,19 @@ impl Compiler {
     /// Returns the reports of the inputs read so far.
     pub fn files(&self) -> &[FileReport] {
         &self.files
+    }
+
+    /// Returns whether reading an input failed after some of its records were used: half a feed would look like a whole
+    /// one. The caller MUST NOT [finish](Self::finish) the snapshot then.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Discards all records, and returns the reports of the inputs read so far. Guards, format and options stay.
+    pub fn restart(&mut self) -> Vec<FileReport> {
+        self.builder = SnapshotBuilder::new();
+        self.is_partial = false;
+        std::mem::take(&mut self.files)
     }
 
     /// Builds the snapshot of all inputs, created at [`Options::created`]. Fails with [`BuildError`] when it cannot be
@@ -161,90 +196,6 @@ fn compiled_with() -> BTreeMap<String, String> {
     ])
 }
 
-/// A file to read as a feed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FeedFile {
-    /// The path of the file.
-    pub path: PathBuf,
-    /// Whether the file, or the manifest that lists it, was specified by its own path; otherwise it was found in a
-    /// folder and may not be a feed.
-    pub is_named: bool,
-}
-
-/// Returns the files of a list of paths, without duplicates. A folder is replaced by all files in it, in the order of
-/// their paths; the `manifest.json` of a MISP feed by the event files that it lists, in the same folder.
-///
-/// Fails with an I/O error that names the path when a path cannot be read.
-pub fn feed_files(paths: &[PathBuf]) -> io::Result<Vec<FeedFile>> {
-    let mut files = Files::default();
-    for path in paths {
-        let about = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        if fs::metadata(path).map_err(about)?.is_dir() {
-            files.add_folder(path, 0).map_err(about)?;
-        } else {
-            files.add(path.clone(), true).map_err(about)?;
-        }
-    }
-    Ok(files.found)
-}
-
-/// The maximum depth of nested folders, which ends loops of links.
-const FOLDER_DEPTH_MAX: usize = 32;
-
-#[derive(Default)]
-struct Files {
-    found: Vec<FeedFile>,
-    seen: HashSet<PathBuf>,
-}
-
-impl Files {
-    fn add_folder(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
-        let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        for path in paths {
-            // Skips pipes, which would block forever, and dangling links.
-            let Ok(about) = fs::metadata(&path) else { continue };
-            if about.is_file() {
-                self.add(path, false)?;
-            } else if about.is_dir() && depth < FOLDER_DEPTH_MAX {
-                self.add_folder(&path, depth + 1)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, path: PathBuf, is_named: bool) -> io::Result<()> {
-        if path.file_name().is_some_and(|name| name == "manifest.json")
-            && let Some(events) = misp_events(&path)?
-        {
-            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-            for event in events {
-                // Event files are part of the feed: a missing one is an error if the manifest was specified.
-                self.add_one(folder.join(event + ".json"), is_named);
-            }
-            return Ok(());
-        }
-        self.add_one(path, is_named);
-        Ok(())
-    }
-
-    fn add_one(&mut self, path: PathBuf, is_named: bool) {
-        if self.seen.insert(path.clone()) {
-            self.found.push(FeedFile { path, is_named });
-        }
-    }
-}
-
-/// Returns the UUIDs of the events of a MISP manifest, sorted; `None` if the file is not a manifest.
-fn misp_events(path: &Path) -> io::Result<Option<Vec<String>>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(FEED_DOCUMENT_BYTES_MAX).read_to_end(&mut text)?;
-    // An invalid manifest is reported when it is read as a feed.
-    let Ok(mut events) = feed::manifest_events(&text) else { return Ok(None) };
-    events.sort();
-    Ok(Some(events).filter(|events| !events.is_empty()))
-}
-
 /// A file that reports the number of bytes of each read.
 struct ProgressReader<F> {
     file: File,
@@ -263,29 +214,76 @@ impl<F: FnMut(u64)> Read for ProgressReader<F> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn manifest_events_must_be_uuids() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest.json");
-        let one = "01234567-89ab-cdef-0123-456789abcdef";
-        fs::write(&path, format!(r#"{{"{one}": {{"info": "x"}}}}"#)).unwrap();
-        let found = feed_files(std::slice::from_ref(&path)).unwrap();
-        assert_eq!(found, [FeedFile { path: folder.path().join(format!("{one}.json")), is_named: true }]);
-        // With a name that leaves the folder, the file is not a manifest: it is read, and rejected, like any other
-        // file.
-        fs::write(&path, r#"{"../../../../../../../etc/passwd.......": {}}"#).unwrap();
-        assert_eq!(feed_files(std::slice::from_ref(&path)).unwrap(), [FeedFile { path, is_named: true }]);
+    fn compiler() -> Compiler {
+        Compiler::new(Options::new("2026-11-22".parse().unwrap()))
+    }
+
+    /// Returns the sources of a feed's records, with their numbers.
+    fn sources(compiler: Compiler) -> Vec<(String, u64)> {
+        let snapshot = compiler.finish("test", 1).unwrap().snapshot;
+        snapshot.sources().map(|source| (source.name.to_owned(), source.records)).collect()
     }
 
     #[test]
-    fn folders_are_read_in_path_order_without_duplicates() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("b")).unwrap();
-        for name in ["c", "b/z", "a"] {
-            fs::write(folder.path().join(name), "").unwrap();
-        }
-        let twice = [folder.path().to_owned(), folder.path().to_owned()];
-        let found: Vec<_> = feed_files(&twice).unwrap().into_iter().map(|f| f.path).collect();
-        assert_eq!(found, ["a", "b/z", "c"].map(|name| folder.path().join(name)));
+    fn events_and_indicators_are_named_by_their_publisher() {
+        let attribute = |value: &str| {
+            format!(r#"{{"type": "domain", "value": "{value}.example", "to_ids": true, "category": "x"}}"#)
+        };
+        let events = format!(
+            r#"[{{"Event": {{"info": "i", "Attribute": [{}], "Orgc": {{"name": "Example CERT"}}}}}},
+                {{"Event": {{"info": "i", "Attribute": [{}], "Orgc": {{"name": "\u0431"}}}}}},
+                {{"Event": {{"info": "i", "Attribute": [{}]}}}}]"#,
+            attribute("a"),
+            attribute("b"),
+            attribute("c")
+        );
+        let mut misp = compiler();
+        misp.read(events.as_bytes(), "01234567-89ab-cdef-0123-456789abcdef.json").unwrap();
+        let here = list_name(Path::new("20261122"), None).unwrap();
+        assert_eq!(sources(misp), [("Example-CERT".into(), 1), (here, 2)]);
+
+        let indicator = |name: &str, creator: &str| {
+            format!(
+                r#"{{"type": "indicator", "id": "indicator--{name}", "pattern": "[domain-name:value = '{name}.example']"
+                    {creator}}}"#
+            )
+        };
+        let stix = |objects: &[String]| {
+            let mut stix = compiler();
+            let bundle = format!(r#"{{"type": "bundle", "id": "bundle--1", "objects": [{}]}}"#, objects.join(","));
+            stix.read(bundle.as_bytes(), "/x/report.json").unwrap();
+            sources(stix)
+        };
+        let identity =
+            |id: u8, name: &str| format!(r#"{{"type": "identity", "id": "identity--{id}", "name": "{name}"}}"#);
+        let created = |id: u8| format!(r#", "created_by_ref": "identity--{id}""#);
+        let report = format!(r#"{{"type": "report", "id": "report--1", "name": "r"{}}}"#, created(2));
+        let objects = [indicator("a", &created(1)), indicator("b", ""), identity(1, "One Org"), identity(2, "Two")];
+        assert_eq!(stix(&objects), [("One-Org".into(), 1), ("report".into(), 1)]);
+        assert_eq!(stix(&[&objects[..], &[report]].concat()), [("One-Org".into(), 1), ("Two".into(), 1)]);
+
+        let mut given = compiler();
+        given.set_options(Options { source: Some("ours".into()), ..Options::new(given.created()) });
+        given.read(events.as_bytes(), "x.json").unwrap();
+        assert_eq!(sources(given), [("ours".into(), 3)]);
+    }
+
+    #[test]
+    fn a_feed_that_breaks_off_leaves_nothing_behind() {
+        let hash = |n: u32| blake3::hash(&n.to_le_bytes()).to_hex();
+        let rows: String = (0..20_000).map(|n| format!("{}\n", hash(n))).collect();
+        let packed = zstd::stream::encode_all(rows.as_bytes(), 1).unwrap();
+        let mut compiler = compiler();
+        assert!(compiler.read(&packed[..packed.len() - 3], "cut.txt.zst").is_err());
+        assert!(compiler.is_partial());
+        let mut reports = compiler.restart();
+        let failed = reports.pop().unwrap();
+        compiler.skip(&failed.file, failed.report.unwrap_err());
+        assert!(!compiler.is_partial());
+        compiler.read(&b"||d.example^\n||e.example^\n"[..], "whole.txt").unwrap();
+        assert!(compiler.read(&b"\0\0\0"[..], "program").is_err());
+        assert!(!compiler.is_partial(), "no record of it was used");
+        assert_eq!(compiler.files().len(), 3);
+        assert_eq!(sources(compiler), [("whole".into(), 2)]);
     }
 }

@@ -13,3 +13,5 @@ mod lookup;
 mod program;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/sources.rs"]
+mod sources;

@@ -38,7 +38,7 @@ static GUARDED: LazyLock<(PathBuf, Index)> = LazyLock::new(|| {
     }
     for file in feed_files(std::slice::from_ref(&feeds)).unwrap() {
         if !file.path.starts_with(feeds.join("allow")) {
-            let _ = compiler.read_file(&file.path, |_| {});
+            let _ = compiler.read_file(&file, |_| {});
         }
     }
     let snapshot = compiler.finish("false-positives", 1).unwrap().snapshot;

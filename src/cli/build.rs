@@ -1,48 +1,63 @@
 //! `ksn build`: compiles feeds into a snapshot.
 
+mod checks;
+mod config;
+mod guards;
+mod help;
+mod inputs;
+mod progress;
+
 use std::{
-    fs,
     io::{self, Write},
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ksn::{
-    compile::{Compiler, FeedFile, feed_files},
+    compile::{Compiled, Compiler, FeedFiles},
     feed::{CsvColumn, Format, Options},
     timestamp::Timestamp,
 };
 
-use super::{backend, build_report, exit::Exit, output::Plural};
+pub(super) use self::checks::Findings;
+use self::{
+    checks::Requirements,
+    config::Config,
+    inputs::{Input, Reading, Settings},
+};
+use super::{backend, build_report, exit::Exit};
 
 /// Compile indicator feeds into a snapshot.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = help::EXAMPLES, after_long_help = help::long())]
 pub(super) struct Args {
     /// Where to write the snapshot; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Read every feed as this format instead of detecting it.
-    #[arg(long, value_name = "NAME", long_help = format_help())]
+    /// Read feeds of the command line as this format instead of detecting it.
+    #[arg(long, value_name = "NAME", long_help = help::formats(), requires = "feeds")]
     format: Option<Format>,
 
-    /// Columns of a CSV or TSV file in order, such as `time,hash,name,-`.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true)]
+    /// Columns of a CSV or TSV file in order, such as `time,hash,name,-`; `--help` lists them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', allow_hyphen_values = true, requires = "feeds")]
     columns: Option<Vec<CsvColumn>>,
 
-    /// Source name of the records; the default is the format name.
-    #[arg(long, value_name = "NAME")]
+    /// Source name of the records; the default is the publisher or the name of the list.
+    #[arg(long, value_name = "NAME", requires = "feeds")]
     source: Option<String>,
 
-    /// Compile the feeds into trusted records (known good).
-    #[arg(long)]
+    /// Compile the feeds of the command line into trusted records (known good).
+    #[arg(long, requires = "feeds")]
     trusted: bool,
 
-    /// Withhold bad records that match this guard list of host names or IPv4 blocks; may be repeated.
+    /// Also read the feeds that this TOML file describes, each with its own settings; `--help` shows it.
     #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Withhold bad records that match this guard list of host names or IPv4 blocks, or those of a directory; may be
+    /// repeated.
+    #[arg(long, value_name = "PATH")]
     guard: Vec<PathBuf>,
 
     /// Withhold records older than this, such as `90d` (s, m, h, d, w).
@@ -57,13 +72,31 @@ pub(super) struct Args {
     #[arg(long, value_name = "SCORE")]
     min_score: Option<u32>,
 
-    /// Fail at the first row that cannot be parsed.
+    /// Fail at the first row that cannot be parsed, and at a file of a directory that cannot be read or gives no record.
     #[arg(long)]
     strict: bool,
+
+    /// Accept feeds without records, and write a snapshot without records.
+    #[arg(long)]
+    allow_empty: bool,
+
+    /// Write nothing if the snapshot would have fewer records.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    min_records: u64,
+
+    /// Write nothing if a source, or all together, would have this much fewer records than in the snapshot to be
+    /// replaced.
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    max_shrink: u8,
 
     /// Report format: a table on standard error, or a JSON document on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     report: ReportFormat,
+
+    /// Rows without a record that the JSON report lists per feed, each with its line and reason; all are counted.
+    // A thousand rows are more than a person reads, and take a quarter of a megabyte of memory a feed.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    report_limit: usize,
 
     /// Dataset name; every build is a generation of its dataset.
     #[arg(long, value_name = "NAME", default_value = "local")]
@@ -78,7 +111,7 @@ pub(super) struct Args {
     created: Option<Timestamp>,
 
     /// Feeds: files, directories (recursively), or `-` for standard input.
-    #[arg(value_name = "FEED", required = true)]
+    #[arg(value_name = "FEED", required_unless_present = "config")]
     feeds: Vec<PathBuf>,
 }
 
@@ -88,17 +121,6 @@ enum ReportFormat {
     Json,
 }
 
-const EXAMPLES: &str = "\
-A file named on the command line that is not a feed is an error, and nothing is written; one found in a
-directory is skipped and reported. The same feeds with the same --created produce the same bytes, in any
-order.
-
-Examples:
-  ksn build -o records.ksn feeds/
-  ksn build -o records.ksn --guard top-sites.json --max-age 90d urlhaus.csv threatfox.json.gz
-  ksn build -o good.ksn --trusted --source our-software --format csv --columns hash,name list.csv
-  curl -s https://feed.example/list.txt | ksn build -o records.ksn -";
-
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         let to_stdout = self.output.as_os_str() == "-";
@@ -106,14 +128,18 @@ impl Args {
             bail!("the snapshot and the JSON report cannot both go to standard output: give --output a file");
         }
         let created = self.created()?;
-        let mut compiler = Compiler::new(self.options(created));
-        if let Some(format) = self.format {
-            compiler.set_format(format);
-        }
+        let options = self.options(created);
+        let mut compiler = Compiler::new(options.clone());
+        let mut files = FeedFiles::default();
+        let mut guards = Vec::new();
         for path in &self.guard {
-            read_guards(&mut compiler, path)?;
+            guards.extend(files.add(path, None).context("cannot read guards")?);
         }
-        let is_refused = self.read_feeds(&mut compiler)?;
+        let config = self.config.as_deref().map(|path| Config::read(path, &mut files)).transpose()?.unwrap_or_default();
+        guards.extend_from_slice(&config.guards);
+        guards::read(&mut compiler, &guards, self.strict)?;
+        let inputs = self.inputs(config, &mut files)?;
+        let Reading { ranges, is_refused } = inputs::read(&mut compiler, &inputs, &options)?;
         if is_refused || compiler.files().iter().all(|file| file.report.is_err()) {
             build_report::refused(compiler.files());
             bail!(
@@ -121,30 +147,39 @@ impl Args {
                 if is_refused { "a file named on the command line is not a feed" } else { "no feed was found" }
             );
         }
+        let previous = if to_stdout { None } else { checks::previous(&self.output) };
         let compiled = compiler.finish(&self.dataset, self.generation.unwrap_or(created.seconds().into()))?;
-        if to_stdout {
-            let mut out = io::stdout().lock();
-            compiled.snapshot.write_to(&mut out).and_then(|()| out.flush())?;
-        } else {
-            compiled.snapshot.write(&self.output)?;
+        let findings = self.requirements().check(&inputs, &ranges, &compiled, previous.as_ref());
+        if findings.problems.is_empty() {
+            self.write(&compiled, to_stdout)?;
         }
         match self.report {
-            ReportFormat::Json => build_report::json(&compiled, &self.output)?,
-            ReportFormat::Text => build_report::text(&compiled, &self.output),
+            ReportFormat::Json => build_report::json(&compiled, &self.output, &findings)?,
+            ReportFormat::Text => build_report::text(&compiled, &self.output, &findings),
         }
-        Ok(Exit::Success)
+        Ok(if findings.problems.is_empty() { Exit::Success } else { Exit::TooFewRecords })
     }
 
     fn options(&self, created: Timestamp) -> Options {
         Options {
-            source: self.source.clone(),
-            trusted: self.trusted,
             max_age: self.max_age,
             min_confidence: self.min_confidence,
             min_score: self.min_score,
             strict: self.strict,
-            columns: self.columns.clone(),
+            refusals_max: match self.report {
+                ReportFormat::Text => build_report::TEXT_REFUSALS_MAX,
+                ReportFormat::Json => self.report_limit,
+            },
             ..Options::new(created)
+        }
+    }
+
+    fn requirements(&self) -> Requirements {
+        Requirements {
+            allow_empty: self.allow_empty,
+            min_records: self.min_records,
+            max_shrink: self.max_shrink,
+            strict: self.strict,
         }
     }
 
@@ -158,73 +193,41 @@ impl Args {
         }
     }
 
-    /// Reads all feeds. Returns whether a file named on the command line is not a feed. Fails when a feed is damaged.
-    fn read_feeds(&self, compiler: &mut Compiler) -> Result<bool> {
-        let (streams, paths): (Vec<_>, Vec<_>) = self.feeds.iter().cloned().partition(|path| path.as_os_str() == "-");
-        let mut is_refused = false;
-        if !streams.is_empty() {
-            let report = compiler.read(io::stdin().lock(), "-").err();
-            is_refused |= check_failure(report, Path::new("-"), true)?;
+    /// Returns the feeds: those of the config file, then those of the command line. Files that are guard lists, and
+    /// those of an earlier feed, are left out.
+    fn inputs(&self, mut config: Config, files: &mut FeedFiles) -> Result<Vec<Input>> {
+        let mut inputs = std::mem::take(&mut config.feeds);
+        let mut has_stdin = false;
+        for path in &self.feeds {
+            let is_stdin = path.as_os_str() == "-";
+            if is_stdin && std::mem::replace(&mut has_stdin, true) {
+                continue;
+            }
+            let found = if is_stdin { None } else { Some(files.add(path, None).context("cannot find the feeds")?) };
+            inputs.push(Input { name: path.display().to_string(), files: found, settings: self.settings() });
         }
-        let files = feed_files(&paths).context("cannot find the feeds")?;
-        let progress = Progress::new(&files);
-        for FeedFile { path, is_named } in &files {
-            progress.bar.set_message(path.display().to_string());
-            let report = compiler.read_file(path, |bytes| progress.advance(bytes)).err();
-            is_refused |= check_failure(report, path, *is_named)?;
-        }
-        progress.bar.finish_and_clear();
-        Ok(is_refused)
-    }
-}
-
-/// Returns whether the failure is that a file named on the command line is not a feed. Any other failure is an error,
-/// also for a file found in a directory: half a feed would look like a whole one.
-fn check_failure(failure: Option<&ksn::compile::CompileError>, path: &Path, is_named: bool) -> Result<bool> {
-    match failure {
-        None => Ok(false),
-        Some(failure) if failure.is_refusal() => Ok(is_named),
-        Some(failure) => bail!("{}: {failure}; nothing was written", path.display()),
-    }
-}
-
-fn read_guards(compiler: &mut Compiler, path: &Path) -> Result<()> {
-    let name = path.display().to_string();
-    let file = fs::File::open(path).with_context(|| format!("cannot read guards from {name}"))?;
-    let report = compiler.guard(file, &name).with_context(|| format!("cannot read guards from {name}"))?;
-    let skipped = report.unsupported + report.rejected;
-    if skipped > 0 {
-        let (guards, skipped) = (Plural(report.entries, "guard"), Plural(skipped, "row"));
-        eprintln!("ksn: {name}: {guards}, skipped {skipped} that cannot be used as guards");
-    }
-    Ok(())
-}
-
-/// A progress bar on standard error, shown when that is a terminal and the build takes long.
-struct Progress {
-    bar: ProgressBar,
-    started: Instant,
-}
-
-/// Before this, a bar would only flicker.
-const SHOW_AFTER: Duration = Duration::from_millis(500);
-
-impl Progress {
-    fn new(files: &[FeedFile]) -> Self {
-        let bytes = files.iter().filter_map(|file| fs::metadata(&file.path).ok()).map(|m| m.len()).sum();
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {eta} {wide_msg}") {
-            bar.set_style(style);
-        }
-        Self { bar, started: Instant::now() }
+        Ok(inputs)
     }
 
-    fn advance(&self, bytes: u64) {
-        if self.bar.is_hidden() && self.started.elapsed() > SHOW_AFTER {
-            // It stays hidden when standard error is not a terminal.
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+    /// Returns what the command line specifies about its feeds.
+    fn settings(&self) -> Settings {
+        Settings {
+            source: self.source.clone(),
+            format: self.format,
+            columns: self.columns.clone(),
+            trusted: self.trusted,
+            ..Settings::default()
         }
-        self.bar.inc(bytes);
+    }
+
+    fn write(&self, compiled: &Compiled, to_stdout: bool) -> Result<()> {
+        if to_stdout {
+            let mut out = io::stdout().lock();
+            compiled.snapshot.write_to(&mut out).and_then(|()| out.flush())?;
+        } else {
+            compiled.snapshot.write(&self.output)?;
+        }
+        Ok(())
     }
 }
 
@@ -242,11 +245,6 @@ fn seconds(text: &str) -> Result<u32, String> {
     };
     let count: u32 = text[..text.len() - 1].parse().map_err(|_| expected())?;
     count.checked_mul(seconds).ok_or_else(|| format!("expected at most 136 years (32 bits of seconds), found {text}"))
-}
-
-fn format_help() -> String {
-    let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-    format!("Read every feed as this format instead of detecting it: {}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -12,12 +12,25 @@ use ksn::{
 };
 use serde::Serialize;
 
-use super::output::{Plural, plain};
+use super::{
+    build::Findings,
+    output::{Plural, plain},
+};
+
+/// The number of refusals that a report in text needs of each feed: it shows the first lines of every reason.
+pub(super) const TEXT_REFUSALS_MAX: usize = 100;
+
+/// The maximum number of lines that a report in text shows of each reason.
+const LINES_PER_REASON_MAX: usize = 3;
 
 /// The JSON document. Fields are added, never removed or changed.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     output: String,
+    /// Whether the snapshot was written: it is not if there are problems.
+    written: bool,
+    problems: &'a [String],
+    warnings: &'a [String],
     bytes: u64,
     /// Records in the snapshot.
     records: u64,
@@ -36,6 +49,8 @@ struct File<'a> {
     reasons: BTreeMap<&'a str, u64>,
     /// The first rows that produced no record.
     refusals: Vec<Refusal<'a>>,
+    /// Number of further rows that produced no record.
+    refusals_omitted: u64,
     /// Archive members that are not feeds.
     skipped: Vec<Skipped<'a>>,
     /// Why the file is not a feed.
@@ -44,6 +59,9 @@ struct File<'a> {
 
 #[derive(Debug, Serialize)]
 struct Refusal<'a> {
+    /// The archive member that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
     line: u64,
     outcome: &'static str,
     reason: &'a str,
@@ -103,9 +121,12 @@ impl Counts {
 }
 
 /// Writes one JSON document to standard output.
-pub(super) fn json(compiled: &Compiled, output: &Path) -> io::Result<()> {
+pub(super) fn json(compiled: &Compiled, output: &Path, findings: &Findings) -> io::Result<()> {
     let document = Document {
         output: output.display().to_string(),
+        written: findings.problems.is_empty(),
+        problems: &findings.problems,
+        warnings: &findings.warnings,
         bytes: compiled.snapshot.bytes(),
         records: compiled.snapshot.summary().records,
         files: compiled.files.iter().map(file).collect(),
@@ -123,6 +144,7 @@ fn file(file: &FileReport) -> File<'_> {
         counts: Counts::default(),
         reasons: BTreeMap::new(),
         refusals: Vec::new(),
+        refusals_omitted: 0,
         skipped: Vec::new(),
         error: None,
     };
@@ -137,15 +159,23 @@ fn file(file: &FileReport) -> File<'_> {
             entry.refusals = report
                 .refusals
                 .iter()
-                .map(|r| Refusal { line: r.line, outcome: word(r.outcome), reason: &r.reason, text: &r.excerpt })
+                .map(|r| Refusal {
+                    member: r.member.as_deref(),
+                    line: r.line,
+                    outcome: outcome_name(r.outcome),
+                    reason: &r.reason,
+                    text: &r.excerpt,
+                })
                 .collect();
+            entry.refusals_omitted = report.refused().saturating_sub(report.refusals.len() as u64);
             entry.skipped = report.skipped.iter().map(|(member, reason)| Skipped { member, reason }).collect();
         }
     }
     entry
 }
 
-fn word(outcome: Outcome) -> &'static str {
+/// Returns the name of an outcome in reports.
+pub(super) fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Withheld => "withheld",
         Outcome::Unsupported => "unsupported",
@@ -153,8 +183,9 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Writes a table to standard error: one line per feed, followed by the reasons for rows without a record, and totals.
-pub(super) fn text(compiled: &Compiled, output: &Path) {
+/// Writes a table to standard error: one line per feed, followed by the reasons for rows without a record and the first
+/// of these rows, and totals.
+pub(super) fn text(compiled: &Compiled, output: &Path, findings: &Findings) {
     let files = &compiled.files;
     let formats = files.iter().filter_map(|file| Some(file.report.as_ref().ok()?.format.name().len()));
     let width = formats.max().unwrap_or(0).max("format".len());
@@ -173,7 +204,12 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
         let Ok(report) = &file.report else { continue };
         line(report.format.name(), Counts::of(report), &plain(&file.file));
         for ((outcome, reason), count) in &report.reasons {
-            eprintln!("{:width$} {count:>10} {}: {}", "", word(*outcome), plain(reason));
+            eprintln!("{:width$} {count:>10} {}: {}", "", outcome_name(*outcome), plain(reason));
+            let rows = report.refusals.iter().filter(|row| row.outcome == *outcome && row.reason == *reason);
+            for row in rows.take(LINES_PER_REASON_MAX) {
+                let member = row.member.as_deref().map_or_else(String::new, |member| format!("{}, ", plain(member)));
+                eprintln!("{:width$} {:>10}   {member}line {}: {}", "", "", row.line, plain(row.excerpt.trim()));
+            }
         }
         for (member, reason) in &report.skipped {
             eprintln!("{:width$} skipped {}: {}", "", plain(member), plain(reason));
@@ -183,11 +219,15 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
         line("", Counts::sum(files), "total");
     }
     refused(files);
-    let records = compiled.snapshot.summary().records;
-    if records == 0 {
-        eprintln!("ksn: the snapshot has no records");
+    findings.warnings.iter().for_each(|warning| eprintln!("ksn: {warning}"));
+    if findings.problems.is_empty() {
+        let records = Plural(compiled.snapshot.summary().records, "record");
+        eprintln!("{records} in {}, {} bytes", output.display(), compiled.snapshot.bytes());
     }
-    eprintln!("{} in {}, {} bytes", Plural(records, "record"), output.display(), compiled.snapshot.bytes());
+    findings.problems.iter().for_each(|problem| eprintln!("ksn: {problem}"));
+    if !findings.problems.is_empty() {
+        eprintln!("ksn: nothing was written: too few records");
+    }
 }
 
 /// Lists the files that are not feeds, with the reason.

@@ -11,6 +11,8 @@ pub(super) enum Exit {
     Bad,
     /// The command failed, or a key could not be answered.
     Error,
+    /// `ksn build` wrote nothing, because a feed or the snapshot has too few records.
+    TooFewRecords,
 }
 
 impl From<Exit> for ExitCode {
@@ -19,6 +21,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Bad => 1,
             Exit::Error => 2,
+            Exit::TooFewRecords => 3,
         })
     }
 }

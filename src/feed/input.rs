@@ -12,7 +12,6 @@ use zip::ZipArchive;
 
 use super::{
     error::FeedError,
-    report::REFUSALS_MAX,
     sample::{SAMPLE_BYTES, Sample},
 };
 use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
@@ -48,7 +47,7 @@ pub(crate) struct Input<'a> {
 pub(super) struct Overlong {
     /// The number of lines.
     pub(super) count: u64,
-    /// The line numbers of the first of them.
+    /// Their line numbers.
     pub(super) lines: Vec<u64>,
 }
 
@@ -231,9 +230,8 @@ impl<'a> Input<'a> {
             self.line += 1;
             if skipping || length > FEED_LINE_BYTES_MAX {
                 self.overlong.count += 1;
-                if self.overlong.lines.len() < REFUSALS_MAX {
-                    self.overlong.lines.push(self.line);
-                }
+                // Not limited, because every entry takes more than a mebibyte of input.
+                self.overlong.lines.push(self.line);
                 (scanned, skipping) = (0, false);
                 continue;
             }

@@ -29,6 +29,7 @@ mod report;
 mod row_sink;
 mod rows;
 mod sample;
+mod source_name;
 mod table;
 mod token;
 mod type_words;
@@ -76,8 +77,9 @@ pub use self::{
     format::{Format, FormatError},
     guard::{GuardReport, Guards},
     misp::manifest::events as manifest_events,
-    options::Options,
+    options::{Expiry, Options},
     report::{Outcome, REFUSALS_MAX, Report, RowRefusal},
+    source_name::list_name,
 };
 use self::{
     input::{Input, Unpacked},
@@ -117,12 +119,15 @@ pub fn read(
         let member_name = String::from_utf8_lossy(member.name_raw()).into_owned();
         let input = Input::member(member, size, &unpacked)?;
         match read_one(input, &member_name, format, options, guards, number, sink) {
-            Ok(member_report) => match &mut report {
-                Some(report) => report.merge(member_report),
-                None => report = Some(member_report),
-            },
+            Ok(mut member_report) => {
+                member_report.set_member(&member_name);
+                match &mut report {
+                    Some(report) => report.merge(member_report),
+                    None => report = Some(member_report),
+                }
+            }
             Err(e @ (FeedError::UnknownFormat { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))) => {
-                if skipped.len() < REFUSALS_MAX {
+                if skipped.len() < options.refusals_max {
                     skipped.push((member_name, e.to_string()));
                 }
                 first_error.get_or_insert(e);

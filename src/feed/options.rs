@@ -1,15 +1,25 @@
 //! Options for reading feeds.
 
-use super::{columns::CsvColumn, error::FeedError, format::Format};
-use crate::{limits::SOURCE_BYTES_MAX, timestamp::Timestamp};
+use super::{columns::CsvColumn, error::FeedError, format::Format, report::REFUSALS_MAX};
+use crate::{limits::SOURCE_BYTES_MAX, record::RecordType, timestamp::Timestamp};
 
 /// Options for reading feeds.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The source of the records; `None` means the format's name.
+    /// The source of the records. `None` means the publisher that the feed or its format names, else
+    /// [`list`](Self::list).
     pub source: Option<String>,
+    /// The name of the list, as [`list_name`](super::list_name) returns it: the source of its records if nothing names
+    /// their publisher. `None` means the format's name.
+    pub list: Option<String>,
     /// Whether every entry of the list is known to be good, whatever its format.
     pub trusted: bool,
+    /// The type of the records, instead of the type that the feed assigns. [`trusted`](Self::trusted) overrides it.
+    pub record_type: Option<RecordType>,
+    /// The confidence in percent of records for which the feed states none.
+    pub confidence: Option<u8>,
+    /// The expiry of the records, instead of the feed's own.
+    pub expiry: Option<Expiry>,
     /// The creation time of the snapshot: entries that expired before it are withheld.
     pub created: Timestamp,
     /// The maximum age of a record in seconds before `created`; records without a timestamp are kept.
@@ -22,6 +32,17 @@ pub struct Options {
     pub strict: bool,
     /// The contents of the columns of a generic CSV, for [`Format::Csv`].
     pub columns: Option<Vec<CsvColumn>>,
+    /// The maximum number of refusals that a report lists, [`REFUSALS_MAX`] by default. All of them are counted.
+    pub refusals_max: usize,
+}
+
+/// When the records of a feed expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At this time.
+    At(Timestamp),
+    /// This number of seconds after the record's timestamp, or after [`Options::created`] if it has none.
+    After(u32),
 }
 
 impl Options {
@@ -29,6 +50,10 @@ impl Options {
     pub fn new(created: Timestamp) -> Self {
         Self {
             source: None,
+            list: None,
+            record_type: None,
+            confidence: None,
+            expiry: None,
             trusted: false,
             created,
             max_age: None,
@@ -36,6 +61,7 @@ impl Options {
             min_score: None,
             strict: false,
             columns: None,
+            refusals_max: REFUSALS_MAX,
         }
     }
 

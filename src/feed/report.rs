@@ -1,10 +1,10 @@
 //! The report of reading a feed, and the errors.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::format::Format;
 
-/// Maximum number of refusals that a report lists.
+/// The default of [`Options::refusals_max`](super::Options::refusals_max).
 pub const REFUSALS_MAX: usize = 20;
 
 /// Maximum number of reasons that a report counts separately; further ones are counted as one.
@@ -36,12 +36,13 @@ pub struct Report {
     pub names_cut: u64,
     /// Domains narrowed to one host, because anybody can register below them.
     pub narrowed: u64,
-    /// The first [`REFUSALS_MAX`] items that yielded no record.
+    /// The first items that yielded no record, at most [`Options::refusals_max`](super::Options::refusals_max).
     pub refusals: Vec<RowRefusal>,
     /// The number of items per outcome and reason.
     pub reasons: BTreeMap<(Outcome, String), u64>,
     /// Skipped archive members, as name and reason.
     pub skipped: Vec<(String, String)>,
+    refusals_max: usize,
 }
 
 /// The outcome of an item that yielded no record.
@@ -58,6 +59,8 @@ pub enum Outcome {
 /// An item that yielded no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRefusal {
+    /// The archive member that it is in; `None` if the file is not an archive.
+    pub member: Option<Arc<str>>,
     /// The line at which its row starts, from 1; for JSON the element number.
     pub line: u64,
     /// The outcome.
@@ -69,7 +72,7 @@ pub struct RowRefusal {
 }
 
 impl Report {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: Format, refusals_max: usize) -> Self {
         Self {
             format,
             rows: 0,
@@ -83,7 +86,19 @@ impl Report {
             refusals: Vec::new(),
             reasons: BTreeMap::new(),
             skipped: Vec::new(),
+            refusals_max,
         }
+    }
+
+    /// Returns the number of items that yielded no record.
+    pub fn refused(&self) -> u64 {
+        self.withheld + self.unsupported + self.rejected
+    }
+
+    /// Sets the archive member that the refusals are in.
+    pub(super) fn set_member(&mut self, name: &str) {
+        let name: Arc<str> = name.into();
+        self.refusals.iter_mut().for_each(|refusal| refusal.member = Some(Arc::clone(&name)));
     }
 
     /// Counts an item that yielded no record.
@@ -94,9 +109,9 @@ impl Report {
             Outcome::Rejected => self.rejected += 1,
         }
         self.count(outcome, reason, 1);
-        if self.refusals.len() < REFUSALS_MAX {
+        if self.refusals.len() < self.refusals_max {
             let excerpt = cut(excerpt, EXCERPT_BYTES_MAX).into();
-            self.refusals.push(RowRefusal { line, outcome, reason: reason.into(), excerpt });
+            self.refusals.push(RowRefusal { member: None, line, outcome, reason: reason.into(), excerpt });
         }
     }
 
@@ -118,7 +133,7 @@ impl Report {
         self.rejected += other.rejected;
         self.names_cut += other.names_cut;
         self.narrowed += other.narrowed;
-        let room = REFUSALS_MAX.saturating_sub(self.refusals.len());
+        let room = self.refusals_max.saturating_sub(self.refusals.len());
         self.refusals.extend(other.refusals.into_iter().take(room));
         for ((outcome, reason), times) in other.reasons {
             self.count(outcome, &reason, times);

@@ -5,7 +5,7 @@
 //! [`list`](RowSink::list), [`withhold`](RowSink::withhold), [`unsupported`](RowSink::unsupported) and
 //! [`reject`](RowSink::reject). A row with no recorded outcome is counted as rejected, so that no row is lost silently.
 
-use std::{cell::Cell, fmt, rc::Rc};
+use std::{borrow::Cow, cell::Cell, fmt, rc::Rc};
 
 use super::{
     error::FeedError,
@@ -13,8 +13,9 @@ use super::{
     format::Format,
     guard::Guards,
     input::{Line, Overlong},
-    options::Options,
+    options::{Expiry, Options},
     report::{EXCERPT_BYTES_MAX, Outcome, Report, RowRefusal, cut},
+    source_name::default_source,
     value::ValueError,
 };
 use crate::{
@@ -68,7 +69,7 @@ impl<'a> Draft<'a> {
 pub(crate) struct RowSink<'a> {
     options: &'a Options,
     guards: &'a Guards,
-    source: &'a str,
+    source: Cow<'a, str>,
     number: u32,
     sink: &'a mut dyn RecordSink,
     report: Report,
@@ -122,10 +123,20 @@ impl<'a> RowSink<'a> {
         sink: &'a mut dyn RecordSink,
         stop: Rc<Cell<bool>>,
     ) -> Self {
-        let source = options.source.as_deref().unwrap_or(format.name());
-        let report = Report::new(format);
+        let source = default_source(options, format).into();
+        let report = Report::new(format, options.refusals_max);
         let (row, failure, refusals) = Default::default();
         Self { options, guards, source, number, sink, report, row, stop, failure, refusals }
+    }
+
+    /// Sets the source of the rows that follow: the publisher that they name, unless the options name the source.
+    /// `None` restores the default. Readers that use a [`worker`](Self::worker) MUST NOT call this.
+    pub(crate) fn set_publisher(&mut self, publisher: Option<&str>) {
+        let default = default_source(self.options, self.report.format);
+        let source = publisher.filter(|_| self.options.source.is_none()).unwrap_or(default);
+        if self.source != source {
+            self.source = source.to_owned().into();
+        }
     }
 
     /// Returns a worker that reads rows for this sink on another thread.
@@ -147,7 +158,7 @@ impl<'a> RowSink<'a> {
         let mut start = 0;
         for (entry, end) in chunk.entries.entries {
             let name = &chunk.entries.names[start..end];
-            self.sink.add(self.number, Entry { name, source: self.source, ..entry });
+            self.sink.add(self.number, Entry { name, source: &self.source, ..entry });
             start = end;
         }
         self.report.merge(chunk.report);
@@ -198,9 +209,7 @@ impl<'a> RowSink<'a> {
         if draft.id.is_some() && std::mem::replace(&mut self.row.id_taken, true) {
             draft.id = None;
         }
-        if self.options.trusted {
-            draft.record_type = RecordType::Trusted;
-        }
+        self.apply_options(&mut draft);
         if let Some(reason) = self.excluded_by_options(&draft) {
             return self.withhold(reason);
         }
@@ -221,7 +230,7 @@ impl<'a> RowSink<'a> {
         };
         // The top bit marks derived IDs: a feed's own ID with that bit set would be indistinguishable from one.
         let feed_id = draft.id.filter(|id| id >> 63 == 0);
-        let id = feed_id.unwrap_or_else(|| derived_id(self.source, &indicator, name));
+        let id = feed_id.unwrap_or_else(|| derived_id(&self.source, &indicator, name));
         self.report.records += 1;
         self.sink.add(
             self.number,
@@ -230,7 +239,7 @@ impl<'a> RowSink<'a> {
                 id,
                 record_type: draft.record_type,
                 name,
-                source: self.source,
+                source: &self.source,
                 timestamp: draft.timestamp,
                 expiry: draft.expiry,
                 port: draft.port,
@@ -267,9 +276,7 @@ impl<'a> RowSink<'a> {
     pub(super) fn finish(mut self, overlong: Overlong) -> Result<Report, FeedError> {
         self.end_row();
         let reason = format!("the line is longer than {FEED_LINE_BYTES_MAX} bytes");
-        for at in 0..overlong.count {
-            // Only the numbers of the first lines are known.
-            let line = usize::try_from(at).ok().and_then(|at| overlong.lines.get(at)).copied().unwrap_or_default();
+        for line in overlong.lines {
             self.report.rows += 1;
             self.row.line = line;
             self.row.excerpt.clear();
@@ -278,6 +285,25 @@ impl<'a> RowSink<'a> {
         match self.failure {
             Some(failure) => Err(failure),
             None => Ok(self.report),
+        }
+    }
+
+    /// Sets what the options state instead of the feed.
+    fn apply_options(&self, draft: &mut Draft<'_>) {
+        let options = self.options;
+        if options.trusted {
+            draft.record_type = RecordType::Trusted;
+        } else if let Some(record_type) = options.record_type {
+            draft.record_type = record_type;
+        }
+        draft.confidence = draft.confidence.or(options.confidence);
+        match options.expiry {
+            None => {}
+            Some(Expiry::At(time)) => draft.expiry = Some(time),
+            Some(Expiry::After(age)) => {
+                let start = draft.timestamp.unwrap_or(options.created).seconds();
+                draft.expiry = Timestamp::from_seconds(start.saturating_add(age));
+            }
         }
     }
 
@@ -316,7 +342,8 @@ impl<'a> RowSink<'a> {
         match &mut self.refusals {
             None => self.report.refuse(line, outcome, reason, excerpt),
             Some(refusals) => {
-                refusals.push(RowRefusal { line, outcome, reason: reason.into(), excerpt: excerpt.clone() });
+                let (reason, excerpt) = (reason.into(), excerpt.clone());
+                refusals.push(RowRefusal { member: None, line, outcome, reason, excerpt });
             }
         }
         if outcome == Outcome::Rejected && self.options.strict {
@@ -417,6 +444,52 @@ mod tests {
         let kept: Vec<_> = entries.iter().map(|text| &text[..12]).collect();
         assert_eq!(kept, ["ipv4:9.9.9.2", "ipv4:9.9.9.4", "ipv4:9.9.9.6", "ipv4:9.9.9.8"]);
         assert_eq!(report.withheld, 4);
+    }
+
+    #[test]
+    fn options_override_type_and_expiry_and_supply_confidence() {
+        let mut options = options();
+        options.record_type = Some(RecordType::Phishing);
+        (options.confidence, options.min_confidence) = (Some(40), Some(50));
+        options.expiry = Some(Expiry::After(86_400));
+        let (entries, report) = take(&options, &Guards::default(), |row_sink| {
+            row_sink.row(1);
+            row_sink.list(draft("9.9.9.1"));
+            row_sink.list(Draft { confidence: Some(60), ..draft("9.9.9.2") });
+            let expired = Draft { expiry: time("2026-11-01"), confidence: Some(60), ..draft("9.9.9.3") };
+            row_sink.list(Draft { timestamp: time("2026-11-21 12:00:00"), ..expired.clone() });
+            row_sink.list(Draft { timestamp: time("2026-11-20"), ..expired });
+        });
+        let expected = [
+            "ipv4:9.9.9.2 phishing until 2026-11-23T00:00:00Z",
+            "ipv4:9.9.9.3 phishing at 2026-11-21T12:00:00Z until 2026-11-22T12:00:00Z",
+        ];
+        assert_eq!((entries.iter().map(String::as_str).collect::<Vec<_>>(), report.withheld), (expected.to_vec(), 2));
+        options.expiry = Some(Expiry::At("2026-12-01".parse().unwrap()));
+        let (entries, _) = take(&options, &Guards::default(), |row_sink| {
+            row_sink.row(1);
+            row_sink.list(Draft { confidence: Some(60), expiry: time("2026-11-01"), ..draft("9.9.9.2") });
+        });
+        assert_eq!(entries, ["ipv4:9.9.9.2 phishing until 2026-12-01T00:00:00Z"]);
+    }
+
+    #[test]
+    fn refusals_are_listed_up_to_the_limit_of_the_options() {
+        let mut options = options();
+        for max in [0, 3, 1_000] {
+            options.refusals_max = max;
+            let (_, report) = take(&options, &Guards::default(), |row_sink| {
+                for line in 1..=100 {
+                    row_sink.row_with(line, "word");
+                    row_sink.reject(format!("reason {line}"));
+                }
+            });
+            let lines: Vec<u64> = report.refusals.iter().map(|refusal| refusal.line).collect();
+            assert_eq!(lines, (1..=100.min(max as u64)).collect::<Vec<_>>());
+            assert_eq!((report.refused(), report.rejected), (100, 100));
+            // However many reasons there are, each listed refusal has its own.
+            assert!(report.refusals.iter().all(|refusal| refusal.reason == format!("reason {}", refusal.line)));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!   first label that names a threat.
 //! - **Type**: a certificate is a bad certificate; a file is malware, unless labels name adware or riskware; an address
 //!   has the type that its labels and kill chain name, else malicious address.
+//! - **Source**: the identity that created the indicator (`created_by_ref`), else the one that created the report.
 //! - IDs are UUIDs, which do not fit a record ID: they are derived.
 //!
 //! <https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html>
@@ -27,7 +28,7 @@ use super::{
     json::{self, Choice, Json, Path, Step, Walker},
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    tags,
+    source_name, tags,
     type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
@@ -88,6 +89,10 @@ struct Context {
     indicated: HashMap<String, String>,
     /// The names of malware and tools, by ID.
     names: HashMap<String, String>,
+    /// The source names of identities, by ID.
+    publishers: HashMap<String, String>,
+    /// The ID of the identity that created the report.
+    reporter: Option<String>,
     /// The name of the report; empty if there are several.
     report: String,
     reports: u32,
@@ -140,8 +145,14 @@ impl Walker for Context {
                     self.indicated.entry(source.into()).or_insert_with(|| target.into());
                 }
             }
+            (Some("identity"), Some(id)) => {
+                if let Some(name) = object.get("name").text().and_then(source_name::publisher_name) {
+                    self.publishers.insert(id.into(), name);
+                }
+            }
             (Some("report"), _) => {
                 self.reports += 1;
+                self.reporter = object.get("created_by_ref").text().filter(|_| self.reports == 1).map(str::to_owned);
                 self.report = match object.get("title").text().or(object.get("name").text()) {
                     Some(name) if self.reports == 1 => name.into(),
                     _ => String::new(),
@@ -180,6 +191,8 @@ fn indicator(sink: &mut RowSink<'_>, row: u64, object: &Json<'_>, context: &Cont
         return sink.reject("expected an indicator with a pattern");
     };
     sink.row_with(row, pattern);
+    let creator = object.get("created_by_ref").text().or(context.reporter.as_deref());
+    sink.set_publisher(creator.and_then(|id| context.publishers.get(id)).map(String::as_str));
     if object.is_cut() {
         return sink.reject("the indicator has too many values");
     }

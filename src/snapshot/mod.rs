@@ -54,7 +54,7 @@ pub use self::{
     build::SnapshotBuilder,
     error::{BuildError, OpenError},
     info::SnapshotInfo,
-    open::{SectionInfo, Snapshot, SourceInfo},
+    open::{SectionInfo, Snapshot, SourceInfo, read_sources},
     write::{BuildSummary, BuiltSnapshot},
 };
 use crate::key::Scope;

@@ -1,6 +1,10 @@
 //! Opening a snapshot: everything is validated once, so that lookups need no further checks.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian::U32};
 
@@ -8,7 +12,9 @@ use super::{
     error::OpenError,
     info::is_dataset_name,
     layout::{RecordRow, SectionKind, Table},
-    manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry},
+    manifest::{
+        FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry, SourceEntry,
+    },
     memory::Memory,
     name_table::NameTable,
 };
@@ -41,6 +47,30 @@ pub struct SourceInfo<'a> {
     pub newest: Option<Timestamp>,
 }
 
+impl SourceEntry {
+    pub(super) fn info(&self) -> SourceInfo<'_> {
+        SourceInfo { name: &self.name, records: self.records, newest: Timestamp::from_seconds(self.newest) }
+    }
+}
+
+/// Reads the number of records of each source from the manifest of a snapshot, without reading its records.
+///
+/// Fails with [`OpenError`] when the file cannot be read, or its header or manifest is not that of a valid snapshot. The
+/// records are not verified.
+pub fn read_sources(path: &Path) -> Result<Vec<(String, u64)>, OpenError> {
+    let mut file = File::open(path)?;
+    let header = read_file_header(&mut file)?;
+    let bytes = header.manifest_bytes.get();
+    if bytes > MANIFEST_BYTES_MAX {
+        return Err(OpenError::invalid("the manifest does not end with the file"));
+    }
+    let mut stored = Vec::new();
+    file.seek(SeekFrom::Start(header.manifest_offset.get()))?;
+    file.take(bytes.into()).read_to_end(&mut stored)?;
+    let manifest = read_manifest(&header, &stored)?;
+    Ok(manifest.sources.into_iter().map(|source| (source.name, source.records)).collect())
+}
+
 /// A section of a snapshot, as shown by `ksn inspect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SectionInfo {
@@ -64,17 +94,9 @@ impl Snapshot {
     /// Fails with [`OpenError`] when the file cannot be read or is not a valid snapshot.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let mut file = File::open(path)?;
-        let found = file.metadata()?.len();
         // The header is checked before memory is allocated for the rest.
-        let mut head = [0; size_of::<Header>()];
-        let mut filled = 0;
-        while filled < head.len() {
-            match std::io::Read::read(&mut file, &mut head[filled..])? {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        read_header(&head[..filled], found)?;
+        read_file_header(&mut file)?;
+        let found = file.metadata()?.len();
         let bytes = usize::try_from(found)
             .map_err(|_| OpenError::invalid(format!("its {found} bytes exceed the address space")))?;
         Self::check(Memory::read(&file, bytes)?)
@@ -104,7 +126,8 @@ impl Snapshot {
 
     fn check(memory: Memory) -> Result<Self, OpenError> {
         let header = read_header(&memory, memory.len() as u64)?;
-        let manifest = read_manifest(&header, &memory)?;
+        let manifest = usize::try_from(header.manifest_offset.get()).ok().and_then(|start| memory.get(start..));
+        let manifest = read_manifest(&header, manifest.unwrap_or_default())?;
         let created =
             Timestamp::from_seconds(manifest.created).ok_or_else(|| OpenError::invalid("it has no creation time"))?;
         let mut snapshot =
@@ -142,11 +165,7 @@ impl Snapshot {
 
     /// Returns the sources, sorted by name. A record's source number is an index into them.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = SourceInfo<'_>> {
-        self.manifest.sources.iter().map(|s| SourceInfo {
-            name: &s.name,
-            records: s.records,
-            newest: Timestamp::from_seconds(s.newest),
-        })
+        self.manifest.sources.iter().map(SourceEntry::info)
     }
 
     /// Returns the names and versions of compiled-in data.
@@ -281,6 +300,14 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
+/// Reads and checks the header of a file.
+fn read_file_header(file: &mut File) -> Result<Header, OpenError> {
+    let found = file.metadata()?.len();
+    let mut head = Vec::new();
+    file.take(size_of::<Header>() as u64).read_to_end(&mut head)?;
+    read_header(&head, found)
+}
+
 /// Parses and checks the header of a file of `found` bytes.
 fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     let magic = &head[..head.len().min(MAGIC.len())];
@@ -310,16 +337,16 @@ fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     Ok(header)
 }
 
-/// Verifies and parses the manifest.
-fn read_manifest(header: &Header, memory: &[u8]) -> Result<Manifest, OpenError> {
+/// Verifies and parses the manifest, whose bytes are the rest of the file.
+fn read_manifest(header: &Header, stored: &[u8]) -> Result<Manifest, OpenError> {
     let (offset, bytes) = (header.manifest_offset.get(), header.manifest_bytes.get());
     let fits = bytes <= MANIFEST_BYTES_MAX
         && offset >= size_of::<Header>() as u64
-        && offset.checked_add(bytes.into()) == Some(memory.len() as u64);
+        && offset.checked_add(bytes.into()) == Some(header.file_bytes.get())
+        && stored.len() as u64 == u64::from(bytes);
     if !fits {
         return Err(OpenError::invalid("the manifest does not end with the file"));
     }
-    let stored = &memory[offset as usize..];
     let root = header.root_over(stored);
     if root != header.root {
         return Err(OpenError::Checksum {

@@ -10,7 +10,8 @@ use zerocopy::IntoBytes;
 
 use super::{
     error::BuildError,
-    manifest::{FORMAT_VERSION, Header, MAGIC, Manifest, SECTION_ALIGNMENT},
+    manifest::{FORMAT_VERSION, Header, MAGIC, Manifest, SECTION_ALIGNMENT, SourceEntry},
+    open::SourceInfo,
     output::Output,
     sections::Content,
 };
@@ -69,6 +70,11 @@ impl BuiltSnapshot {
     /// Returns the outcome of the records.
     pub fn summary(&self) -> &BuildSummary {
         &self.summary
+    }
+
+    /// Returns the sources of the records, sorted by name.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = SourceInfo<'_>> {
+        self.manifest.sources.iter().map(SourceEntry::info)
     }
 
     /// Writes the file atomically: a temporary file in the same directory is written, synced and renamed.

@@ -12,7 +12,8 @@ use crate::program::{Program, SHA256};
 fn report_accounts_for_every_row() {
     let program = Program::new();
     program.write("more.csv", &format!("sha256,signature\n{SHA256},Made.Up\n{},Zero\nword,Bad\n", "0".repeat(64)));
-    let ran = program.run(&["build", "-o", "records.ksn", "--report", "json", "hashes.csv", "more.csv"]);
+    let ran =
+        program.run(&["build", "-o", "records.ksn", "--report", "json", "--source", "x", "hashes.csv", "more.csv"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     let files = report["files"].as_array().unwrap();
@@ -79,9 +80,10 @@ fn a_named_file_must_be_a_feed_but_a_file_in_a_folder_need_not() {
 fn options_are_applied_by_the_readers() {
     let program = Program::new();
     program.write("guard.txt", "evil.example\n");
+    let any = ["--allow-empty", "--max-shrink", "100"];
     let records = |args: &[&str]| {
-        let ran =
-            program.run(&[&["build", "-o", "r.ksn", "--report", "json", "--created", "2026-11-22"], args].concat());
+        let ran = program
+            .run(&[&["build", "-o", "r.ksn", "--report", "json", "--created", "2026-11-22"], &any[..], args].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");
         serde_json::from_str::<Value>(&ran.out).unwrap()["records"].as_u64().unwrap()
     };

@@ -21,7 +21,7 @@ fn json_has_its_fields_and_the_order_of_the_keys() {
     let known = &rows[0];
     assert_eq!((&known["kind"], &known["origin"]), (&"sha256".into(), &"local".into()), "{known}");
     assert_eq!((&known["name"], &known["record_type"]), (&"Made.Up".into(), &"malware".into()), "{known}");
-    assert_eq!((&known["source"], &known["timestamp"]), (&"csv".into(), &"2026-11-01T12:00:00Z".into()), "{known}");
+    assert_eq!((&known["source"], &known["timestamp"]), (&"hashes".into(), &"2026-11-01T12:00:00Z".into()), "{known}");
     assert!(known["record_id"].as_str().unwrap().parse::<u64>().is_ok(), "{known}");
     assert!(known["generation"].is_u64() && known.get("port").is_none() && known.get("records").is_none(), "{known}");
     assert_eq!(rows[2]["matched"], "evil.example");

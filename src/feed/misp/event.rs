@@ -12,6 +12,7 @@
 //!   its object describes, the family that the event names, the event's info.
 //! - **Type**: a fingerprint is a bad certificate. A file is malware, unless its tags name adware or riskware. An
 //!   address has the type that its tags name, else malware in the payload categories, else malicious address.
+//! - **Source**: the organisation that created the event (`Orgc`).
 //! - An attribute's ID is a UUID, which does not fit a record ID: IDs are derived.
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use crate::{
         json::{self, Choice, Json, Path, Step, Walker},
         row_sink::RowSink,
         sample::{Confidence, Sample},
-        tags,
+        source_name, tags,
         type_words::TypeWord,
     },
     key::{DigestKind, Indicator},
@@ -64,6 +65,8 @@ const HEAD_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 struct Head {
     info: String,
+    /// The source name of the organisation that created the event.
+    publisher: Option<String>,
     family: Option<String>,
     /// The record types that the event's tags assign to addresses and to files. Computed once, because there may be
     /// many tags and many attributes.
@@ -78,7 +81,9 @@ impl Walker for Heads {
     fn choose(&mut self, path: &Path<'_>) -> Choice {
         match locate(path) {
             Location::Container | Location::Event => Choice::Enter,
-            Location::Within(_, [Step::Field(field)]) if matches!(&**field, "info" | "Tag" | "Galaxy") => Choice::Take,
+            Location::Within(_, [Step::Field(field)]) if matches!(&**field, "info" | "Orgc" | "Tag" | "Galaxy") => {
+                Choice::Take
+            }
             Location::Within(..) => Choice::Skip,
         }
     }
@@ -88,6 +93,7 @@ impl Walker for Heads {
         let head = self.0.entry(event).or_default();
         match &**field {
             "info" => head.info = value.text().unwrap_or_default().into(),
+            "Orgc" => head.publisher = value.get("name").text().and_then(source_name::publisher_name),
             "Tag" => {
                 head.family =
                     head.family.take().or(tag_names(&value).find_map(tags::machine_family).map(str::to_owned));
@@ -124,6 +130,7 @@ impl Walker for Attributes<'_, '_> {
         let Location::Within(event, [Step::Field(field), Step::Element(_)]) = locate(path) else { return };
         let default = Head::default();
         let head = self.heads.get(&event).unwrap_or(&default);
+        self.sink.set_publisher(head.publisher.as_deref());
         if field == "Attribute" {
             self.rows += 1;
             attribute(self.sink, self.rows, &value, &Context { head, object: "", app: None, deleted: false });

@@ -5,6 +5,7 @@ use crate::feed::{
     format::Format,
     json::{self, Choice, Json, Path, Step, Walker},
     sample::Sample,
+    source_name::is_uuid,
 };
 
 /// The refusal of a manifest as a feed by itself.
@@ -46,15 +47,6 @@ pub(super) fn is_manifest(sample: &Sample<'_>) -> bool {
     let rest = sample.text.trim_start().strip_prefix('{').map(str::trim_start);
     let name = rest.and_then(|rest| rest.strip_prefix('"')).and_then(|rest| rest.get(..37));
     name.and_then(|name| name.strip_suffix('"')).is_some_and(is_uuid)
-}
-
-/// Returns whether the text is a hyphenated UUID.
-pub(super) fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
 }
 
 #[cfg(test)]

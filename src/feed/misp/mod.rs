@@ -13,6 +13,7 @@ pub(super) mod warninglist;
 use super::{
     error::Refusal,
     sample::{Sample, is_hex},
+    source_name,
 };
 
 /// The file of a MISP feed with the MD5s of attribute values.
@@ -25,7 +26,7 @@ const HASHES_CSV: Refusal = Refusal {
 /// Returns the refusal if a sample is a file of a MISP feed that is not a feed by itself.
 pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     let value_hash = |line: &str| {
-        line.split_once(',').is_some_and(|(hash, uuid)| is_hex(hash.trim(), 32) && manifest::is_uuid(uuid.trim()))
+        line.split_once(',').is_some_and(|(hash, uuid)| is_hex(hash.trim(), 32) && source_name::is_uuid(uuid.trim()))
     };
     if sample.share(value_hash) > 0.9 {
         return Some(HASHES_CSV);
