@@ -66,8 +66,8 @@ impl Args {
         for files in self.files.chunks(FILES_AT_ONCE) {
             for scanned in scan(files, &backend) {
                 let merged = scanned.merged();
-                tally.has_bad |= merged.is_some_and(|c| fail_on.contains(&c.record.record_type));
-                tally.has_errors |= scanned.answers.is_err();
+                tally.bad += u64::from(merged.is_some_and(|c| fail_on.contains(&c.record.record_type)));
+                tally.errors += u64::from(scanned.answers.is_err());
                 match self.json {
                     true => writeln!(out, "{}", scanned.to_json())?,
                     false => writeln!(out, "{}", scanned.to_line())?,

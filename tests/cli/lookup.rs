@@ -37,13 +37,75 @@ fn exit_codes_distinguish_bad_keys_errors_and_neither() {
     let program = Program::with_records();
     let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
     assert_eq!(code(&[UNKNOWN]), Some(0));
-    assert_eq!(code(&[UNKNOWN, "2001:db8::1"]), Some(0));
+    assert_eq!(code(&[UNKNOWN, "2001:db8::1"]), Some(2));
     assert_eq!(code(&[UNKNOWN, "word"]), Some(2));
     assert_eq!(code(&["word", SHA256]), Some(1));
     assert_eq!(code(&["--fail-on", "adware,trusted", SHA256]), Some(0));
     assert_eq!(code(&["--fail-on", "adware,malware", SHA256]), Some(1));
     assert_eq!(code(&["--fail-on", "nonsense", SHA256]), Some(2));
     assert_eq!(code(&[]), Some(2));
+}
+
+/// Prevents keys that were not answered from ending in a clean exit.
+#[test]
+fn unsupported_keys_are_errors_unless_ignored() {
+    let program = Program::with_records();
+    let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
+    let sha512 = "a".repeat(128);
+    assert_eq!(code(&[UNKNOWN, &sha512]), Some(2));
+    assert_eq!(code(&["--ignore-unsupported", UNKNOWN, &sha512, "2001:db8::1"]), Some(0));
+    assert_eq!(code(&["--ignore-unsupported", &sha512, "word"]), Some(2));
+    assert_eq!(code(&["--ignore-unsupported", &sha512, SHA256]), Some(1));
+    assert_eq!(code(&[&sha512, SHA256]), Some(1));
+}
+
+/// Prevents text that cannot be listed from being answered as unknown.
+#[test]
+fn what_is_no_key_is_an_error_and_not_unknown() {
+    let program = Program::with_records();
+    for key in [
+        "999.1.1.1",
+        "phish.example # c",
+        "evil.example malware",
+        "evil.example,c2",
+        "192.0.2.0/24",
+        "abcdef012345678901234567",
+    ] {
+        let ran = program.run(&["lookup", "--json", "--db", "records.ksn", key]);
+        let row = &ran.objects()[0];
+        assert_eq!((ran.code, row["status"].as_str()), (Some(2), Some("error")), "{key}: {row}");
+        assert!(row["reason"].as_str().unwrap().starts_with("expected "), "{key}: {row}");
+        let from_input = program.run_with_input(&["lookup", "--json", "--db", "records.ksn", "-"], key.as_bytes());
+        assert_eq!((from_input.code, from_input.out), (Some(2), ran.out), "{key}");
+    }
+}
+
+/// Prevents comments in a file of keys from being looked up.
+#[test]
+fn comment_lines_are_skipped() {
+    let program = Program::with_records();
+    program.write("keys.txt", "\u{feff}# bad ones\r\n\r\nevil.example\r\n  # a.example\r\n");
+    let ran = program.run(&["lookup", "--json", "--db", "records.ksn", "--from", "keys.txt"]);
+    let keys: Vec<_> = ran.objects().iter().map(|row| row["key"].clone()).collect();
+    assert_eq!((ran.code, keys), (Some(1), vec!["evil.example".into()]), "{}", ran.err);
+    let ran = program.run_with_input(&["lookup", "--json", "--db", "records.ksn", "-"], b"# evil.example\n");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+}
+
+/// Prevents a kind of key that nothing is known of from looking like a clean result, and a warning per key.
+#[test]
+fn a_kind_without_records_is_unknown_and_warned_of_once() {
+    let program = Program::with_records();
+    let keys = "md5:00000000000000000000000000000000\n".repeat(20_000);
+    let ran = program.run_with_input(&["lookup", "--db", "records.ksn", "-"], keys.as_bytes());
+    assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 20_000));
+    assert!(ran.out.lines().all(|line| line.starts_with("unknown")));
+    assert_eq!(ran.err, "ksn: there are no md5 records: every md5 key is unknown\n");
+    // A block that is no special-purpose one; those are withheld.
+    program.write("blocks.txt", "9.9.9.0/24\n");
+    assert_eq!(program.run(&["build", "-o", "blocks.ksn", "--source", "made-up", "blocks.txt"]).code, Some(0));
+    let ran = program.run(&["lookup", "--db", "blocks.ksn", "http://a.example/"]);
+    assert!(ran.err.contains("unless its host is a listed IPv4 address"), "{}", ran.err);
 }
 
 /// Prevents a file name that is looked up as a web address and reported as "unknown".
@@ -53,7 +115,7 @@ fn a_file_name_is_an_error_that_suggests_scan() {
     program.write("evil.example", "content");
     let ran = program.run(&["lookup", "--db", "records.ksn", "evil.example"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.out.contains("ksn scan evil.example"), "{ran:?}");
+    assert!(ran.out.contains("ksn scan evil.example") && ran.out.contains("`url:evil.example/`"), "{ran:?}");
     for key in ["url:evil.example", "http://evil.example"] {
         assert_eq!(program.run(&["lookup", "--db", "records.ksn", key]).code, Some(1), "{key}");
     }
