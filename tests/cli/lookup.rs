@@ -1,4 +1,4 @@
-//! Prevents `lookup` and `scan` on a snapshot from breaking the scripts that run them, and from buffering their input.
+//! Prevents `lookup` on a snapshot from breaking the scripts that run it, and from buffering its input.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -205,27 +205,4 @@ fn a_closed_pipe_ends_the_program_without_an_error() {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
-}
-
-/// Prevents digests of other bytes than those of the file, trust by a weak digest that is not marked as weak, and an
-/// unreadable file that is reported as unknown.
-#[test]
-fn scan_merges_the_answers_to_the_digests_of_a_file() {
-    let program = Program::new();
-    program.write("file", "abc");
-    program
-        .write("bad.csv", "sha256,signature\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad,Abc\n");
-    program.write("good.csv", "md5\n900150983cd24fb0d6963f7d28e17f72\n");
-    for (args, db) in [(&["bad.csv"][..], "bad.ksn"), (&["--trusted", "good.csv"], "good.ksn")] {
-        assert_eq!(program.run(&[&["build", "-o", db], args].concat()).code, Some(0));
-    }
-    let ran = program.run(&["scan", "--json", "--db", "bad.ksn", "file"]);
-    let row = &ran.objects()[0];
-    assert_eq!((ran.code, &row["status"], &row["found_by"]), (Some(1), &"known".into(), &"sha256".into()), "{row}");
-    assert_eq!(row["sha1"], "a9993e364706816aba3e25717850c26c9cd0d89d");
-    assert_eq!(row["blake3"], "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
-    let ran = program.run(&["scan", "--json", "--db", "good.ksn", "file", "absent"]);
-    let rows = ran.objects();
-    assert_eq!((ran.code, &rows[0]["weak"]), (Some(2), &true.into()), "{rows:?}");
-    assert_eq!(rows[1]["status"], "error");
 }
