@@ -11,6 +11,8 @@ mod build;
 mod lookup;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/scan.rs"]
+mod scan;
 #[path = "cli/serve.rs"]
 mod serve;
 #[path = "cli/sources.rs"]

@@ -2,6 +2,8 @@
 
 use std::{io, process::ExitCode};
 
+use ksn::{Answer, Status, record::RecordType};
+
 /// The exit codes of all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -26,19 +28,39 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Accumulated outcome of the keys of a lookup. Bad takes precedence over errors: "is any of these bad?" is answered
-/// either way.
+/// Accumulated outcome of the keys or files of a command. Bad takes precedence over errors: "is any of these bad?" is
+/// answered either way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
-    pub(super) has_bad: bool,
-    pub(super) has_errors: bool,
+    /// Whether keys of unsupported kinds are no errors.
+    ignores_unsupported: bool,
+    /// The number of keys that are known as bad.
+    pub(super) bad: u64,
+    /// The number of keys that were not answered.
+    pub(super) errors: u64,
 }
 
 impl Tally {
+    pub(super) fn new(ignores_unsupported: bool) -> Self {
+        Self { ignores_unsupported, ..Self::default() }
+    }
+
+    /// Counts an answer. `bad` are the record types that count as bad.
+    pub(super) fn count(&mut self, answer: &Answer, bad: &[RecordType]) {
+        let is_bad = answer.winner().is_some_and(|record| bad.contains(&record.record_type));
+        let is_error = match answer.status {
+            Status::Known | Status::Unknown => false,
+            Status::Unsupported => !self.ignores_unsupported,
+            Status::Error | Status::NotAsked => true,
+        };
+        self.bad += u64::from(is_bad);
+        self.errors += u64::from(is_error);
+    }
+
     pub(super) fn exit(self) -> Exit {
         match self {
-            Self { has_bad: true, .. } => Exit::Bad,
-            Self { has_errors: true, .. } => Exit::Error,
+            Self { bad: 1.., .. } => Exit::Bad,
+            Self { errors: 1.., .. } => Exit::Error,
             _ => Exit::Success,
         }
     }

@@ -42,9 +42,10 @@ impl ParsedKey {
     pub(super) fn from_argument(text: &str) -> Self {
         let mut parsed = Self::from_text(text);
         if !has_scheme_or_prefix(text) && Path::new(text).is_file() {
+            let instead = parsed.key.as_ref().map(|key| format!("; to look up the text itself write `{key}`"));
             let reason = format!(
-                "{text} is the name of a file: to look up its content run `ksn scan {text}`; to look up a web address \
-                 write `url:{text}`"
+                "{text} is the name of a file: to look up its content run `ksn scan {text}`{}",
+                instead.unwrap_or_default()
             );
             parsed.key = Err(InvalidKey { is_unsupported: false, reason });
         }
@@ -96,14 +97,15 @@ fn has_scheme_or_prefix(text: &str) -> bool {
 /// Reads keys from a stream of lines, a chunk at a time.
 ///
 /// A thread reads ahead a bounded number of blocks, so memory does not grow with the stream. A chunk has the lines that
-/// are available, up to [`CHUNK_LINES`]: keys that are typed are answered at once. Blank lines are skipped; there is no
-/// comment syntax, because `#` may occur in a key.
+/// are available, up to [`CHUNK_LINES`]: keys that are typed are answered at once. Blank lines, lines that start with `#`
+/// and a byte order mark are skipped; a `#` further on may be part of a key.
 pub(super) struct KeyLines {
     blocks: Receiver<io::Result<Vec<u8>>>,
     /// Whole lines that were read.
     block: Vec<u8>,
     /// Bytes of `block` that were consumed.
     consumed: usize,
+    at_start: bool,
     at_end: bool,
 }
 
@@ -118,7 +120,7 @@ impl KeyLines {
                 }
             }
         });
-        Self { blocks, block: Vec::new(), consumed: 0, at_end: false }
+        Self { blocks, block: Vec::new(), consumed: 0, at_start: true, at_end: false }
     }
 
     /// Returns the next keys; `None` at the end of the stream.
@@ -145,8 +147,11 @@ impl KeyLines {
         while chunk.len() < CHUNK_LINES && self.consumed < self.block.len() {
             let rest = &self.block[self.consumed..];
             let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
-            let line = rest[..end].trim_ascii();
-            if !line.is_empty() {
+            let mut line = rest[..end].trim_ascii();
+            if std::mem::take(&mut self.at_start) {
+                line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii_start();
+            }
+            if !line.is_empty() && line[0] != b'#' {
                 chunk.push(ParsedKey::from_line(line));
             }
             self.consumed += end + 1;
@@ -227,6 +232,13 @@ mod tests {
         assert_eq!(texts(input.as_bytes()), expected);
         assert_eq!(texts(b"a.example"), ["a.example"]);
         assert!(texts(b"\n \n\r\n").is_empty());
+    }
+
+    #[test]
+    fn comment_lines_and_a_byte_order_mark_are_skipped() {
+        assert_eq!(texts(b"\xef\xbb\xbf# keys\na.example\n  # more\n#\nb.example/#c\n"), ["a.example", "b.example/#c"]);
+        assert_eq!(texts(b"\xef\xbb\xbfa.example"), ["a.example"]);
+        assert!(texts(&[b"#".as_slice(), &[b'a'; 1 << 20]].concat()).is_empty());
     }
 
     #[test]

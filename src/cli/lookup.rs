@@ -34,11 +34,15 @@ pub(super) struct Args {
     #[command(flatten)]
     fail_on: FailOn,
 
-    /// Read keys from this file, one per line.
+    /// Do not count keys of unsupported kinds, such as SHA-512 and IPv6, as errors.
+    #[arg(long)]
+    ignore_unsupported: bool,
+
+    /// Read keys from this file, one per line; blank lines and lines that start with `#` are skipped.
     #[arg(long, value_name = "FILE", conflicts_with = "keys")]
     from: Option<PathBuf>,
 
-    /// Keys to look up, or `-` to read them from standard input, one per line.
+    /// Keys to look up, or `-` to read them from standard input as with `--from`.
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
 }
@@ -67,9 +71,11 @@ Keys:
   spki-sha256: spki-sha1:               digest of a public key
   url: ipv4:                            web address, IPv4 address; the prefix is optional
 
-Defanged forms are accepted.
+Defanged forms are accepted. What cannot be a key is an error: 999.1.1.1, a block of addresses, a key with a comment \
+after it.
 
-Exit codes: 1 when a key is known as bad, else 2 when a key could not be answered, else 0.
+Exit codes: 1 when a key is known as bad, else 2 when a key could not be answered, else 0. A key of an unsupported \
+kind was not answered, unless --ignore-unsupported.
 
 Examples:
   ksn lookup --db records.ksn evil.example 192.0.2.7
@@ -100,7 +106,7 @@ impl Args {
             is_json: self.json,
             has_candidates: self.backend.prefix.is_some(),
             fail_on: self.fail_on.types(),
-            tally: Tally::default(),
+            tally: Tally::new(self.ignore_unsupported),
             paint: Paint::for_stdout(),
             out: output::stdout(),
         };
@@ -143,7 +149,7 @@ impl Lookup {
     fn chunk(&mut self, chunk: Vec<ParsedKey>) -> Result<()> {
         let rows = self.rows(chunk);
         let with_all = self.detail == Detail::All;
-        rows.iter().for_each(|row| row.count(&mut self.tally, &self.fail_on));
+        rows.iter().for_each(|row| self.tally.count(row.answer(), &self.fail_on));
         if self.is_json {
             rows.iter().try_for_each(|row| output::write_json(&mut self.out, row, with_all, self.has_candidates))?;
         } else {
@@ -159,7 +165,12 @@ impl Lookup {
             if !self.kinds.contains(&kind) {
                 self.kinds.push(kind);
                 if self.backend.records(kind) == Some(0) {
-                    eprintln!("ksn: there are no {kind} records: every {kind} key is unknown");
+                    let has_ipv4 = self.backend.records(KeyKind::Ipv4).is_some_and(|records| records > 0);
+                    let except = match kind {
+                        KeyKind::Web if has_ipv4 => ", unless its host is a listed IPv4 address",
+                        _ => "",
+                    };
+                    eprintln!("ksn: there are no {kind} records: every {kind} key is unknown{except}");
                 }
             }
         }

@@ -5,6 +5,7 @@ mod backend;
 mod bench;
 mod build;
 mod build_report;
+mod byte_size;
 mod demo;
 mod exit;
 mod explain;

@@ -13,7 +13,7 @@ use ksn::{
 };
 use serde::Serialize;
 
-use super::{exit::Tally, keys::ParsedKey};
+use super::keys::ParsedKey;
 
 /// One key and its answer.
 #[derive(Debug)]
@@ -30,14 +30,7 @@ pub(super) struct Row {
 impl Row {
     /// Creates the row of a key that was looked up.
     pub(super) fn answered(text: String, key: &Key, answer: Answer) -> Self {
-        let reason = answer.reason.map(|unanswered| match unanswered {
-            Unanswered::Unsupported => format!("{} keys are not supported by this backend", key.kind()),
-            Unanswered::Malformed => "the key is malformed".into(),
-        });
-        let has_too_many = answer.status == Status::Error && answer.is_cut;
-        let reason = reason.or_else(|| {
-            has_too_many.then(|| "too many records match the prefix: look it up without `--prefix`".into())
-        });
+        let reason = reason(key.kind(), &answer);
         Self { text, kind: Some(key.kind()), answer, reason }
     }
 
@@ -61,14 +54,20 @@ impl Row {
         Self { text, kind, answer, reason: Some(reason.into()) }
     }
 
-    pub(super) fn winner(&self) -> Option<&Record> {
-        self.answer.winner()
+    pub(super) fn answer(&self) -> &Answer {
+        &self.answer
     }
+}
 
-    /// Adds the row to the tally, which determines the exit code.
-    pub(super) fn count(&self, tally: &mut Tally, fail_on: &[RecordType]) {
-        tally.has_bad |= self.winner().is_some_and(|record| fail_on.contains(&record.record_type));
-        tally.has_errors |= matches!(self.answer.status, Status::Error | Status::NotAsked);
+/// Returns why a backend did not answer a key, if it did not.
+pub(super) fn reason(kind: KeyKind, answer: &Answer) -> Option<String> {
+    match answer.reason {
+        Some(Unanswered::Unsupported) => Some(format!("{kind} keys are not supported by this backend")),
+        Some(Unanswered::Malformed) => Some("the key is malformed".into()),
+        None if answer.status == Status::Error && answer.is_cut => {
+            Some("too many records match the prefix: look it up without `--prefix`".into())
+        }
+        None => None,
     }
 }
 
@@ -131,20 +130,29 @@ impl<'a> From<&'a Record> for JsonRecord<'a> {
 /// Writes the row as one line of JSON.
 pub(super) fn write_json(out: &mut impl Write, row: &Row, with_all: bool, with_candidates: bool) -> io::Result<()> {
     let answer = &row.answer;
-    let is_known = answer.status == Status::Known;
     let row = JsonRow {
         key: &row.text,
         kind: row.kind.map(KeyKind::prefix),
         status: answer.status.name(),
         origin: answer.origin.name(),
-        generation: Some(answer.generation).filter(|_| is_known || answer.status == Status::Unknown),
+        generation: generation(answer),
         reason: row.reason.as_deref(),
         candidates: with_candidates.then_some(answer.candidates),
         winner: answer.winner().map(JsonRecord::from),
         records: with_all.then(|| answer.records.iter().map(JsonRecord::from).collect()),
         cut: answer.is_cut,
     };
-    serde_json::to_writer(&mut *out, &row)?;
+    write_json_line(out, &row)
+}
+
+/// Returns the generation that an answer comes from, if there is an answer.
+pub(super) fn generation(answer: &Answer) -> Option<u64> {
+    matches!(answer.status, Status::Known | Status::Unknown).then_some(answer.generation)
+}
+
+/// Writes a value as one line of JSON.
+pub(super) fn write_json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
 }
 
@@ -153,29 +161,62 @@ pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, pa
     // Longer addresses shift only their own line.
     let width = rows.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(KEY_WIDTH_MAX);
     for row in rows {
-        let Some(winner) = row.winner() else {
-            let (word, colour) = match row.answer.status {
-                Status::Unknown => ("unknown", Colour::Dim),
-                status => (status.name(), Colour::Yellow),
-            };
-            write_cell(out, word, colour, paint)?;
-            match &row.reason {
-                Some(reason) => writeln!(out, "  {:<width$}  {reason}", plain(&row.text))?,
-                None => writeln!(out, "  {}", plain(&row.text))?,
-            }
+        let (label, text) = (Label::of(&row.answer), plain(&row.text));
+        let Some(winner) = row.answer.winner() else {
+            write_line(out, label, &text, row.reason.as_deref(), width, paint)?;
             continue;
         };
-        let others = if with_all { &row.answer.records[..] } else { std::slice::from_ref(winner) };
-        for (at, record) in others.iter().enumerate() {
-            write_cell(out, record.record_type.name(), colour_of(record.record_type), paint)?;
-            let text = if at == 0 { plain(&row.text) } else { "  also".into() };
-            writeln!(out, "  {text:<width$}  {}", describe(record))?;
+        write_line(out, label, &text, Some(&describe(winner)), width, paint)?;
+        for record in row.answer.records.iter().skip(1).filter(|_| with_all) {
+            write_line(out, Label::of_type(record.record_type), "  also", Some(&describe(record)), width, paint)?;
         }
         if row.answer.is_cut {
-            writeln!(out, "{:TYPE_WIDTH$}  {:<width$}", "", "  truncated: more records match")?;
+            write_line(out, Label("", Colour::Dim), "  truncated: more records match", None, width, paint)?;
         }
     }
     Ok(())
+}
+
+/// Writes a line in columns: the label, the key or file in `width` columns, and a description.
+pub(super) fn write_line(
+    out: &mut impl Write,
+    label: Label,
+    subject: &str,
+    about: Option<&str>,
+    width: usize,
+    paint: Paint,
+) -> io::Result<()> {
+    let Label(word, colour) = label;
+    let pad = TYPE_WIDTH.saturating_sub(word.len());
+    write!(out, "{}{:pad$}", paint.text(word, colour), "")?;
+    match about {
+        Some(about) => writeln!(out, "  {subject:<width$}  {}", plain(about)),
+        None => writeln!(out, "  {subject}"),
+    }
+}
+
+/// The first column of a table: a record type or a status.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label(&'static str, Colour);
+
+impl Label {
+    /// Returns the type of the winner, else the status.
+    pub(super) fn of(answer: &Answer) -> Self {
+        match (answer.winner(), answer.status) {
+            (Some(record), _) => Self::of_type(record.record_type),
+            (None, Status::Unknown) => Self("unknown", Colour::Dim),
+            (None, status) => Self(status.name(), Colour::Yellow),
+        }
+    }
+
+    fn of_type(record_type: RecordType) -> Self {
+        let colour = match record_type {
+            RecordType::Trusted => Colour::Green,
+            bad if bad.is_bad() => Colour::Red,
+            _ => Colour::Yellow,
+        };
+        Self(record_type.name(), colour)
+    }
 }
 
 /// Formats a record: `Name (source ID, time), matched domain evil.example, port 443`.
@@ -205,28 +246,15 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn write_cell(out: &mut impl Write, word: &str, colour: Colour, paint: Paint) -> io::Result<()> {
-    let pad = TYPE_WIDTH.saturating_sub(word.len());
-    write!(out, "{}{:pad$}", paint.text(word, colour), "")
-}
-
 /// The width of `malicious-address`.
 const TYPE_WIDTH: usize = 17;
 
 /// The width of `cert-sha256:` and 64 digits.
 const KEY_WIDTH_MAX: usize = 76;
 
-fn colour_of(record_type: RecordType) -> Colour {
-    match record_type {
-        RecordType::Trusted => Colour::Green,
-        bad if bad.is_bad() => Colour::Red,
-        _ => Colour::Yellow,
-    }
-}
-
 /// Colours by meaning: bad, good, attention, unknown.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Colour {
+enum Colour {
     Red,
     Green,
     Yellow,
@@ -243,7 +271,7 @@ impl Paint {
         Self(has_colours(&io::stdout()))
     }
 
-    pub(super) fn text(self, text: &str, colour: Colour) -> String {
+    fn text(self, text: &str, colour: Colour) -> String {
         let code = match colour {
             Colour::Red => "1;31",
             Colour::Green => "32",

@@ -132,8 +132,10 @@ const CERTIFICATES: [&str; 12] = [
 ];
 
 /// Kinds that take two words.
-const PAIRS: [(&str, &str, &str); 9] = [
+const PAIRS: [(&str, &str, &str); 11] = [
     ("import", "hash", "an import hash"),
+    ("import", "hashes", "an import hash"),
+    ("fuzzy", "hashes", "a fuzzy hash"),
     ("section", "hash", "a hash of a section"),
     ("section", "hashes", "a hash of a section"),
     ("section", "md5", "a hash of a section"),

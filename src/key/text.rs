@@ -39,10 +39,31 @@ pub enum KeyError {
         /// The text of the block.
         text: String,
     },
-    /// The text after `ipv4:` is not an address.
-    #[error("expected an IPv4 address of four decimal numbers up to 255, found {found:?}")]
+    /// The text after `ipv4:`, or what looks like an address without it, is not an address.
+    #[error(
+        "expected an IPv4 address of four decimal numbers up to 255, found {found:?}; write `url:…` if it is the host \
+         of a web address in another notation"
+    )]
     Ipv4 {
-        /// The text.
+        /// The text, truncated to 80 characters.
+        found: String,
+    },
+    /// The text has white space in it, such as a comment after a key.
+    #[error(
+        "expected one key, found white space in {found:?}; write each key and each comment on a line of its own, and \
+         `%20` for a space in a web address"
+    )]
+    WhiteSpace {
+        /// The text, truncated to 80 characters.
+        found: String,
+    },
+    /// The text has a dot, but its start is not a host name.
+    #[error(
+        "expected a host name of letters, digits, `-`, `_` and dots, found {found:?}; write `url:…` if it is a web \
+         address"
+    )]
+    Host {
+        /// The host in canonical form, truncated to 80 characters.
         found: String,
     },
     /// The text looks like a mail address.
@@ -77,7 +98,10 @@ impl KeyError {
 /// - Without a prefix, hexadecimal of 32, 40 or 64 digits is an object's MD5, SHA-1 or SHA-256, and `AA:BB:…` of those
 ///   lengths is a certificate fingerprint, as certificate tools print it.
 /// - A dotted quad is an IPv4 address.
-/// - Other text that has a scheme, or a dot in its host, is a web address if it parses as one.
+/// - Other text that has a scheme, or a dot in its host, is a web address if it parses as one. Without a scheme or
+///   `url:` the host must be a DNS name or a dotted quad: `999.1.1.1`, `1.2.3` and `a.example,b.example` are errors.
+/// - White space is an error, except around a key and, after `url:`, in a path or query: a comment after a key must not
+///   become a part of it.
 /// - Defanged forms (`hxxp://`, `evil[.]example`, `1[.]2[.]3[.]4`) are accepted.
 impl FromStr for Key {
     type Err = KeyError;
@@ -104,7 +128,7 @@ fn prefixed(text: &str) -> Option<Result<Key, KeyError>> {
         return None;
     }
     match prefix.to_ascii_lowercase().as_str() {
-        "url" => Some(web(rest.trim())),
+        "url" => Some(prefixed_web(rest.trim())),
         "ipv4" => Some(ipv4(&refang(rest.trim()))),
         _ => None,
     }
@@ -126,6 +150,9 @@ pub(crate) fn prefixed_digest(text: &str) -> Option<Result<Digest, KeyError>> {
 }
 
 fn unprefixed(text: &str) -> Result<Key, KeyError> {
+    if text.contains(char::is_whitespace) {
+        return Err(KeyError::WhiteSpace { found: excerpt(text) });
+    }
     if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return unprefixed_hex(text);
     }
@@ -144,9 +171,9 @@ fn unprefixed(text: &str) -> Result<Key, KeyError> {
         return Err(KeyError::Unsupported { what: "an IPv6 address" });
     }
     if has_scheme(&text) {
-        return web(&text);
+        return Ok(Key::Web(WebAddress::parse(&text)?));
     }
-    let authority = text.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let authority = authority(&text);
     if let Some((user, host)) = authority.split_once('@')
         && !user.contains(':')
         && host.contains('.')
@@ -154,12 +181,41 @@ fn unprefixed(text: &str) -> Result<Key, KeyError> {
     {
         return Err(KeyError::Mail { text: text.into_owned() });
     }
-    // The dot may be in the host of the raw text or of the canonical one (`evil%2Eexample`).
     match WebAddress::parse(&text) {
-        Ok(address) if address.parts().host().contains(&b'.') => Ok(Key::Web(address)),
+        Ok(address) => guessed_web(&text, address),
         Err(error) if authority.contains('.') => Err(error.into()),
-        _ => Err(KeyError::UnknownFormat { text: text.chars().take(80).collect() }),
+        Err(_) => Err(KeyError::UnknownFormat { text: excerpt(&text) }),
     }
+}
+
+/// Checks the host of a web address that has no scheme. The text may be anything, and a key that cannot be listed must
+/// not be answered as unknown.
+fn guessed_web(text: &str, address: WebAddress) -> Result<Key, KeyError> {
+    let parts = address.parts();
+    let host = String::from_utf8_lossy(parts.host());
+    let authority = authority(text);
+    if parts.ipv4().is_some() {
+        let written = authority.rsplit('@').next().unwrap_or_default();
+        let quad = written.split(':').next().unwrap_or_default().trim_matches('.');
+        // `1234` and `0xdeadbeef` are addresses in browsers, but words elsewhere.
+        return match written.starts_with('[') || quad.parse::<Ipv4Addr>().is_ok() {
+            true => Ok(Key::Web(address)),
+            false if authority.contains('.') => Err(KeyError::Ipv4 { found: excerpt(written) }),
+            false => Err(KeyError::UnknownFormat { text: excerpt(text) }),
+        };
+    }
+    // The dot may be in the host of the raw text or of the canonical one (`evil%2Eexample`).
+    let Some((_, last_label)) = host.rsplit_once('.') else {
+        return Err(KeyError::UnknownFormat { text: excerpt(text) });
+    };
+    // No top-level domain is a number, so this is a mistyped address (as in the URL standard of WHATWG).
+    if last_label.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(KeyError::Ipv4 { found: excerpt(&host) });
+    }
+    if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return Err(KeyError::Host { found: excerpt(&host) });
+    }
+    Ok(Key::Web(address))
 }
 
 fn unprefixed_hex(text: &str) -> Result<Key, KeyError> {
@@ -180,22 +236,41 @@ pub(crate) fn colon_fingerprint(text: &str) -> Option<Result<Digest, DigestError
     Some(Digest::from_hex(kind, text))
 }
 
-fn web(text: &str) -> Result<Key, KeyError> {
-    Ok(Key::Web(WebAddress::parse(&refang(text))?))
+/// Parses the text after `url:`.
+fn prefixed_web(text: &str) -> Result<Key, KeyError> {
+    let text = refang(text);
+    let before_fragment = text.split('#').next().unwrap_or_default();
+    if authority(&text).contains(char::is_whitespace) || before_fragment.ends_with(char::is_whitespace) {
+        return Err(KeyError::WhiteSpace { found: excerpt(&text) });
+    }
+    Ok(Key::Web(WebAddress::parse(&text)?))
+}
+
+/// Returns the text between the scheme, if there is one, and the path.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").filter(|_| has_scheme(text)).map_or(text, |(_, rest)| rest);
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or_default()
+}
+
+/// Returns the first 80 characters, for error messages.
+fn excerpt(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 fn ipv4(text: &str) -> Result<Key, KeyError> {
     if is_block(text) {
         return Err(KeyError::Block { text: text.into() });
     }
-    text.parse().map(Key::Ipv4).map_err(|_| KeyError::Ipv4 { found: text.chars().take(80).collect() })
+    text.parse().map(Key::Ipv4).map_err(|_| KeyError::Ipv4 { found: excerpt(text) })
 }
 
-/// Returns whether the text is a block of addresses: `a.b.c.d/len` or `a.b.c.d-e.f.g.h`.
+/// Returns whether the text is a block of addresses: `a.b.c.d/len` (also with a length that is too large),
+/// `a.b.c.d/mask` or `a.b.c.d-e.f.g.h`.
 fn is_block(text: &str) -> bool {
     match text.split_once('/') {
-        Some((address, bits)) => {
-            address.parse::<Ipv4Addr>().is_ok() && bits.len() <= 2 && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
+        Some((address, mask)) => {
+            let is_length = matches!(mask.len(), 1 | 2) && mask.bytes().all(|b| b.is_ascii_digit());
+            address.parse::<Ipv4Addr>().is_ok() && (is_length || mask.parse::<Ipv4Addr>().is_ok())
         }
         None => text.contains('-') && text.parse::<Ipv4Block>().is_ok(),
     }
@@ -378,6 +453,52 @@ mod tests {
         assert!(matches!(error("deadbeef"), KeyError::UnknownFormat { .. }));
         assert!(matches!(error("ipv4:1.2.3"), KeyError::Ipv4 { .. }));
         assert!(matches!(error("sha256:12"), KeyError::Digest(_)));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_listed_are_errors_and_not_guessed() {
+        for text in ["999.1.1.1", "1.2.3", "1.2.3.4.5", "192.168.010.1", "0x7f.0.0.1", "1.2.3.256/a", "host.example.7"]
+        {
+            assert!(matches!(error(text), KeyError::Ipv4 { .. }), "{text}: {}", error(text));
+        }
+        for text in [
+            "phish.example # c",
+            "phish.example comment",
+            "phish.example\tmalware",
+            "phish.example\u{a0}x",
+            "http://phish.example # c",
+            "http://phish.example/a malware",
+            "192.0.2.1 # c",
+            "d41d8cd98f00b204e9800998ecf8427e evil.exe",
+            "url:phish.example # c",
+            "url:phish.example/a # c",
+        ] {
+            assert!(matches!(error(text), KeyError::WhiteSpace { .. }), "{text}: {}", error(text));
+        }
+        for text in
+            ["a.example,b.example", "a.example;c2", "\"a.example\"", "*.a.example", "<a.example>", "a%01.example"]
+        {
+            assert!(matches!(error(text), KeyError::Host { .. }), "{text}: {}", error(text));
+        }
+        for text in ["1234", "0xdeadbeef", "3279880203/a"] {
+            assert!(matches!(error(text), KeyError::UnknownFormat { .. }), "{text}: {}", error(text));
+        }
+        for text in ["192.0.2.0/33", "192.0.2.0/255.255.255.0", "192[.]0[.]2[.]0/24"] {
+            assert!(matches!(error(text), KeyError::Block { .. }), "{text}: {}", error(text));
+        }
+        // With a scheme or a prefix nothing is guessed.
+        for (text, canonical) in [
+            ("http://3279880203/", "url:195.127.0.11/"),
+            ("http://999.1.1.1/", "url:999.1.1.1/"),
+            ("url:0x7f.0.0.1", "url:127.0.0.1/"),
+            ("url:a.example/b c", "url:a.example/b%20c"),
+            ("user@192.0.2.1:80/a", "url:192.0.2.1/a"),
+            ("a_b.example:8080/c,d;e", "url:a_b.example/c,d;e"),
+            ("evil%2Eexample", "url:evil.example/"),
+            ("b\u{fc}cher.example", "url:xn--bcher-kva.example/"),
+        ] {
+            assert_eq!(key(text).to_string(), canonical, "{text}");
+        }
     }
 
     #[test]

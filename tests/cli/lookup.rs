@@ -1,4 +1,4 @@
-//! Prevents `lookup` and `scan` on a snapshot from breaking the scripts that run them, and from buffering their input.
+//! Prevents `lookup` on a snapshot from breaking the scripts that run it, and from buffering its input.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -37,13 +37,75 @@ fn exit_codes_distinguish_bad_keys_errors_and_neither() {
     let program = Program::with_records();
     let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
     assert_eq!(code(&[UNKNOWN]), Some(0));
-    assert_eq!(code(&[UNKNOWN, "2001:db8::1"]), Some(0));
+    assert_eq!(code(&[UNKNOWN, "2001:db8::1"]), Some(2));
     assert_eq!(code(&[UNKNOWN, "word"]), Some(2));
     assert_eq!(code(&["word", SHA256]), Some(1));
     assert_eq!(code(&["--fail-on", "adware,trusted", SHA256]), Some(0));
     assert_eq!(code(&["--fail-on", "adware,malware", SHA256]), Some(1));
     assert_eq!(code(&["--fail-on", "nonsense", SHA256]), Some(2));
     assert_eq!(code(&[]), Some(2));
+}
+
+/// Prevents keys that were not answered from ending in a clean exit.
+#[test]
+fn unsupported_keys_are_errors_unless_ignored() {
+    let program = Program::with_records();
+    let code = |args: &[&str]| program.run(&[&["lookup", "--db", "records.ksn"], args].concat()).code;
+    let sha512 = "a".repeat(128);
+    assert_eq!(code(&[UNKNOWN, &sha512]), Some(2));
+    assert_eq!(code(&["--ignore-unsupported", UNKNOWN, &sha512, "2001:db8::1"]), Some(0));
+    assert_eq!(code(&["--ignore-unsupported", &sha512, "word"]), Some(2));
+    assert_eq!(code(&["--ignore-unsupported", &sha512, SHA256]), Some(1));
+    assert_eq!(code(&[&sha512, SHA256]), Some(1));
+}
+
+/// Prevents text that cannot be listed from being answered as unknown.
+#[test]
+fn what_is_no_key_is_an_error_and_not_unknown() {
+    let program = Program::with_records();
+    for key in [
+        "999.1.1.1",
+        "phish.example # c",
+        "evil.example malware",
+        "evil.example,c2",
+        "192.0.2.0/24",
+        "abcdef012345678901234567",
+    ] {
+        let ran = program.run(&["lookup", "--json", "--db", "records.ksn", key]);
+        let row = &ran.objects()[0];
+        assert_eq!((ran.code, row["status"].as_str()), (Some(2), Some("error")), "{key}: {row}");
+        assert!(row["reason"].as_str().unwrap().starts_with("expected "), "{key}: {row}");
+        let from_input = program.run_with_input(&["lookup", "--json", "--db", "records.ksn", "-"], key.as_bytes());
+        assert_eq!((from_input.code, from_input.out), (Some(2), ran.out), "{key}");
+    }
+}
+
+/// Prevents comments in a file of keys from being looked up.
+#[test]
+fn comment_lines_are_skipped() {
+    let program = Program::with_records();
+    program.write("keys.txt", "\u{feff}# bad ones\r\n\r\nevil.example\r\n  # a.example\r\n");
+    let ran = program.run(&["lookup", "--json", "--db", "records.ksn", "--from", "keys.txt"]);
+    let keys: Vec<_> = ran.objects().iter().map(|row| row["key"].clone()).collect();
+    assert_eq!((ran.code, keys), (Some(1), vec!["evil.example".into()]), "{}", ran.err);
+    let ran = program.run_with_input(&["lookup", "--json", "--db", "records.ksn", "-"], b"# evil.example\n");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+}
+
+/// Prevents a kind of key that nothing is known of from looking like a clean result, and a warning per key.
+#[test]
+fn a_kind_without_records_is_unknown_and_warned_of_once() {
+    let program = Program::with_records();
+    let keys = "md5:00000000000000000000000000000000\n".repeat(20_000);
+    let ran = program.run_with_input(&["lookup", "--db", "records.ksn", "-"], keys.as_bytes());
+    assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 20_000));
+    assert!(ran.out.lines().all(|line| line.starts_with("unknown")));
+    assert_eq!(ran.err, "ksn: there are no md5 records: every md5 key is unknown\n");
+    // A block that is no special-purpose one; those are withheld.
+    program.write("blocks.txt", "9.9.9.0/24\n");
+    assert_eq!(program.run(&["build", "-o", "blocks.ksn", "--source", "made-up", "blocks.txt"]).code, Some(0));
+    let ran = program.run(&["lookup", "--db", "blocks.ksn", "http://a.example/"]);
+    assert!(ran.err.contains("unless its host is a listed IPv4 address"), "{}", ran.err);
 }
 
 /// Prevents a file name that is looked up as a web address and reported as "unknown".
@@ -53,7 +115,7 @@ fn a_file_name_is_an_error_that_suggests_scan() {
     program.write("evil.example", "content");
     let ran = program.run(&["lookup", "--db", "records.ksn", "evil.example"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.out.contains("ksn scan evil.example"), "{ran:?}");
+    assert!(ran.out.contains("ksn scan evil.example") && ran.out.contains("`url:evil.example/`"), "{ran:?}");
     for key in ["url:evil.example", "http://evil.example"] {
         assert_eq!(program.run(&["lookup", "--db", "records.ksn", key]).code, Some(1), "{key}");
     }
@@ -143,27 +205,4 @@ fn a_closed_pipe_ends_the_program_without_an_error() {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
-}
-
-/// Prevents digests of other bytes than those of the file, trust by a weak digest that is not marked as weak, and an
-/// unreadable file that is reported as unknown.
-#[test]
-fn scan_merges_the_answers_to_the_digests_of_a_file() {
-    let program = Program::new();
-    program.write("file", "abc");
-    program
-        .write("bad.csv", "sha256,signature\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad,Abc\n");
-    program.write("good.csv", "md5\n900150983cd24fb0d6963f7d28e17f72\n");
-    for (args, db) in [(&["bad.csv"][..], "bad.ksn"), (&["--trusted", "good.csv"], "good.ksn")] {
-        assert_eq!(program.run(&[&["build", "-o", db], args].concat()).code, Some(0));
-    }
-    let ran = program.run(&["scan", "--json", "--db", "bad.ksn", "file"]);
-    let row = &ran.objects()[0];
-    assert_eq!((ran.code, &row["status"], &row["found_by"]), (Some(1), &"known".into(), &"sha256".into()), "{row}");
-    assert_eq!(row["sha1"], "a9993e364706816aba3e25717850c26c9cd0d89d");
-    assert_eq!(row["blake3"], "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
-    let ran = program.run(&["scan", "--json", "--db", "good.ksn", "file", "absent"]);
-    let rows = ran.objects();
-    assert_eq!((ran.code, &rows[0]["weak"]), (Some(2), &true.into()), "{rows:?}");
-    assert_eq!(rows[1]["status"], "error");
 }

@@ -95,7 +95,7 @@ pub(super) struct List {
 impl List {
     /// Begins a list whose first bytes are those of the input.
     pub(super) fn of(input: &Input<'_>) -> Self {
-        Self::with(input.sample(|sample| Traits::of(sample)))
+        Self::with(input.sample(Traits::of))
     }
 
     fn with(traits: Traits) -> Self {
