@@ -89,8 +89,8 @@ enum ReportFormat {
 }
 
 const EXAMPLES: &str = "\
-A file named on the command line that is not a feed is an error, and nothing is written; one found in a
-directory is skipped and reported. The same feeds with the same --created produce the same bytes, in any
+A file named on the command line that is not a feed is an error, and nothing is written; one found in a \
+directory is skipped and reported. The same feeds with the same --created produce the same bytes, in any \
 order.
 
 Examples:

@@ -160,8 +160,11 @@ pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, pa
             };
             write_cell(out, word, colour, paint)?;
             match &row.reason {
-                Some(reason) => writeln!(out, "  {:<width$}  {reason}", plain(&row.text))?,
-                None => writeln!(out, "  {}", plain(&row.text))?,
+                // Why nothing was asked is the same for all keys: it is reported once, on standard error.
+                Some(reason) if row.answer.status != Status::NotAsked => {
+                    writeln!(out, "  {:<width$}  {reason}", plain(&row.text))?
+                }
+                _ => writeln!(out, "  {}", plain(&row.text))?,
             }
             continue;
         };

@@ -45,7 +45,7 @@ pub(super) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Each file is looked up by MD5, SHA-1, SHA-256 and BLAKE3; a file that is bad by any of them is bad. A file
+Each file is looked up by MD5, SHA-1, SHA-256 and BLAKE3; a file that is bad by any of them is bad. A file \
 that is trusted by MD5 or SHA-1 only is marked weak, because another file with the same digest can be made.
 
 Exit codes: 1 when a file is known as bad, else 2 when a file could not be read or looked up, else 0.
