@@ -20,6 +20,7 @@ mod serve;
 mod server_args;
 mod state;
 mod verify;
+mod version;
 
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ use self::exit::Exit;
 ///
 /// Indicator feeds are compiled into one snapshot file, which is queried in process or through a server over QUIC.
 #[derive(Debug, Parser)]
-#[command(name = "ksn", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "ksn", version = version::line(), propagate_version = true, after_help = EXAMPLES)]
 #[command(max_term_width = HELP_COLUMNS_MAX)]
 struct Cli {
     #[command(subcommand)]

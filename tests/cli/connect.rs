@@ -3,6 +3,7 @@
 
 use std::{
     net::UdpSocket,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -147,4 +148,19 @@ fn ping_measures_round_trips() {
     let ran = program.run(&["ping", "--json"]);
     assert_eq!((ran.code, &ran.objects()[0]["status"]), (Some(2), &"error".into()), "{ran:?}");
     assert!(ran.err.contains("ksn serve"), "{ran:?}");
+}
+
+/// Prevents reports of problems from which nobody can tell what was run.
+#[test]
+fn the_version_names_commit_protocol_and_snapshot_format() {
+    let program = Program::new();
+    let line = program.run(&["--version"]).out;
+    let rest = line.strip_prefix(concat!("ksn ", env!("CARGO_PKG_VERSION"), " (")).unwrap_or_else(|| panic!("{line}"));
+    assert!(rest.ends_with("protocol ksn/1, snapshot format 1)\n"), "{line}");
+    // An archive of the sources has no commit.
+    let git = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    if let Some(commit) = rest.strip_prefix("commit ").and_then(|rest| rest.split(',').next()) {
+        let head = String::from_utf8(git.unwrap().stdout).unwrap();
+        assert!(commit.len() >= 12 && head.starts_with(commit), "{line} is built from {head}");
+    }
 }
