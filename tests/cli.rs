@@ -7,6 +7,8 @@
 mod bench;
 #[path = "cli/build.rs"]
 mod build;
+#[path = "cli/connect.rs"]
+mod connect;
 #[path = "cli/lookup.rs"]
 mod lookup;
 #[path = "cli/program.rs"]

@@ -69,12 +69,12 @@ fn relative(root: &Path, path: &Path) -> String {
     parts.components().map(|c| c.as_os_str().to_str().unwrap()).collect::<Vec<_>>().join("/")
 }
 
-/// Returns the top-level module of a file; `None` for the crate roots, which belong to no layer.
+/// Returns the top-level module of a file; `None` for the crate roots and the build script, which belong to no layer.
 fn module_of(path: &str) -> Option<&str> {
     let inner = path.strip_prefix("src/")?;
     let name = inner.split('/').next()?;
     let name = name.strip_suffix(".rs").unwrap_or(name);
-    (!["lib", "main"].contains(&name)).then_some(name)
+    (!["build", "lib", "main"].contains(&name)).then_some(name)
 }
 
 fn layer_of(module: &str) -> Option<usize> {

@@ -207,6 +207,39 @@ async fn a_server_that_never_answers_is_a_timeout() {
     bounded(server).await.unwrap();
 }
 
+/// Prevents waiting for the timeout of a handshake with a closed port, which the system reports.
+#[tokio::test]
+async fn a_closed_port_fails_at_once() {
+    let (endpoint, pin) = raw_server(wire::ALPN);
+    let address = endpoint.local_addr().unwrap();
+    endpoint.close(0u32.into(), b"");
+    drop(endpoint);
+    let mut config = ClientConfig::new(address.to_string(), Trust::Pin(pin));
+    config.connect_timeout = Duration::from_secs(60);
+    let error = loop {
+        match bounded(Client::connect(config.clone())).await.unwrap_err() {
+            // The endpoint is dropped in the background.
+            ConnectError::Refused | ConnectError::Lost(_) => time::sleep(Duration::from_millis(10)).await,
+            error => break error,
+        }
+    };
+    assert!(matches!(error, ConnectError::Unreachable { server, .. } if server == address), "{error:?}");
+}
+
+/// Prevents the probe of a closed port from changing anything for a server: it answers nothing to it, not even to many.
+#[tokio::test]
+async fn a_server_ignores_probes() {
+    let server = Running::start(|_| {}).await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server.address).await.unwrap();
+    for _ in 0..100 {
+        socket.send(&[0]).await.unwrap();
+    }
+    let answer = time::timeout(Duration::from_millis(200), socket.recv(&mut [0; 2_048])).await;
+    assert!(answer.is_err(), "{answer:?}");
+    assert_numbered(&server.client().await.lookup(&numbered(20)).await.unwrap());
+}
+
 /// Runs a server that sends a welcome, closes the connection `after` the first batch, and never answers again.
 async fn close_during_a_batch(endpoint: quinn::Endpoint, after: Duration) {
     let connection = endpoint.accept().await.unwrap().await.unwrap();
@@ -253,6 +286,25 @@ async fn closing_a_client_closes_its_connection() {
     bounded(other.close()).await;
     bounded(closing).await.unwrap();
     bounded(server).await.unwrap();
+}
+
+/// Prevents a program that looks up one key from waiting until late packets have drained: three timeouts of at least
+/// 25 ms.
+#[tokio::test]
+async fn closing_does_not_wait_for_the_drain() {
+    let mut fastest = Duration::MAX;
+    for _ in 0..10 {
+        let (endpoint, pin) = raw_server(wire::ALPN);
+        let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+        let server = tokio::spawn(silent(endpoint));
+        let client = bounded(Client::connect(config)).await.unwrap();
+        let began = Instant::now();
+        bounded(client.close()).await;
+        fastest = fastest.min(began.elapsed());
+        // The close was sent nevertheless.
+        bounded(server).await.unwrap();
+    }
+    assert!(fastest < Duration::from_millis(40), "{fastest:?}");
 }
 
 #[tokio::test]

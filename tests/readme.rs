@@ -26,7 +26,8 @@ fn console_blocks_print_what_they_show() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = format!("127.0.0.1:{port}");
-    let readme = readme.replace("127.0.0.1:4433", &listen).replace(" &\n", &format!(" --listen {listen} &\n"));
+    let readme = readme.replace("127.0.0.1:4433", &listen).replace("localhost:4433", &format!("localhost:{port}"));
+    let readme = readme.replace(" &\n", &format!(" --listen {listen} &\n"));
     let steps = steps(&readme);
     assert!(steps.len() >= 8, "README.md has only {} commands", steps.len());
 
@@ -53,6 +54,18 @@ fn files_named_in_the_readme_exist() {
     assert!(paths.len() > 10, "README.md names only {} files", paths.len());
     for path in paths {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "README.md names {path}");
+    }
+}
+
+/// Prevents a dependency that no registry has, and the whole program in a library.
+#[test]
+fn the_dependency_in_the_readme_exists_and_is_small() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let lines: Vec<&str> = readme.lines().filter(|line| line.trim_start_matches("# ").starts_with("ksn = ")).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        assert!(line.contains("path = ") || line.contains("git = "), "{line}");
+        assert!(line.contains("default-features = false") && !line.contains("version"), "{line}");
     }
 }
 
@@ -103,6 +116,7 @@ fn run(step: &Step, directory: &Path, running: &mut Running) -> Vec<String> {
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("sh");
     shell.current_dir(directory).env("PATH", path).env("KSN_STATE_DIR", directory.join("state")).stdin(Stdio::null());
+    shell.env_remove("KSN_SERVER").env_remove("KSN_PIN");
     match step.command.strip_suffix(" &") {
         None => {
             let output = shell.arg("-c").arg(format!("exec 2>&1\n{}", step.command)).output().unwrap();

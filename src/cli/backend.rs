@@ -2,15 +2,15 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ksn::{
-    Answer, BlockingClient, Client, ClientConfig, ConnectError, Index, Key, LookupOptions, Pin, Trust,
+    Answer, BlockingClient, Client, Index, Key, LookupOptions,
     batch::Detail,
     key::{KeyKind, PrefixWidth},
     timestamp::Timestamp,
 };
 
-use super::state::{self, Serving};
+use super::server_args::ServerArgs;
 
 /// Backend selection. The default is the server that was last started on this machine.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(super) struct BackendArgs {
     server: ServerArgs,
 
     /// Query this snapshot in process, without a server.
-    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "ca", "pin", "timeout"])]
     db: Option<PathBuf>,
 
     /// Send only the first 8 or 4 bytes of digests and of hashed expressions of web addresses; answers stay exact.
@@ -30,22 +30,6 @@ pub(super) struct BackendArgs {
     /// addresses are sent whole, also as the host of a web address.
     #[arg(long, value_name = "BYTES", value_parser = prefix_width, conflicts_with = "db")]
     pub(super) prefix: Option<PrefixWidth>,
-}
-
-/// Server address and trust. The default is the server that was last started on this machine.
-#[derive(Debug, clap::Args)]
-pub(super) struct ServerArgs {
-    /// Query this server: `name:port` or `address:port`.
-    #[arg(long, value_name = "ADDR")]
-    pub(super) server: Option<String>,
-
-    /// Trust server certificates issued by an authority in this PEM file.
-    #[arg(long, value_name = "PEM", requires = "server", conflicts_with = "pin")]
-    ca: Option<PathBuf>,
-
-    /// Trust the certificate with this pin, as printed by `ksn serve`: `sha256:` and 64 hexadecimal digits.
-    #[arg(long, value_name = "PIN", requires = "server")]
-    pin: Option<Pin>,
 }
 
 fn prefix_width(text: &str) -> Result<PrefixWidth, String> {
@@ -69,63 +53,17 @@ impl BackendArgs {
     pub(super) fn open(&self) -> Result<Backend> {
         match &self.db {
             Some(path) => Ok(Backend::Local(Box::new(open(path)?))),
-            None => self.server.connect(LookupOptions { prefix: self.prefix, ..LookupOptions::default() }),
+            None => connect(&self.server, LookupOptions { prefix: self.prefix, ..LookupOptions::default() }),
         }
     }
 }
 
-impl ServerArgs {
-    /// Connects with these lookup options, see [`BackendArgs::open`].
-    pub(super) fn connect(&self, options: LookupOptions) -> Result<Backend> {
-        let config = self.config()?;
-        let server = config.server.clone();
-        Ok(match Client::spawn(config) {
-            Ok(client) => Backend::Server(Box::new(client), options),
-            Err(e) => Backend::Disconnected(self.explain(&e, &server)),
-        })
-    }
-
-    /// Returns the client configuration.
-    pub(super) fn config(&self) -> Result<ClientConfig> {
-        let (server, trust) = self.server_and_trust()?;
-        Ok(ClientConfig::new(server, trust))
-    }
-
-    /// Formats a connection error, with a hint when `--server` was not given.
-    pub(super) fn explain(&self, error: &ConnectError, server: &str) -> String {
-        match self.server {
-            Some(_) => error.to_string(),
-            None => {
-                format!("{error} (no server answers at {server}; start one with `ksn serve --db records.ksn`)")
-            }
-        }
-    }
-
-    fn server_and_trust(&self) -> Result<(String, Trust)> {
-        if let Some(server) = &self.server {
-            if let Some(file) = &self.ca {
-                return Ok((server.clone(), Trust::Authorities { file: file.clone(), server_name: None }));
-            }
-            if let Some(pin) = self.pin {
-                return Ok((server.clone(), Trust::Pin(pin)));
-            }
-        }
-        let saved = Serving::load(&state::directory()?)?;
-        match (&self.server, saved) {
-            (None, Some(saved)) => Ok((saved.address.to_string(), Trust::Pin(saved.pin()?))),
-            (Some(server), Some(saved)) if *server == saved.address.to_string() => {
-                Ok((server.clone(), Trust::Pin(saved.pin()?)))
-            }
-            (Some(server), _) => bail!(
-                "cannot authenticate {server}: give `--pin` with the pin that `ksn serve` printed there, or `--ca` \
-                 with the PEM file of its certificate authority"
-            ),
-            (None, None) => bail!(
-                "no server was started on this machine yet: start one with `ksn serve --db records.ksn`, or give \
-                 `--db FILE` or `--server ADDR`"
-            ),
-        }
-    }
+/// Connects with these lookup options, see [`BackendArgs::open`].
+pub(super) fn connect(server: &ServerArgs, options: LookupOptions) -> Result<Backend> {
+    Ok(match Client::spawn(server.config()?) {
+        Ok(client) => Backend::Server(Box::new(client), options),
+        Err(e) => Backend::Disconnected(server.explain(&e)),
+    })
 }
 
 impl Backend {

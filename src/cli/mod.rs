@@ -7,6 +7,7 @@ mod build;
 mod build_report;
 mod byte_size;
 mod demo;
+mod duration;
 mod exit;
 mod explain;
 mod inspect;
@@ -14,10 +15,13 @@ mod keys;
 mod lookup;
 mod merge;
 mod output;
+mod ping;
 mod scan;
 mod serve;
+mod server_args;
 mod state;
 mod verify;
+mod version;
 
 use std::process::ExitCode;
 
@@ -29,7 +33,8 @@ use self::exit::Exit;
 ///
 /// Indicator feeds are compiled into one snapshot file, which is queried in process or through a server over QUIC.
 #[derive(Debug, Parser)]
-#[command(name = "ksn", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "ksn", version = version::line(), propagate_version = true, after_help = EXAMPLES)]
+#[command(max_term_width = HELP_COLUMNS_MAX)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -44,6 +49,7 @@ enum Command {
     Lookup(lookup::Args),
     Explain(explain::Args),
     Scan(scan::Args),
+    Ping(ping::Args),
     Bench(bench::Args),
     Verify(verify::Args),
 }
@@ -55,7 +61,17 @@ Examples:
   ksn serve --db records.ksn                  serve on 127.0.0.1:4433
   ksn lookup evil.example 192.0.2.7           query that server
   ksn lookup --db records.ksn - < keys.txt    query the file in process, one key per line
-  ksn scan --db records.ksn setup.exe         hash a file and look it up";
+  ksn scan --db records.ksn setup.exe         hash a file and look it up
+
+Environment:
+  KSN_SERVER     server to query without --server and --db, `name:port` or `address:port`
+  KSN_PIN        pin of that server, or of the one of --server if KSN_SERVER is not set
+  KSN_STATE_DIR  directory of the server's certificate and of the addresses and pins of started servers
+                 (default: `ksn` in XDG_STATE_HOME, ~/.local/state or, on Windows, LOCALAPPDATA)
+  NO_COLOR       print no colours";
+
+/// Help is wrapped to the width of the terminal, up to this: longer lines are hard to read.
+const HELP_COLUMNS_MAX: usize = 100;
 
 /// Runs the given command and maps its result to the exit code.
 pub(crate) fn main() -> ExitCode {
@@ -67,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Lookup(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Scan(args) => args.run(),
+        Command::Ping(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Verify(args) => args.run(),
     };
@@ -97,7 +114,36 @@ fn error_chain(error: &anyhow::Error) -> String {
 mod tests {
     use std::io;
 
+    use clap::CommandFactory;
+
     use super::*;
+
+    /// Prevents help that clap wraps a few words after a line break of its source.
+    #[test]
+    fn help_wraps_to_the_terminal() {
+        for columns in [60, HELP_COLUMNS_MAX] {
+            let mut program = Cli::command().term_width(columns);
+            program.build();
+            let names: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+            assert!(names.len() > 8, "{names:?}");
+            for name in names {
+                let command = program.find_subcommand_mut(&name).unwrap();
+                let help = command.render_long_help().to_string();
+                for line in help.lines() {
+                    // A word is not broken.
+                    let is_word = line.split_whitespace().count() <= 1;
+                    assert!(line.chars().count() <= columns || is_word, "{name}, {columns} columns: {line}");
+                }
+                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let lines: Vec<&str> = after.lines().collect();
+                for pair in lines.windows(2) {
+                    let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                    let is_broken = is_text(pair[0]) && is_text(pair[1]) && !pair[0].ends_with(['.', ':']);
+                    assert!(!is_broken, "{name}: a line break within a sentence: {pair:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_repeated_cause_is_printed_once() {

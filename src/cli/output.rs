@@ -163,7 +163,9 @@ pub(super) fn write_table(out: &mut impl Write, rows: &[Row], with_all: bool, pa
     for row in rows {
         let (label, text) = (Label::of(&row.answer), plain(&row.text));
         let Some(winner) = row.answer.winner() else {
-            write_line(out, label, &text, row.reason.as_deref(), width, paint)?;
+            // Why nothing was asked is the same for all keys: it is reported once, on standard error.
+            let reason = row.reason.as_deref().filter(|_| row.answer.status != Status::NotAsked);
+            write_line(out, label, &text, reason, width, paint)?;
             continue;
         };
         write_line(out, label, &text, Some(&describe(winner)), width, paint)?;

@@ -10,7 +10,7 @@ use super::{
     backend,
     exit::Exit,
     output,
-    state::{self, Serving},
+    state::{self, StartedServer},
 };
 
 /// Serve lookups over QUIC from a snapshot until SIGTERM or Ctrl-C.
@@ -43,7 +43,7 @@ pub(super) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Without --cert a self-signed certificate is generated once and stored in the state directory. Remote clients
+Without --cert a self-signed certificate is generated once and stored in the state directory. Remote clients \
 authenticate the server by the printed pin; `ksn lookup` on this machine finds the pin itself.
 
 Examples:
@@ -78,14 +78,17 @@ impl Args {
             let config = ServerConfig { cores: self.cores, ..ServerConfig::new(self.listen, certificate) };
             let server = Server::bind(config, index)?;
             // With --cert, a missing state directory does not prevent serving.
-            if let Some(state) = state
-                && let Err(e) = Serving::new(server.local_addr(), server.pin()).save(&state)
-            {
-                eprintln!(
-                    "ksn: cannot save the server address, `ksn lookup` will need --server and --pin: {}",
-                    super::error_chain(&e)
-                );
-            }
+            let saved = state.map(|state| StartedServer::new(server.local_addr(), server.pin()).save(&state));
+            // Held while the server runs.
+            let _mark = saved.and_then(|saved| {
+                let warn = |e: &anyhow::Error| {
+                    let error = super::error_chain(e);
+                    eprintln!(
+                        "ksn: cannot save the server address, `ksn lookup` will need --server and --pin: {error}"
+                    );
+                };
+                saved.inspect_err(warn).ok()
+            });
             let mut out = output::stdout();
             writeln!(out, "listening on {} ({about})\npin {}", server.local_addr(), server.pin())?;
             out.flush()?;

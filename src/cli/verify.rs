@@ -16,9 +16,10 @@ use ksn::{
 };
 
 use super::{
-    backend::{self, Backend, ServerArgs},
+    backend::{self, Backend},
     exit::Exit,
     output::{self, Plural},
+    server_args::ServerArgs,
 };
 
 /// Look up every entry of a snapshot, in process or at a server.
@@ -39,7 +40,7 @@ impl Args {
         let verification = if server.server.is_none() {
             in_process(&backend::open(&db)?)
         } else {
-            let backend = server.connect(LookupOptions::default())?;
+            let backend = backend::connect(&server, LookupOptions::default())?;
             let snapshot = Snapshot::open(&db).with_context(|| db.display().to_string())?;
             at_server(&snapshot, &backend)?
         };

@@ -31,6 +31,8 @@ impl BlockingClient {
                     client.close().await;
                 }
             });
+            // Does not wait for the resolver of the system, which may take longer than the timeout of connecting.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
         let mut this = Self { client: None, runtime: handle, stop: Some(stop), thread: Some(thread) };
@@ -63,7 +65,7 @@ impl BlockingClient {
     }
 }
 
-/// Closes the connections and waits for the thread to end.
+/// Closes the connections, sends the close to the server, and waits for the thread to end.
 impl Drop for BlockingClient {
     fn drop(&mut self) {
         if let (Some(stop), Some(client)) = (self.stop.take(), self.client.take()) {

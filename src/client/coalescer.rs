@@ -35,8 +35,8 @@ use tokio::{
 use super::{
     LookupError, LookupOptions,
     batcher::{KeyBatch, size_of_batch},
+    connector::ClientSession,
     lookup::{IN_FLIGHT_MAX, ask},
-    manager::ClientSession,
     match_answers::match_answers,
 };
 use crate::{

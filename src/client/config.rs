@@ -34,7 +34,8 @@ pub struct ClientConfig {
     /// Number of pooled connections; lookups use them round-robin. One connection saturates a core of the server: use
     /// more with a multi-threaded runtime and a server on several cores.
     pub connections: usize,
-    /// Timeout of connecting, over all addresses of the name together.
+    /// Timeout of connecting, over all addresses of the name together: IPv6 and IPv4 addresses are tried in turn, the
+    /// next one when the previous has failed or has not responded for a moment.
     pub connect_timeout: Duration,
     /// Default timeout of a lookup, connecting included. [`LookupOptions::timeout`] overrides it.
     pub lookup_timeout: Duration,

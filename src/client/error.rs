@@ -1,6 +1,6 @@
 //! The errors of connecting and of lookups.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{ConnectionError, TransportErrorCode};
 
@@ -48,6 +48,14 @@ pub enum ConnectError {
     /// The server does not support the protocol.
     #[error("the server does not support the protocol ksn/1 (no common ALPN protocol)")]
     WrongProtocol,
+    /// No server listens on the address, or there is no route to it, as the system reports.
+    #[error("cannot reach a server at {server}: {source}")]
+    Unreachable {
+        /// The address.
+        server: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// The server did not respond in time.
     #[error("no response from {server} within {after:?}")]
     Timeout {
@@ -121,12 +129,15 @@ pub enum LookupError {
 }
 
 impl ConnectError {
-    /// Converts a connection error, using the reason that the verifier recorded if it refused the certificate.
+    /// Converts a connection error, using the reason that the verifier recorded if it refused the certificate: the
+    /// connection then ends with a transport error of the client's own.
     pub(super) fn from_connection(error: ConnectionError, verifier: &Verifier) -> Self {
-        match verifier.take_refusal() {
-            Some(Refusal::Pin { expected, found }) => return Self::WrongPin { expected, found },
-            Some(Refusal::Certificate(reason)) => return Self::WrongCertificate { reason },
-            None => {}
+        if let ConnectionError::TransportError(_) = error {
+            match verifier.refusal() {
+                Some(Refusal::Pin { expected, found }) => return Self::WrongPin { expected, found },
+                Some(Refusal::Certificate(reason)) => return Self::WrongCertificate { reason },
+                None => {}
+            }
         }
         let code = match &error {
             ConnectionError::TransportError(e) => Some(e.code),

@@ -1,6 +1,6 @@
 //! Runs the batches of a lookup over one connection, in the task of the caller.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{self, Instant};
@@ -8,7 +8,8 @@ use tokio::time::{self, Instant};
 use super::{
     LookupError, LookupOptions,
     batcher::{Batcher, KeyBatch},
-    manager::ClientSession,
+    connector::ClientSession,
+    in_flight::InFlight,
     match_answers::match_answers,
 };
 use crate::{
@@ -45,15 +46,15 @@ pub(super) async fn ask_all(
     let mut batcher = Batcher::new(keys, session.limits, options.detail, options.prefix);
     let in_flight_max = (session.limits.streams as usize).min(IN_FLIGHT_MAX);
     let mut retries: Vec<KeyBatch> = Vec::new();
-    let mut in_flight = InFlight(Vec::with_capacity(1));
+    let mut in_flight = InFlight::new();
     loop {
-        while in_flight.0.len() < in_flight_max {
+        while in_flight.len() < in_flight_max {
             let Some(batch) = retries.pop().or_else(|| batcher.next()) else { break };
             on_batch(&batch);
-            in_flight.0.push(Box::pin(async move {
+            in_flight.push(async move {
                 let answer = ask(session, &batch.columns(), batch.request_detail(), deadline).await;
                 (batch, answer)
-            }));
+            });
         }
         let Some((batch, answer)) = in_flight.next().await else { return Ok(answers) };
         let answer = answer?;
@@ -103,29 +104,6 @@ async fn wait_for_pause(session: &ClientSession, deadline: Instant) -> Result<()
     }
     time::sleep_until(until).await;
     Ok(())
-}
-
-/// A few futures polled together. All are polled whenever one wakes, which for at most [`IN_FLIGHT_MAX`] futures costs
-/// less than a list of wakers.
-struct InFlight<F>(Vec<Pin<Box<F>>>);
-
-impl<F: Future> InFlight<F> {
-    /// Returns the output of the first future that is ready; `None` when there are no futures.
-    async fn next(&mut self) -> Option<F::Output> {
-        poll_fn(|context| {
-            if self.0.is_empty() {
-                return Poll::Ready(None);
-            }
-            for at in 0..self.0.len() {
-                if let Poll::Ready(output) = self.0[at].as_mut().poll(context) {
-                    drop(self.0.swap_remove(at));
-                    return Poll::Ready(Some(output));
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
 }
 
 /// The maximum number of batches in flight: enough to keep a connection busy, few enough that the longest answers fit

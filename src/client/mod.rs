@@ -9,10 +9,13 @@ mod batcher;
 mod blocking;
 mod coalescer;
 mod config;
+mod connector;
 mod error;
+mod in_flight;
 mod lookup;
 mod manager;
 mod match_answers;
+mod refusal_probe;
 
 use std::{
     fmt,
@@ -33,7 +36,8 @@ use tokio::{
 use self::{
     batcher::KeyBatch,
     coalescer::SharedLookup,
-    manager::{ClientSession, ConnectionState, Connector},
+    connector::{ClientSession, Connected, Connector},
+    manager::ConnectionState,
 };
 pub use self::{
     blocking::BlockingClient,
@@ -76,13 +80,15 @@ struct PooledConnection {
 impl Client {
     /// Connects to a server. The Tokio runtime of the caller also runs the connection managers.
     ///
-    /// Fails with [`ConnectError`] when any of the connections cannot be established.
+    /// Fails with [`ConnectError`] when any of the connections cannot be established: at once with
+    /// [`ConnectError::Unreachable`] if the system knows that no server listens there, else after
+    /// [`ClientConfig::connect_timeout`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
         let mut pool = Vec::new();
         let (running, ended) = watch::channel(());
         for _ in 0..config.connections.max(1) {
             let mut connector = Connector::new(config.clone())?;
-            let (session, welcome, control) = connector.connect().await?;
+            let Connected { session, welcome, control } = connector.connect().await?;
             let (sender, status) = watch::channel(ConnectionState {
                 session: Some(Arc::new(session)),
                 welcome: Arc::new(welcome),
@@ -103,8 +109,8 @@ impl Client {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Drops the handle and waits until the connections are closed and the server was notified. They close after the
-    /// last handle is dropped.
+    /// Drops the handle and waits until the connections are closed and the close was sent to the server, without waiting
+    /// for a round trip. They close after the last handle is dropped.
     ///
     /// Dropping the last handle closes them too, but in the background: the server is not notified if the runtime ends
     /// at once.

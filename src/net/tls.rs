@@ -213,9 +213,16 @@ impl Verifier {
         Ok(Self { trust: TrustAnchor::Authorities(verifier), refusal: Mutex::default(), provider: provider() })
     }
 
-    /// Takes the reason why the last server was refused, if it was.
-    pub(crate) fn take_refusal(&self) -> Option<Refusal> {
-        self.refusal.lock().map_or(None, |mut refusal| refusal.take())
+    /// Returns why a server was refused since the last [`Self::forget_refusal`]. Attempts to connect to several addresses
+    /// of a server share it.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().map_or(None, |refusal| refusal.clone())
+    }
+
+    pub(crate) fn forget_refusal(&self) {
+        if let Ok(mut slot) = self.refusal.lock() {
+            *slot = None;
+        }
     }
 
     fn refuse(&self, refusal: Refusal) {

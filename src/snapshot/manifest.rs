@@ -11,7 +11,7 @@ use zerocopy::{
 pub(crate) const MAGIC: [u8; 8] = *b"\x89KSN\r\n\x1a\n";
 
 /// The format version that this program reads and writes.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 
 /// The alignment of sections in bytes, so that each bucket is one cache line. Gaps MUST be zero.
 pub(crate) const SECTION_ALIGNMENT: u64 = 64;

@@ -54,6 +54,7 @@ pub use self::{
     build::SnapshotBuilder,
     error::{BuildError, OpenError},
     info::SnapshotInfo,
+    manifest::FORMAT_VERSION,
     open::{SectionInfo, Snapshot, SourceInfo, read_sources},
     write::{BuildSummary, BuiltSnapshot},
 };

@@ -106,7 +106,7 @@ fn random_keys_are_not_reported_as_checked() {
 #[test]
 fn in_process_runs_need_no_server() {
     let program = Program::with_records();
-    for more in [&["--threads=2"][..], &["--batch=1"], &["--mix=sha256,web,ipv4=3", "--hits=50%"]] {
+    for more in [&["--threads=2"][..], &["--batch=1"], &["--mix=sha256,web,ipv4=3", "--hits=50"]] {
         let args = [&["--local", "--db", "records.ksn"], more].concat();
         if more.len() == 2 {
             // Keys of a kind that the snapshot does not list cannot be known.
@@ -192,7 +192,8 @@ fn argument_errors_name_what_was_expected() {
         (&["--mix=md5=0"], "a weight of at least 1"),
         (&["--duration=10"], "such as `10s`"),
         (&["--duration=0s"], "longer than 0"),
-        (&["--hits=10", "--db=records.ksn"], "a percentage"),
+        (&["--hits=101", "--db=records.ksn"], "a percentage"),
+        (&["--hits=ten", "--db=records.ksn"], "a percentage"),
         (&["--hits=10%"], "--db"),
         (&["--local"], "--db"),
         (&["--local", "--db=records.ksn", "--rate=5"], "cannot be used with"),

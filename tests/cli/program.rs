@@ -56,7 +56,10 @@ impl Program {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ksn"));
         command.args(args).current_dir(self.directory.path()).env("KSN_STATE_DIR", self.path("state"));
-        command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for name in ["SOURCE_DATE_EPOCH", "KSN_SERVER", "KSN_PIN"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

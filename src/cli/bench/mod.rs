@@ -23,11 +23,7 @@ use self::{
     report::{Report, Target},
     settings::Mix,
 };
-use super::{
-    backend::{self, ServerArgs},
-    exit::Exit,
-    output,
-};
+use super::{backend, duration, exit::Exit, output, server_args::ServerArgs};
 
 /// Put load on a server, or on the index in process, and measure throughput and latency.
 #[derive(Debug, clap::Args)]
@@ -48,8 +44,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "MIX", default_value = "sha256", help_heading = KEYS)]
     mix: Mix,
 
-    /// Percentage of known keys [default: 10%, without --db 0%].
-    #[arg(long, value_name = "PERCENT", requires = "db", value_parser = settings::fraction, help_heading = KEYS)]
+    /// Percentage of known keys: `10` and `10%` are ten percent, `0.1` is a thousandth [default: 10, without --db 0].
+    #[arg(long, value_name = "PERCENT", requires = "db", value_parser = settings::percentage, help_heading = KEYS)]
     hits: Option<f64>,
 
     /// Look up the keys in this file, one per line, in the syntax of `ksn lookup -`.
@@ -91,11 +87,11 @@ pub(super) struct Args {
 
     /// Measurement time: `10s`, `500ms`, `1m`.
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = LOAD)]
-    #[arg(value_parser = settings::nonzero_duration)]
+    #[arg(value_parser = duration::nonzero)]
     duration: Duration,
 
     /// Warm-up time before the measurement.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = settings::duration, help_heading = LOAD)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse, help_heading = LOAD)]
     warmup: Duration,
 
     /// Write one JSON document instead of a table.
@@ -116,7 +112,7 @@ Examples:
   ksn bench --db records.ksn --batch 1 --in-flight 1    latency of a single key
   ksn bench --db records.ksn --batch 1 --in-flight 256  the same with 256 concurrent callers
   ksn bench --rate 1000000 --server ksn.example:4433 --ca ca.pem
-  ksn bench --local --db records.ksn --mix sha256=8,web=1 --hits 1%";
+  ksn bench --local --db records.ksn --mix sha256=8,web=1 --hits 1";
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
@@ -149,7 +145,7 @@ impl Args {
                     rate: self.rate,
                     lengths,
                 };
-                let explain = |error: &_| self.server.explain(error, &address);
+                let explain = |error: &_| self.server.explain(error);
                 let outcome = network::run(config, load, batches, explain)?;
                 let network::Outcome { welcome, in_flight, summary, record, keys_unsent, mismatch } = outcome;
                 let connections = self.connections as usize;

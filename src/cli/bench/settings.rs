@@ -1,6 +1,6 @@
-//! Argument parsers: the mix of kinds, the share of hits, durations.
+//! Argument parsers: the mix of kinds, the share of hits.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
 use ksn::key::KeyKind;
 
@@ -71,32 +71,14 @@ fn kind(name: &str) -> Result<KeyKind, String> {
     })
 }
 
-/// Parses a percentage, such as `10%` or `0.5%`, into a fraction.
-pub(super) fn fraction(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|number| number.trim_end().parse::<f64>().ok());
-    match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+/// Parses a percentage, such as `10`, `10%` or `0.5`, into a fraction. A number is always percent: 0.1 is 0.1 %.
+pub(super) fn percentage(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').map_or(text, str::trim_end);
+    match number.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent)) {
         Some(percent) => Ok(percent / 100.0),
-        None => Err(format!("expected a percentage from `0%` to `100%`, found {text:?}")),
+        None => Err(format!("expected a percentage from 0 to 100, such as `10` or `10%`, found {text:?}")),
     }
 }
-
-/// Parses a duration, such as `10s`, `500ms` or `1m30s`: at most a day, because measurements are kept in memory.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let read = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    read.filter(|duration| *duration <= DURATION_MAX).ok_or_else(|| {
-        format!("expected a duration of at most a day, such as `10s`, `500ms` or `1m30s`, found {text:?}")
-    })
-}
-
-/// Parses a [`duration`] longer than zero.
-pub(super) fn nonzero_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err(format!("expected a duration longer than 0, such as `10s`, found {text:?}")),
-        duration => Ok(duration),
-    }
-}
-
-const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -124,25 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn fractions() {
-        assert_eq!(fraction("10%"), Ok(0.1));
-        assert_eq!(fraction("0%"), Ok(0.0));
-        assert_eq!(fraction("100 %"), Ok(1.0));
-        for text in ["", "%", "10", "101%", "-1%", "NaN%", "ten%"] {
-            assert!(fraction(text).unwrap_err().contains("expected a percentage"), "{text}");
+    fn a_number_of_hits_is_a_percentage() {
+        for (text, fraction) in
+            [("10", 0.1), ("10%", 0.1), ("0.1", 0.001), ("1", 0.01), ("0%", 0.0), ("100 %", 1.0), ("100", 1.0)]
+        {
+            assert_eq!(percentage(text), Ok(fraction), "{text}");
         }
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        for text in ["", "10", "s", "-1s", "25h", "10 parsecs", "99999999999999999999s"] {
-            assert!(duration(text).unwrap_err().contains("such as `10s`"), "{text}");
+        for text in ["", "%", "101", "101%", "-1", "-1%", "NaN", "NaN%", "ten", "10%%"] {
+            assert!(percentage(text).unwrap_err().contains("expected a percentage"), "{text}");
         }
-        assert!(nonzero_duration("0s").is_err());
-        assert!(nonzero_duration("1ms").is_ok());
     }
 }
