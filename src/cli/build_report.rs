@@ -9,6 +9,7 @@ use std::{
 use ksn::{
     compile::{Compiled, FileReport},
     feed::{Outcome, Report},
+    limits::RECORDS_PER_KEY_MAX,
 };
 use serde::Serialize;
 
@@ -62,6 +63,8 @@ struct Counts {
     /// Records read, including duplicates.
     records: u64,
     duplicates: u64,
+    /// Records left out because their key has the maximum number of better ones.
+    over_limit: u64,
     withheld: u64,
     unsupported: u64,
     rejected: u64,
@@ -75,6 +78,7 @@ impl Counts {
             rows: report.rows,
             records: report.records,
             duplicates: report.duplicates,
+            over_limit: report.over_limit,
             withheld: report.withheld,
             unsupported: report.unsupported,
             rejected: report.rejected,
@@ -88,6 +92,7 @@ impl Counts {
             rows: a.rows + b.rows,
             records: a.records + b.records,
             duplicates: a.duplicates + b.duplicates,
+            over_limit: a.over_limit + b.over_limit,
             withheld: a.withheld + b.withheld,
             unsupported: a.unsupported + b.unsupported,
             rejected: a.rejected + b.rejected,
@@ -174,6 +179,12 @@ pub(super) fn text(compiled: &Compiled, output: &Path) {
         line(report.format.name(), Counts::of(report), &plain(&file.file));
         for ((outcome, reason), count) in &report.reasons {
             eprintln!("{:width$} {count:>10} {}: {}", "", word(*outcome), plain(reason));
+        }
+        if report.over_limit > 0 {
+            eprintln!(
+                "{:width$} {:>10} over the limit of {RECORDS_PER_KEY_MAX} records per key: left out, the best were kept",
+                "", report.over_limit
+            );
         }
         for (member, reason) in &report.skipped {
             eprintln!("{:width$} skipped {}: {}", "", plain(member), plain(reason));

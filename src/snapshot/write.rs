@@ -22,6 +22,9 @@ pub struct BuildSummary {
     pub records: u64,
     /// The number of duplicate records, by the number of their input.
     pub duplicates: Vec<u64>,
+    /// The number of records that were left out because their key has
+    /// [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) better ones, by the number of their input.
+    pub over_limit: Vec<u64>,
 }
 
 /// A finished snapshot that is ready to be written.
