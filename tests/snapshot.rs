@@ -612,12 +612,15 @@ fn a_full_disk_leaves_no_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_snapshot_can_be_read_by_other_users() {
+fn a_snapshot_has_the_mode_of_other_new_files() {
     use std::os::unix::fs::PermissionsExt;
     let directory = temporary();
     let path = directory.path().join("made-up.ksn");
     build(&golden_rows()).write(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let other = directory.path().join("other");
+    fs::write(&other, "").unwrap();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(path), mode(other));
 }
 
 #[test]

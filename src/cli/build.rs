@@ -12,16 +12,20 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ksn::{
     compile::{Compiler, FeedFile, feed_files},
     feed::{CsvColumn, Format, Options},
+    snapshot::AbortHandle,
     timestamp::Timestamp,
 };
 
-use super::{backend, build_report, exit::Exit, output::Plural};
+use super::{backend, build_report, exit::Exit, output::Plural, signals};
 
 /// Compile indicator feeds into a snapshot.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Where to write the snapshot; `-` is standard output.
+    /// Where to write the snapshot: a file, a pipe or a character device; `-` is standard output.
+    ///
+    /// A file is replaced as a whole when the snapshot is complete, and keeps its mode and owner. A symbolic link is
+    /// followed. Other kinds of files are refused.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
@@ -105,6 +109,10 @@ impl Args {
         if to_stdout && self.report == ReportFormat::Json {
             bail!("the snapshot and the JSON report cannot both go to standard output: give --output a file");
         }
+        // Until the snapshot is complete, a signal leaves nothing behind.
+        let abort = AbortHandle::default();
+        let to_abort = abort.clone();
+        signals::on_termination(move || to_abort.abort())?;
         let created = self.created()?;
         let mut compiler = Compiler::new(self.options(created));
         if let Some(format) = self.format {
@@ -126,7 +134,7 @@ impl Args {
             let mut out = io::stdout().lock();
             compiled.snapshot.write_to(&mut out).and_then(|()| out.flush())?;
         } else {
-            compiled.snapshot.write(&self.output)?;
+            compiled.snapshot.write_abortable(&self.output, &abort)?;
         }
         match self.report {
             ReportFormat::Json => build_report::json(&compiled, &self.output)?,

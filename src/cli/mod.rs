@@ -15,6 +15,7 @@ mod merge;
 mod output;
 mod scan;
 mod serve;
+mod signals;
 mod state;
 mod verify;
 

@@ -33,6 +33,7 @@ mod check;
 mod chunked_vec;
 mod classes;
 mod dedup;
+mod destination;
 mod error;
 mod growth;
 mod info;
@@ -54,6 +55,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) use self::{buckets::build_buckets, name_table::NameTable};
 pub use self::{
     build::SnapshotBuilder,
+    destination::AbortHandle,
     error::{BuildError, OpenError},
     info::SnapshotInfo,
     open::{SectionInfo, Snapshot, SourceInfo},
