@@ -10,7 +10,7 @@ use anyhow::Result;
 use ksn::{
     Answer, Key, Status,
     batch::Detail,
-    key::{Digest, DigestKind},
+    key::{Digest, DigestKind, KeyKind},
 };
 use md5::Md5;
 use serde_json::json;
@@ -60,6 +60,9 @@ const FILES_AT_ONCE: usize = 64;
 impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         let backend = self.backend.open()?;
+        backend.prepare(
+            [DigestKind::Md5, DigestKind::Sha1, DigestKind::Sha256, DigestKind::Blake3].map(KeyKind::Digest),
+        )?;
         let fail_on = self.fail_on.types();
         let mut tally = Tally::default();
         let mut out = output::stdout();

@@ -22,7 +22,10 @@
 //! every byte of the file. The row formats are specified in `layout.rs`.
 //!
 //! A reader MUST reject a file whose version, feature bits, sizes or checksums do not match, whose sections overlap or
-//! leave bytes other than the zero gaps uncovered, or whose rows reference rows that do not exist.
+//! leave bytes other than the zero gaps uncovered, or whose rows reference rows that do not exist. A reader that looks up
+//! a few keys MAY read only the header, the manifest, and the sections of the kinds of these keys with the shared ones
+//! ([`SnapshotFile`]): it then verifies the root and the checksums and rows of these sections, but neither the other
+//! sections nor the gaps.
 //!
 //! The bytes are a function of the set of records and of [`SnapshotInfo`]: a writer MUST produce the same file from the
 //! same feeds in any order.
@@ -35,6 +38,7 @@ mod classes;
 mod dedup;
 mod destination;
 mod error;
+mod file;
 mod growth;
 mod info;
 mod iter;
@@ -45,6 +49,7 @@ mod name_table;
 mod names;
 mod open;
 mod output;
+mod section_map;
 mod sections;
 mod sort_entries;
 mod tables;
@@ -57,6 +62,7 @@ pub use self::{
     build::SnapshotBuilder,
     destination::AbortHandle,
     error::{BuildError, OpenError},
+    file::SnapshotFile,
     info::SnapshotInfo,
     open::{SectionInfo, Snapshot, SourceInfo},
     write::{BuildSummary, BuiltSnapshot},

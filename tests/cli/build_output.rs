@@ -16,11 +16,11 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::program::{Program, Ran};
+use crate::program::{Program, RunOutput};
 
 const MAGIC: &[u8] = b"\x89KSN\r\n\x1a\n";
 
-fn build(program: &Program, output: &str) -> Ran {
+fn build(program: &Program, output: &str) -> RunOutput {
     program.run(&["build", "-o", output, "--created", "2026-11-22", "hashes.csv"])
 }
 
@@ -37,14 +37,15 @@ fn temporary_files(program: &Program) -> Vec<String> {
     names.filter(|name| name.starts_with(".ksn-")).collect()
 }
 
-/// Prevents: a snapshot that everybody can read, or that the server cannot.
+/// Prevents a snapshot that everybody can read, or that the server cannot.
 #[test]
 fn a_new_file_has_the_mode_that_the_umask_allows() {
     for (umask, expected) in [("022", 0o644), ("027", 0o640), ("077", 0o600), ("002", 0o664)] {
         let program = Program::new();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("umask {umask}; exec \"$0\" build -o new.ksn hashes.csv")]);
-        let ran: Ran = command.arg(env!("CARGO_BIN_EXE_ksn")).current_dir(program.path("")).output().unwrap().into();
+        let ran: RunOutput =
+            command.arg(env!("CARGO_BIN_EXE_ksn")).current_dir(program.path("")).output().unwrap().into();
         assert_eq!((ran.code, mode(&program.path("new.ksn"))), (Some(0), expected), "{umask}: {ran:?}");
     }
 }
@@ -120,7 +121,7 @@ fn a_pipe_is_written_to() {
     assert!(piped == fs::read(program.path("file.ksn")).unwrap());
 }
 
-/// Prevents: root who builds to a device and replaces its node for the whole system.
+/// Prevents root who builds to a device and replaces its node for the whole system.
 #[test]
 fn a_device_is_written_to_or_refused_and_stays() {
     let program = Program::new();
