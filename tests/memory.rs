@@ -89,7 +89,7 @@ const FEW_RECORDS_BYTES_MAX: usize = 160 << 20;
 
 #[test]
 fn equal_rows_take_no_memory() {
-    let rows = 6_000_000u32;
+    let rows = 3_000_000u32;
     let (summary, bytes) = build(|builder| (0..rows).for_each(|_| builder.add(0, entry(digest(1), "one"))));
     assert_eq!((summary.records, &summary.duplicates[..]), (1, &[u64::from(rows) - 1][..]));
     assert!(bytes < FEW_RECORDS_BYTES_MAX, "{bytes} bytes");
@@ -125,7 +125,7 @@ fn names_that_only_duplicates_have_take_no_memory() {
 #[test]
 fn attributes_that_only_duplicates_have_take_no_memory() {
     let (summary, bytes) = build(|builder| {
-        for n in 1..3_000_000 {
+        for n in 1..2_000_000 {
             builder.add(0, Entry { expiry: Timestamp::from_seconds(n), ..entry(digest(1), "one") });
         }
     });
@@ -136,7 +136,7 @@ fn attributes_that_only_duplicates_have_take_no_memory() {
 /// A list that is repeated as a whole: duplicates are far from one another.
 #[test]
 fn a_repeated_list_takes_the_memory_of_its_records() {
-    let list = 500_000;
+    let list = 400_000;
     let once = |times: u32| {
         build(|builder| {
             for n in (0..times).flat_map(|_| 0..list) {
@@ -145,8 +145,8 @@ fn a_repeated_list_takes_the_memory_of_its_records() {
         })
     };
     let (_, single) = once(1);
-    let (summary, bytes) = once(8);
+    let (summary, bytes) = once(6);
     assert_eq!(summary.records, u64::from(list));
-    assert_eq!(summary.duplicates.iter().sum::<u64>(), u64::from(list) * 7);
+    assert_eq!(summary.duplicates.iter().sum::<u64>(), u64::from(list) * 5);
     assert!(bytes < 4 * single, "{bytes} bytes, {single} for the list itself");
 }
