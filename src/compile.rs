@@ -174,9 +174,11 @@ impl Compiler {
             compiled_with: compiled_with(),
         };
         let snapshot = self.builder.finish(&info)?;
-        for (file, &duplicates) in self.files.iter_mut().zip(&snapshot.summary().duplicates) {
+        let summary = snapshot.summary();
+        for (number, file) in self.files.iter_mut().enumerate() {
             if let Ok(report) = &mut file.report {
-                report.duplicates = duplicates;
+                report.duplicates = summary.duplicates.get(number).copied().unwrap_or(0);
+                report.over_limit = summary.over_limit.get(number).copied().unwrap_or(0);
             }
         }
         Ok(Compiled { files: self.files, snapshot })

@@ -52,7 +52,9 @@ pub const SOURCES_MAX: usize = 65_535;
 /// Length of the name of a dataset in bytes, the size of its field in every answer.
 pub const DATASET_BYTES_MAX: usize = 32;
 
-/// Records answered for one key when all records are requested. Further records are flagged, never dropped silently.
+/// Records that a snapshot keeps of one indicator, the best by precedence; a build reports the others. Also the records
+/// answered for one key, which several indicators may match, when all records are requested: further records are flagged,
+/// never dropped silently.
 pub const RECORDS_PER_KEY_MAX: usize = 1_024;
 
 /// Batches of one connection that the server processes concurrently.
@@ -87,9 +89,13 @@ pub const FEED_LINE_BYTES_MAX: usize = 1 << 20;
 /// Length of one decompressed feed in bytes.
 pub const FEED_BYTES_MAX: u64 = 64 << 30;
 
-/// Ratio of decompressed to compressed bytes above which a feed is rejected as a decompression bomb. Real lists reach
-/// 200:1 (a million blank rows, 4 MB, compress to 20 KB).
-pub const FEED_RATIO_MAX: u64 = 2_000;
+/// Ratio of decompressed to compressed bytes above which a feed of more than [`FEED_RATIO_FREE_BYTES`] is rejected as a
+/// decompression bomb. The highest ratio seen of a real list of that size is 28; a gzip of equal lines has 1,000.
+pub const FEED_RATIO_MAX: u64 = 100;
+
+/// Decompressed bytes up to which [`FEED_RATIO_MAX`] does not apply: so much is read in a moment, and small files of few
+/// distinct lines may compress further.
+pub const FEED_RATIO_FREE_BYTES: u64 = 64 << 20;
 
 /// Length of one JSON document that is read at once (a STIX bundle, a MISP event) in bytes.
 pub const FEED_DOCUMENT_BYTES_MAX: u64 = 512 << 20;

@@ -14,6 +14,7 @@ mod plain;
 
 use ksn::{
     key::{Digest, DigestKind, Indicator, Ipv4Block, Scope},
+    limits::RECORDS_PER_KEY_MAX,
     record::RecordType,
     snapshot::BuildError,
     timestamp::Timestamp,
@@ -102,6 +103,42 @@ fn large_snapshots_are_built_the_same() {
     for threads in [1, 2, 5] {
         assert!(on_threads(threads, &rows) == expected, "{threads} threads");
     }
+}
+
+#[test]
+fn a_key_keeps_its_best_records_and_the_others_are_counted() {
+    let block = |text: &str| Indicator::Ipv4(text.parse::<Ipv4Block>().unwrap());
+    // 3,000 records of one key, of all types: the trusted ones suppress the bad ones.
+    let mut rows: Vec<Row> = (0..3_000u32).map(|n| Row { id: n.into(), ..row_of(block("192.0.2.0/24"), n) }).collect();
+    rows.iter_mut().for_each(|row| row.name = format!("name {}", row.id));
+    // Keys with exactly as many records as a key can have, and with one more.
+    for (text, id, count) in
+        [("192.0.2.1", 10_000, RECORDS_PER_KEY_MAX), ("192.0.2.2", 20_000, RECORDS_PER_KEY_MAX + 1)]
+    {
+        rows.extend((0..count as u32).map(|n| Row { id: id + u64::from(n), ..row_of(block(text), n) }));
+    }
+    let built = build(&rows);
+    let summary = built.summary();
+    let all = rows.len() as u64 - summary.duplicates.iter().sum::<u64>();
+    assert_eq!(summary.over_limit.iter().sum::<u64>(), 3_000 - RECORDS_PER_KEY_MAX as u64 + 1);
+    assert_eq!(summary.records, all - summary.over_limit.iter().sum::<u64>());
+    assert!(summary.over_limit.len() <= 7 && summary.over_limit.iter().filter(|&&count| count > 0).count() > 3);
+    let bytes = built.into_bytes();
+    assert!(bytes == plain(&rows));
+    rows.reverse();
+    assert!(build(&rows).into_bytes() == bytes);
+}
+
+#[test]
+fn names_of_records_that_are_not_kept_are_left_out() {
+    let row = |name: &str, time| Row {
+        id: 7,
+        name: name.into(),
+        timestamp: Timestamp::from_seconds(time),
+        ..row_of(Indicator::Ipv4("192.0.2.1".parse().unwrap()), 0)
+    };
+    let (old, new) = (row("an old name", 1), row("a new name", 2));
+    assert!(build(&[old, new.clone()]).into_bytes() == build(&[new]).into_bytes());
 }
 
 #[test]

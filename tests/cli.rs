@@ -7,6 +7,9 @@
 mod bench;
 #[path = "cli/build.rs"]
 mod build;
+#[cfg(unix)]
+#[path = "cli/build_output.rs"]
+mod build_output;
 #[path = "cli/connect.rs"]
 mod connect;
 #[path = "cli/lookup.rs"]

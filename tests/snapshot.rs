@@ -17,11 +17,11 @@ use std::{fs, path::PathBuf};
 
 use ksn::{
     Key,
-    batch::Detail,
+    batch::{Detail, Unanswered},
     engine::{Index, View},
     key::{Digest, DigestKind, Indicator, KeyKind, Scope},
     record::{RecordSink, RecordType, derived_id},
-    snapshot::{BuildError, BuiltSnapshot, OpenError, Snapshot, SnapshotBuilder, SnapshotInfo},
+    snapshot::{BuildError, BuiltSnapshot, OpenError, Snapshot, SnapshotBuilder, SnapshotFile, SnapshotInfo},
     timestamp::Timestamp,
 };
 use sha2::{Digest as _, Sha256};
@@ -355,7 +355,7 @@ fn bytes_outside_of_sections_are_refused() {
         f.manifest.sections.retain(|s| (s.table, s.kind) != (MD5, DIGESTS));
     });
     // A gap that is not zero.
-    check_forgery("is preceded by bytes of no section", |f| {
+    check_forgery("bytes of no section follow offset", |f| {
         let end = (f.section(SHARED, NAME_ENDS).offset + f.section(SHARED, NAME_ENDS).bytes) as usize;
         assert_ne!(end % 64, 0);
         f.body[end] = 1;
@@ -616,12 +616,15 @@ fn a_full_disk_leaves_no_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_snapshot_can_be_read_by_other_users() {
+fn a_snapshot_has_the_mode_of_other_new_files() {
     use std::os::unix::fs::PermissionsExt;
     let directory = temporary();
     let path = directory.path().join("made-up.ksn");
     build(&golden_rows()).write(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let other = directory.path().join("other");
+    fs::write(&other, "").unwrap();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(path), mode(other));
 }
 
 #[test]
@@ -632,6 +635,112 @@ fn paths_without_a_snapshot_are_refused() {
     let empty = directory.path().join("empty.ksn");
     fs::write(&empty, b"").unwrap();
     assert!(matches!(Snapshot::open(&empty), Err(OpenError::Magic { found, .. }) if found.is_empty()));
+}
+
+/// Every kind of keys can be read alone: it is answered as in the whole snapshot, and the others are unsupported.
+#[test]
+fn a_kind_of_keys_is_read_without_the_sections_of_the_others() {
+    let directory = temporary();
+    let path = directory.path().join("made-up.ksn");
+    let whole = golden();
+    fs::write(&path, &whole).unwrap();
+    let file = SnapshotFile::open(&path).unwrap();
+    let now = Timestamp::from_seconds(1_800_000_000).unwrap();
+    let naive = Naive::new(&golden_rows());
+    for kind in KeyKind::ALL {
+        let snapshot = file.read(&[kind]).unwrap();
+        let all = open(&whole).unwrap();
+        assert_eq!((snapshot.root(), snapshot.bytes()), (all.root(), all.bytes()));
+        for kind in KeyKind::ALL {
+            // From the manifest.
+            assert_eq!((snapshot.keys(kind), snapshot.records(kind)), (all.keys(kind), all.records(kind)));
+        }
+        let answered = |kind: KeyKind| snapshot.has(kind);
+        assert!(answered(kind) && !KeyKind::ALL.into_iter().all(answered));
+        let has: Vec<KeyKind> = KeyKind::ALL.into_iter().filter(|&kind| answered(kind)).collect();
+        let view = Index::new(snapshot).view();
+        for key in golden_keys() {
+            let keys = Keys::new(key.kind(), [&key]);
+            let answers = lookup(&view, &keys.column(key.kind()), 0..1, Detail::All, now, &[]);
+            if has.contains(&key.kind()) {
+                assert_eq!(answers.hits[0], naive.answer(&key, now), "{key}");
+            } else {
+                assert_eq!(answers.unanswered[0], Some(Unanswered::Unsupported), "{key} with {kind} only");
+            }
+        }
+    }
+}
+
+/// Prevents a damaged section that is answered from, and a damaged section of another kind that stops a lookup.
+#[test]
+fn only_what_is_read_is_verified() {
+    let directory = temporary();
+    let path = directory.path().join("made-up.ksn");
+    let whole = golden();
+    let sections: Vec<_> = open(&whole).unwrap().sections().collect();
+    for section in sections {
+        let mut damaged = whole.clone();
+        damaged[section.offset as usize] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        assert!(matches!(Snapshot::open(&path), Err(OpenError::Checksum { .. })));
+        for kind in KeyKind::ALL {
+            let is_read = section.kind.is_none()
+                || section.kind == Some(kind)
+                || (kind == KeyKind::Web && section.kind == Some(KeyKind::Ipv4));
+            match SnapshotFile::open(&path).unwrap().read(&[kind]) {
+                Ok(_) => assert!(!is_read, "{section:?} is damaged, and was read for {kind}"),
+                Err(OpenError::Checksum { .. }) => assert!(is_read, "{section:?} was read for {kind}"),
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+    // The header and the manifest are verified always.
+    let manifest = u64::from_le_bytes(whole[24..32].try_into().unwrap()) as usize;
+    for at in [100, manifest, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        assert!(matches!(SnapshotFile::open(&path), Err(OpenError::Checksum { .. })), "{at}");
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert!(matches!(SnapshotFile::open(&path), Err(OpenError::Truncated { .. })));
+}
+
+/// A file that is truncated while it is open is an error, as is one that grows; one that replaces it is not seen.
+#[test]
+fn a_file_that_changes_while_it_is_open_is_an_error_or_not_seen() {
+    let directory = temporary();
+    let path = directory.path().join("made-up.ksn");
+    build(&golden_rows()).write(&path).unwrap();
+    let file = SnapshotFile::open(&path).unwrap();
+    build(&[golden_rows()[0].clone()]).write(&path).unwrap();
+    assert_eq!(file.read(&KeyKind::ALL).unwrap().root(), open(&golden()).unwrap().root());
+    let file = SnapshotFile::open(&path).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(200).unwrap();
+    assert!(file.read(&KeyKind::ALL).is_err());
+}
+
+/// Prevents every lookup that reads the whole snapshot from disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_small_snapshot_stays_in_the_page_cache() {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    // Not in memory, where temporary files may be.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = directory.path().join("made-up.ksn");
+    // Written, synced, and so evictable.
+    build(&golden_rows()).write(&path).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let is_cached = || {
+        let mut byte = [0];
+        preadv2(&file, &mut [std::io::IoSliceMut::new(&mut byte)], 4_096, ReadWriteFlags::NOWAIT)
+    };
+    Snapshot::open(&path).unwrap();
+    SnapshotFile::open(&path).unwrap().read(&KeyKind::ALL).unwrap();
+    match is_cached() {
+        Err(Errno::OPNOTSUPP) => println!("the file system does not tell what is cached"),
+        found => assert_eq!(found, Ok(1), "it was evicted"),
+    }
 }
 
 // -- Building ---------------------------------------------------------------------------------------------------------

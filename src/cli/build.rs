@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use ksn::{
     compile::{Compiled, Compiler, FeedFiles},
     feed::{CsvColumn, Format, Options},
+    snapshot::AbortHandle,
     timestamp::Timestamp,
 };
 
@@ -25,13 +26,16 @@ use self::{
     config::Config,
     inputs::{Input, Reading, Settings},
 };
-use super::{backend, build_report, exit::Exit};
+use super::{backend, build_report, exit::Exit, signals};
 
 /// Compile indicator feeds into a snapshot.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::EXAMPLES, after_long_help = help::long())]
 pub(super) struct Args {
-    /// Where to write the snapshot; `-` is standard output.
+    /// Where to write the snapshot: a file, a pipe or a character device; `-` is standard output.
+    ///
+    /// A file is replaced as a whole when the snapshot is complete, and keeps its mode and owner. A symbolic link is
+    /// followed. Other kinds of files are refused.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
@@ -127,6 +131,10 @@ impl Args {
         if to_stdout && self.report == ReportFormat::Json {
             bail!("the snapshot and the JSON report cannot both go to standard output: give --output a file");
         }
+        // Until the snapshot is complete, a signal leaves nothing behind.
+        let abort = AbortHandle::default();
+        let to_abort = abort.clone();
+        signals::on_termination(move || to_abort.abort())?;
         let created = self.created()?;
         let options = self.options(created);
         let mut compiler = Compiler::new(options.clone());
@@ -151,7 +159,7 @@ impl Args {
         let compiled = compiler.finish(&self.dataset, self.generation.unwrap_or(created.seconds().into()))?;
         let findings = self.requirements().check(&inputs, &ranges, &compiled, previous.as_ref());
         if findings.problems.is_empty() {
-            self.write(&compiled, to_stdout)?;
+            self.write(&compiled, to_stdout, &abort)?;
         }
         match self.report {
             ReportFormat::Json => build_report::json(&compiled, &self.output, &findings)?,
@@ -220,12 +228,12 @@ impl Args {
         }
     }
 
-    fn write(&self, compiled: &Compiled, to_stdout: bool) -> Result<()> {
+    fn write(&self, compiled: &Compiled, to_stdout: bool, abort: &AbortHandle) -> Result<()> {
         if to_stdout {
             let mut out = io::stdout().lock();
             compiled.snapshot.write_to(&mut out).and_then(|()| out.flush())?;
         } else {
-            compiled.snapshot.write(&self.output)?;
+            compiled.snapshot.write_abortable(&self.output, abort)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::{
 use ksn::{
     compile::{Compiled, FileReport},
     feed::{Outcome, Report},
+    limits::RECORDS_PER_KEY_MAX,
 };
 use serde::Serialize;
 
@@ -80,6 +81,8 @@ struct Counts {
     /// Records read, including duplicates.
     records: u64,
     duplicates: u64,
+    /// Records left out because their key has the maximum number of better ones.
+    over_limit: u64,
     withheld: u64,
     unsupported: u64,
     rejected: u64,
@@ -93,6 +96,7 @@ impl Counts {
             rows: report.rows,
             records: report.records,
             duplicates: report.duplicates,
+            over_limit: report.over_limit,
             withheld: report.withheld,
             unsupported: report.unsupported,
             rejected: report.rejected,
@@ -106,6 +110,7 @@ impl Counts {
             rows: a.rows + b.rows,
             records: a.records + b.records,
             duplicates: a.duplicates + b.duplicates,
+            over_limit: a.over_limit + b.over_limit,
             withheld: a.withheld + b.withheld,
             unsupported: a.unsupported + b.unsupported,
             rejected: a.rejected + b.rejected,
@@ -210,6 +215,12 @@ pub(super) fn text(compiled: &Compiled, output: &Path, findings: &Findings) {
                 let member = row.member.as_deref().map_or_else(String::new, |member| format!("{}, ", plain(member)));
                 eprintln!("{:width$} {:>10}   {member}line {}: {}", "", "", row.line, plain(row.excerpt.trim()));
             }
+        }
+        if report.over_limit > 0 {
+            eprintln!(
+                "{:width$} {:>10} over the limit of {RECORDS_PER_KEY_MAX} records per key: left out, the best were kept",
+                "", report.over_limit
+            );
         }
         for (member, reason) in &report.skipped {
             eprintln!("{:width$} skipped {}: {}", "", plain(member), plain(reason));

@@ -1,4 +1,5 @@
-//! Process exit codes.
+//! Process exit codes. A command that SIGTERM or Ctrl-C ends exits as shells report it, see
+//! [`signals`](super::signals).
 
 use std::{io, process::ExitCode};
 

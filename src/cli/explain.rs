@@ -34,7 +34,7 @@ impl Args {
     pub(super) fn run(self) -> Result<Exit> {
         let key = ParsedKey::from_argument(&self.key).key.map_err(|invalid| anyhow!(invalid.reason))?;
         let records = match &self.db {
-            Some(path) => Some(matches(&backend::open(path)?, &key)),
+            Some(path) => Some(matches(&backend::open_for(path, key.kind())?, &key)),
             None => None,
         };
         let mut out = output::stdout();

@@ -147,6 +147,7 @@ struct Lookup {
 impl Lookup {
     /// Looks up a chunk of keys and flushes the answers before the next chunk is read.
     fn chunk(&mut self, chunk: Vec<ParsedKey>) -> Result<()> {
+        self.backend.prepare(chunk.iter().filter_map(|parsed| Some(parsed.key.as_ref().ok()?.kind())))?;
         let rows = self.rows(chunk);
         let with_all = self.detail == Detail::All;
         rows.iter().for_each(|row| self.tally.count(row.answer(), &self.fail_on));

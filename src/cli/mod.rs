@@ -19,6 +19,7 @@ mod ping;
 mod scan;
 mod serve;
 mod server_args;
+mod signals;
 mod state;
 mod verify;
 mod version;

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::{
     backend,
     exit::Exit,
-    output,
+    output, signals,
     state::{self, StartedServer},
 };
 
@@ -62,7 +62,7 @@ impl Args {
         // With several cores the server runs one thread per core, and this thread only waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let shutdown = shutdown()?;
+            let termination = signals::termination()?;
             let (certificate, state) = match (self.cert, self.key) {
                 (Some(chain), Some(key)) => (Certificate::Files { chain, key }, state::directory().ok()),
                 _ => {
@@ -93,31 +93,11 @@ impl Args {
             writeln!(out, "listening on {} ({about})\npin {}", server.local_addr(), server.pin())?;
             out.flush()?;
             drop(out);
+            let shutdown = async {
+                termination.await;
+            };
             server.run(shutdown).await;
             Ok(Exit::Success)
         })
     }
-}
-
-/// Returns a future that completes on SIGTERM or Ctrl-C.
-fn shutdown() -> Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        Ok(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        // Without a signal handler the server runs until it is killed.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
 }

@@ -45,6 +45,18 @@ pub enum FeedError {
         /// The limit.
         limit: u64,
     },
+    /// The feed decompresses to more than [`FEED_RATIO_MAX`](crate::limits::FEED_RATIO_MAX) times its size.
+    #[error(
+        "a decompression bomb: {packed} bytes decompress to {unpacked} and more, expected at most {} times as many; if \
+         the feed is genuine, decompress it first",
+        crate::limits::FEED_RATIO_MAX
+    )]
+    Bomb {
+        /// The compressed bytes read, or for an archive its size.
+        packed: u64,
+        /// The bytes decompressed from them.
+        unpacked: u64,
+    },
     /// A document that must be read as a whole is malformed.
     #[error("malformed {format}: {why}")]
     Malformed {

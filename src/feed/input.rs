@@ -14,7 +14,9 @@ use super::{
     error::FeedError,
     sample::{SAMPLE_BYTES, Sample},
 };
-use crate::limits::{FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_MAX};
+use crate::limits::{
+    FEED_BYTES_MAX, FEED_DOCUMENT_BYTES_MAX, FEED_LINE_BYTES_MAX, FEED_RATIO_FREE_BYTES, FEED_RATIO_MAX,
+};
 
 /// One line without its terminator.
 #[derive(Clone, Copy, Debug)]
@@ -268,9 +270,9 @@ impl<'a> Input<'a> {
                     limit: FEED_BYTES_MAX,
                 });
             }
-            if bytes > RATIO_FREE_BYTES && bytes / FEED_RATIO_MAX > self.packed.get() {
-                let what = "the compression ratio (a decompression bomb?)";
-                return Err(FeedError::TooLarge { what, limit: FEED_RATIO_MAX });
+            let packed = self.packed.get();
+            if bytes > FEED_RATIO_FREE_BYTES && bytes / FEED_RATIO_MAX > packed {
+                return Err(FeedError::Bomb { packed, unpacked: bytes });
             }
         }
         Ok(())
@@ -329,10 +331,6 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Maximum size in bytes of a zip archive, which is copied to a temporary file. The largest known archive of a list
 /// (NSRL, all platforms) takes 9 GB.
 const ARCHIVE_BYTES_MAX: u64 = 16 << 30;
-
-/// Decompressed size in bytes below which the compression ratio is not checked: a file of equal lines exceeds any
-/// limit.
-const RATIO_FREE_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -417,18 +415,69 @@ mod tests {
         assert!(failed, "a truncated feed is an error");
     }
 
-    #[test]
-    fn decompression_bombs_are_detected() {
-        let bomb = zstd::stream::encode_all(io::repeat(b'\n').take(256 << 20), 1).unwrap();
-        let mut input = input(&bomb);
-        let failed = loop {
+    fn gzip(bytes: impl Read) -> Vec<u8> {
+        let mut gzip = Vec::new();
+        flate2::read::GzEncoder::new(bytes, flate2::Compression::default()).read_to_end(&mut gzip).unwrap();
+        gzip
+    }
+
+    /// Returns the decompressed bytes read before the feed was rejected as a bomb.
+    fn bomb_bytes(mut input: Input<'_>) -> u64 {
+        loop {
             match input.next_line() {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("{} bytes decompressed", bomb.len()),
-                Err(e) => break e,
+                Ok(None) => panic!("it was read to its end"),
+                Err(FeedError::Bomb { unpacked, .. }) => return unpacked,
+                Err(e) => panic!("{e}"),
             }
-        };
-        assert!(matches!(failed, FeedError::TooLarge { .. }));
+        }
+    }
+
+    /// Equal lines, which every method compresses more than a hundred times.
+    fn equal_lines(bytes: u64) -> Vec<u8> {
+        [&[b'x'; 4095][..], b"\n"].concat().repeat(bytes as usize / 4096)
+    }
+
+    fn incompressible(bytes: usize) -> Vec<u8> {
+        let mut random = vec![0; bytes];
+        blake3::Hasher::new().finalize_xof().fill(&mut random);
+        random
+    }
+
+    #[test]
+    fn decompression_bombs_end_soon_after_the_free_bytes() {
+        let soon = FEED_RATIO_FREE_BYTES..FEED_RATIO_FREE_BYTES + (1 << 20);
+        let lines = equal_lines(FEED_RATIO_FREE_BYTES * 3 / 2);
+        for packed in [gzip(&lines[..]), zstd::stream::encode_all(&lines[..], 1).unwrap()] {
+            let found = bomb_bytes(input(&packed));
+            assert!(soon.contains(&found), "{found} bytes of {}", packed.len());
+        }
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("a", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&lines).unwrap();
+        let packed = zip.finish().unwrap().into_inner();
+        let Ok(Unpacked::Archive(mut archive, size)) = unpack(&packed[..]) else { panic!("an archive") };
+        let found = bomb_bytes(Input::member(archive.by_index(0).unwrap(), size, &Rc::default()).unwrap());
+        assert!(soon.contains(&found), "{found} bytes of {}", packed.len());
+    }
+
+    #[test]
+    fn a_bomb_after_an_incompressible_beginning_is_detected() {
+        let packed = gzip((&incompressible(768 << 10)[..]).chain(&equal_lines(FEED_RATIO_FREE_BYTES * 3 / 2)[..]));
+        // The beginning allows for a hundred times its size.
+        let found = bomb_bytes(input(&packed));
+        assert!((75 << 20..96 << 20).contains(&found), "{found} bytes of {}", packed.len());
+    }
+
+    #[test]
+    fn repetitive_feeds_below_the_free_bytes_or_below_the_ratio_are_read() {
+        for beginning in [incompressible(0), incompressible(1 << 20)] {
+            let free = if beginning.is_empty() { 0 } else { 16 << 20 };
+            let packed = gzip((&beginning[..]).chain(&equal_lines(FEED_RATIO_FREE_BYTES + free)[..]));
+            let mut input = input(&packed);
+            while input.next_line().unwrap().is_some() {}
+            assert!(input.unpacked.unwrap().get() >= FEED_RATIO_FREE_BYTES + free);
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Report {
     pub records: u64,
     /// Duplicate records. The reader cannot know them: the caller that sorts the records sets this field.
     pub duplicates: u64,
+    /// Records left out because their key has [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) better ones. Set
+    /// like [`duplicates`](Self::duplicates).
+    pub over_limit: u64,
     /// Items excluded by the filter, the options or the guards, or retracted by the feed.
     pub withheld: u64,
     /// Items of a kind that records do not support.
@@ -78,6 +81,7 @@ impl Report {
             rows: 0,
             records: 0,
             duplicates: 0,
+            over_limit: 0,
             withheld: 0,
             unsupported: 0,
             rejected: 0,

@@ -51,6 +51,7 @@ fn is_publishers_own(format: Format, list: &str) -> bool {
             matches!(list.rsplit('/').next(), Some("main" | "daily" | "bytecode"))
         }
         Format::Csv
+        | Format::Yaml
         | Format::MispEvent
         | Format::MispWarninglist
         | Format::Stix

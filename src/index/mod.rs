@@ -78,6 +78,13 @@ impl Layer {
         sink: &mut impl Sink,
     ) -> ControlFlow<u32> {
         let rows = rows.start as usize..(rows.end as usize).min(column.rows());
+        if !self.snapshot.has(column.kind()) {
+            // Not listed and not read are different answers.
+            return rows.map(|row| row as u32).try_for_each(|row| {
+                let at = Position { column: number, row };
+                sink.unanswered(at, Unanswered::Unsupported).map_break(|()| row)
+            });
+        }
         let mut query = Query { layer: self, number, detail, now, sink };
         match *column {
             Column::Digests { kind, bytes } => match kind.width() {

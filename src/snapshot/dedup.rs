@@ -94,7 +94,7 @@ impl Ids<'_> {
         table: &mut SortEntries<K>,
         indicator: impl Fn(&K) -> Indicator,
     ) {
-        let BuildContext { classes, ids: filter, .. } = *self.context;
+        let BuildContext { classes, ids: Some(filter), .. } = *self.context else { return };
         let source = |row: &RecordRow| classes[row.class.get() as usize].source;
         let suspects = |partition: &ChunkedVec<SortEntry<K>>| -> Vec<u32> {
             let rows = partition.iter().map(|entry| &entry.row).zip(0..);

@@ -126,7 +126,7 @@ fn remedy(error: &io::Error, bytes: u64) -> String {
         }
         io::ErrorKind::NotFound => "create its directory first, or write it elsewhere".into(),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "make its directory writable, write it elsewhere, or run as another user".into()
+            "make it and its directory writable, write it elsewhere, or run as another user".into()
         }
         _ => "write it elsewhere".into(),
     }

@@ -14,7 +14,7 @@ use crate::{
 
 impl Snapshot {
     /// Returns an iterator over all records with their indicators: table by table, the records of one indicator
-    /// together. Expired records are included.
+    /// together. Expired records are included; kinds whose sections were not read are not.
     ///
     /// ```
     /// # use ksn::{record::{Entry, RecordSink, RecordType}, snapshot::*, timestamp::Timestamp};

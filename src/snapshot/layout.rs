@@ -175,6 +175,11 @@ impl Table {
         }
     }
 
+    /// Returns whether keys of a kind are looked up in this table. The host of a web address may be an IPv4 address.
+    fn is_needed_for(self, kind: KeyKind) -> bool {
+        self.kind() == Some(kind) || (kind == KeyKind::Web && self == Self::Ipv4)
+    }
+
     /// Returns the size of a key in bytes, for tables of digests.
     pub(crate) fn digest_width(self) -> Option<usize> {
         match self {
@@ -182,6 +187,32 @@ impl Table {
             Self::WebSha256 => Some(32),
             _ => None,
         }
+    }
+}
+
+/// A set of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableSet(u16);
+
+impl TableSet {
+    /// All tables.
+    pub(crate) const ALL: Self = Self(u16::MAX);
+
+    /// Returns the tables that lookups of some kinds of keys need.
+    pub(crate) fn of(kinds: &[KeyKind]) -> Self {
+        let needed = Table::all().filter(|table| kinds.iter().any(|&kind| table.is_needed_for(kind)));
+        // Every record refers to the shared sections.
+        let shared = if kinds.is_empty() { 0 } else { 1 << Table::Shared.number() };
+        Self(needed.fold(shared, |set, table| set | 1 << table.number()))
+    }
+
+    pub(crate) fn contains(self, table: Table) -> bool {
+        self.0 & 1 << table.number() != 0
+    }
+
+    /// Returns whether this contains every table of `other`.
+    pub(crate) fn is_superset(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
     }
 }
 

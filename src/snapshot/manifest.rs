@@ -97,6 +97,13 @@ pub(crate) struct SectionEntry {
     pub(crate) blake3: [u8; 32],
 }
 
+impl SectionEntry {
+    /// Returns the number of rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.bytes / u64::from(self.stride.max(1))
+    }
+}
+
 // A host program that enables other rkyv features (big-endian, unaligned, another pointer width) would change the
 // archive format. These assertions fail its build instead.
 const _: () = {

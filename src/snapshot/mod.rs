@@ -22,7 +22,10 @@
 //! every byte of the file. The row formats are specified in `layout.rs`.
 //!
 //! A reader MUST reject a file whose version, feature bits, sizes or checksums do not match, whose sections overlap or
-//! leave bytes other than the zero gaps uncovered, or whose rows reference rows that do not exist.
+//! leave bytes other than the zero gaps uncovered, or whose rows reference rows that do not exist. A reader that looks up
+//! a few keys MAY read only the header, the manifest, and the sections of the kinds of these keys with the shared ones
+//! ([`SnapshotFile`]): it then verifies the root and the checksums and rows of these sections, but neither the other
+//! sections nor the gaps.
 //!
 //! The bytes are a function of the set of records and of [`SnapshotInfo`]: a writer MUST produce the same file from the
 //! same feeds in any order.
@@ -31,8 +34,12 @@ mod buckets;
 mod build;
 mod check;
 mod chunked_vec;
+mod classes;
 mod dedup;
+mod destination;
 mod error;
+mod file;
+mod growth;
 mod info;
 mod iter;
 pub(crate) mod layout;
@@ -42,6 +49,7 @@ mod name_table;
 mod names;
 mod open;
 mod output;
+mod section_map;
 mod sections;
 mod sort_entries;
 mod tables;
@@ -52,10 +60,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) use self::{buckets::build_buckets, name_table::NameTable};
 pub use self::{
     build::SnapshotBuilder,
+    destination::AbortHandle,
     error::{BuildError, OpenError},
+    file::SnapshotFile,
     info::SnapshotInfo,
     manifest::FORMAT_VERSION,
-    open::{SectionInfo, Snapshot, SourceInfo, read_sources},
+    open::{SectionInfo, Snapshot, SourceInfo},
     write::{BuildSummary, BuiltSnapshot},
 };
 use crate::key::Scope;

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    iter,
+    iter, mem,
     ops::Range,
 };
 
@@ -105,9 +105,39 @@ impl Names {
         self.ends.len()
     }
 
-    /// Returns the total size of the distinct texts in bytes.
-    pub(super) fn bytes(&self) -> u64 {
-        self.text.len() as u64
+    /// Returns the memory that the texts take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + self.len() * (size_of::<u64>() + 2 * size_of::<(u64, u32)>())
+    }
+
+    /// Removes the texts that are not used, and returns the new number of each text.
+    pub(super) fn retain(&mut self, used: &[bool]) -> Vec<u32> {
+        let mut text = mem::take(&mut self.text).into_bytes();
+        let (mut start, mut end, mut next) = (0, 0, 0);
+        let mut numbers = vec![u32::MAX; self.ends.len()];
+        for number in 0..self.ends.len() {
+            let range = start..self.ends[number] as usize;
+            start = range.end;
+            if used[number] {
+                let length = range.len();
+                text.copy_within(range, end);
+                end += length;
+                self.ends[next] = end as u64;
+                numbers[number] = next as u32;
+                next += 1;
+            }
+        }
+        text.truncate(end);
+        text.shrink_to_fit();
+        self.text = String::from_utf8(text).expect("whole texts were removed");
+        self.ends.truncate(next);
+        self.ends.shrink_to_fit();
+        self.numbers.retain(|(_, number)| {
+            *number = numbers[*number as usize];
+            *number != u32::MAX
+        });
+        self.numbers.shrink_to_fit(|&(hash, _)| hash);
+        numbers
     }
 
     /// Returns the numbers, sorted by text.
@@ -119,14 +149,40 @@ impl Names {
     }
 }
 
-/// Interned texts with their sort order.
+/// The interned texts that are used, in order.
 #[derive(Debug)]
 pub(super) struct SortedNames {
-    pub(super) names: Names,
-    pub(super) order: Vec<u32>,
+    names: Names,
+    /// The numbers of the texts, sorted by text.
+    order: Vec<u32>,
+    /// The total size of the texts.
+    bytes: u64,
 }
 
 impl SortedNames {
+    /// Leaves out the texts that are not used; `sorted` are the numbers of all texts, sorted by text.
+    pub(super) fn new(names: Names, mut sorted: Vec<u32>, used: &[bool]) -> Self {
+        sorted.retain(|&number| used[number as usize]);
+        let numbers = (0..used.len() as u32).filter(|&number| used[number as usize]);
+        let bytes = numbers.map(|number| range(&names.ends, number).len() as u64).sum();
+        Self { names, order: sorted, bytes }
+    }
+
+    /// Returns the number of texts.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Returns the total size of the texts in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the rank of each number among all texts. The rank of an unused number is 0.
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        ranks(&self.order, self.names.len())
+    }
+
     /// Returns the texts in sorted order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         self.order.iter().map(|&number| self.names.text(number))
@@ -138,9 +194,9 @@ fn range(ends: &[u64], number: u32) -> Range<usize> {
     start as usize..ends[number as usize] as usize
 }
 
-/// Returns the rank of each number, given all numbers in order.
-pub(super) fn ranks(order: &[u32]) -> Vec<u32> {
-    let mut ranks = vec![0; order.len()];
+/// Returns the rank of each of `count` numbers, given the used ones in order. The rank of an unused number is 0.
+pub(super) fn ranks(order: &[u32], count: usize) -> Vec<u32> {
+    let mut ranks = vec![0; count];
     for (rank, &number) in order.iter().enumerate() {
         ranks[number as usize] = rank as u32;
     }
@@ -167,7 +223,20 @@ mod tests {
         }
         let distinct: std::collections::BTreeSet<&String> = texts.iter().collect();
         assert_eq!(batched.len(), distinct.len());
-        let names = SortedNames { order: batched.sorted(), names: batched };
+
+        let used: Vec<bool> = (0..batched.len()).map(|number| number % 3 == 1).collect();
+        let mut retained = single;
+        let numbers = retained.retain(&used);
+        for number in (0..used.len() as u32).filter(|&number| used[number as usize]) {
+            let text = batched.text(number);
+            assert_eq!(retained.text(numbers[number as usize]), text);
+            assert_eq!(retained.number(text), numbers[number as usize]);
+        }
+        assert_eq!(retained.len(), used.iter().filter(|&&used| used).count());
+        assert_eq!(retained.number("a new text") as usize + 1, retained.len());
+        let (order, all) = (batched.sorted(), vec![true; batched.len()]);
+        let names = SortedNames::new(batched, order, &all);
+        assert_eq!(names.bytes(), distinct.iter().map(|text| text.len() as u64).sum::<u64>());
         assert!(names.iter().eq(distinct));
     }
 }

@@ -1,22 +1,18 @@
 //! Opening a snapshot: everything is validated once, so that lookups need no further checks.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::{fs::File, path::Path};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, little_endian::U32};
 
 use super::{
     error::OpenError,
+    file::read_file_header,
     info::is_dataset_name,
-    layout::{RecordRow, SectionKind, Table},
-    manifest::{
-        FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SECTION_ALIGNMENT, SectionEntry, SourceEntry,
-    },
+    layout::{SectionKind, Table, TableSet},
+    manifest::{FORMAT_VERSION, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, SectionEntry, SourceEntry},
     memory::Memory,
     name_table::NameTable,
+    section_map::SectionMap,
 };
 use crate::{
     key::{Hex, KeyKind, ScopeSet},
@@ -29,12 +25,13 @@ pub struct Snapshot {
     pub(super) manifest: Manifest,
     root: [u8; 32],
     created: Timestamp,
-    /// The offset and length of each section in bytes, by table and section kind.
-    sections: [[(usize, usize); SECTION_KINDS]; TABLES],
+    /// The size of the file.
+    bytes: u64,
+    /// The positions of the sections in memory.
+    sections: SectionMap,
+    /// The tables whose sections are in memory.
+    pub(super) tables: TableSet,
 }
-
-const TABLES: usize = 13;
-const SECTION_KINDS: usize = 12;
 
 /// A source of records in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +48,6 @@ impl SourceEntry {
     pub(super) fn info(&self) -> SourceInfo<'_> {
         SourceInfo { name: &self.name, records: self.records, newest: Timestamp::from_seconds(self.newest) }
     }
-}
-
-/// Reads the number of records of each source from the manifest of a snapshot, without reading its records.
-///
-/// Fails with [`OpenError`] when the file cannot be read, or its header or manifest is not that of a valid snapshot. The
-/// records are not verified.
-pub fn read_sources(path: &Path) -> Result<Vec<(String, u64)>, OpenError> {
-    let mut file = File::open(path)?;
-    let header = read_file_header(&mut file)?;
-    let bytes = header.manifest_bytes.get();
-    if bytes > MANIFEST_BYTES_MAX {
-        return Err(OpenError::invalid("the manifest does not end with the file"));
-    }
-    let mut stored = Vec::new();
-    file.seek(SeekFrom::Start(header.manifest_offset.get()))?;
-    file.take(bytes.into()).read_to_end(&mut stored)?;
-    let manifest = read_manifest(&header, &stored)?;
-    Ok(manifest.sources.into_iter().map(|source| (source.name, source.records)).collect())
 }
 
 /// A section of a snapshot, as shown by `ksn inspect`.
@@ -95,8 +74,7 @@ impl Snapshot {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let mut file = File::open(path)?;
         // The header is checked before memory is allocated for the rest.
-        read_file_header(&mut file)?;
-        let found = file.metadata()?.len();
+        let found = read_file_header(&mut file)?.file_bytes.get();
         let bytes = usize::try_from(found)
             .map_err(|_| OpenError::invalid(format!("its {found} bytes exceed the address space")))?;
         Self::check(Memory::read(&file, bytes)?)
@@ -126,13 +104,27 @@ impl Snapshot {
 
     fn check(memory: Memory) -> Result<Self, OpenError> {
         let header = read_header(&memory, memory.len() as u64)?;
-        let manifest = usize::try_from(header.manifest_offset.get()).ok().and_then(|start| memory.get(start..));
-        let manifest = read_manifest(&header, manifest.unwrap_or_default())?;
+        let sections_end = header.sections_end()?;
+        let manifest = parse_manifest(&header, &memory[sections_end..])?;
+        let (sections, gaps) = SectionMap::of(&manifest, sections_end)?;
+        if let Some(gap) = gaps.into_iter().find(|gap| memory[gap.clone()].iter().any(|&b| b != 0)) {
+            return Err(OpenError::invalid(format!("bytes of no section follow offset {}", gap.start)));
+        }
+        Self::new(memory, &header, manifest, sections, TableSet::ALL)
+    }
+
+    /// Validates the sections of some tables, which are in memory.
+    pub(super) fn new(
+        memory: Memory,
+        header: &Header,
+        manifest: Manifest,
+        sections: SectionMap,
+        tables: TableSet,
+    ) -> Result<Self, OpenError> {
         let created =
             Timestamp::from_seconds(manifest.created).ok_or_else(|| OpenError::invalid("it has no creation time"))?;
-        let mut snapshot =
-            Self { memory, manifest, root: header.root, created, sections: [[(0, 0); SECTION_KINDS]; TABLES] };
-        snapshot.check_sections(header.manifest_offset.get() as usize)?;
+        let bytes = header.file_bytes.get();
+        let snapshot = Self { memory, manifest, root: header.root, created, bytes, sections, tables };
         snapshot.check_checksums()?;
         snapshot.check_content()?;
         Ok(snapshot)
@@ -160,7 +152,13 @@ impl Snapshot {
 
     /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
-        self.memory.len() as u64
+        self.bytes
+    }
+
+    /// Returns whether keys of a kind can be looked up: always, unless only the sections of other kinds were read (see
+    /// [`SnapshotFile::read`](super::SnapshotFile::read)).
+    pub fn has(&self, kind: KeyKind) -> bool {
+        self.tables.is_superset(TableSet::of(&[kind]))
     }
 
     /// Returns the sources, sorted by name. A record's source number is an index into them.
@@ -180,26 +178,28 @@ impl Snapshot {
             section: SectionKind::from_number(s.kind).map(|kind| format!("{kind:?}")).unwrap_or_default(),
             offset: s.offset,
             bytes: s.bytes,
-            rows: s.bytes / u64::from(s.stride.max(1)),
+            rows: s.rows(),
             blake3: s.blake3,
         })
     }
 
     /// Returns the number of keys (indicators) of a kind.
     pub fn keys(&self, kind: KeyKind) -> u64 {
-        self.count(kind, |table| self.rows::<RecordRow>(table, SectionKind::Records).len())
+        self.count(kind, &[SectionKind::Records])
     }
 
     /// Returns the number of records of a kind.
     pub fn records(&self, kind: KeyKind) -> u64 {
-        self.count(kind, |table| {
-            self.rows::<RecordRow>(table, SectionKind::Records).len()
-                + self.rows::<RecordRow>(table, SectionKind::MoreRecords).len()
-        })
+        self.count(kind, &[SectionKind::Records, SectionKind::MoreRecords])
     }
 
-    fn count(&self, kind: KeyKind, of: impl Fn(Table) -> usize) -> u64 {
-        Table::all().filter(|table| table.kind() == Some(kind)).map(|table| of(table) as u64).sum()
+    /// Returns the number of rows of these sections, whether they were read or not.
+    fn count(&self, kind: KeyKind, of: &[SectionKind]) -> u64 {
+        let sections = self.manifest.sections.iter().filter(|section| {
+            let (table, section) = (Table::from_number(section.table), SectionKind::from_number(section.kind));
+            table.and_then(Table::kind) == Some(kind) && section.is_some_and(|section| of.contains(&section))
+        });
+        sections.map(SectionEntry::rows).sum()
     }
 
     pub(crate) fn web_seed(&self) -> u64 {
@@ -226,9 +226,9 @@ impl Snapshot {
         (self.rows(Table::Shared, SectionKind::NameEnds), self.section(Table::Shared, SectionKind::NameText))
     }
 
-    /// Returns the bytes of a section, which are empty if there is no such section.
+    /// Returns the bytes of a section, which are empty if there is no such section or it was not read.
     pub(crate) fn section(&self, table: Table, kind: SectionKind) -> &[u8] {
-        let (offset, length) = self.sections[usize::from(table.number())][kind as usize];
+        let (offset, length) = self.sections.get(table, kind);
         &self.memory[offset..offset + length]
     }
 
@@ -239,54 +239,6 @@ impl Snapshot {
         kind: SectionKind,
     ) -> &[T] {
         <[T]>::ref_from_bytes(self.section(table, kind)).expect("the length was checked when it was opened")
-    }
-
-    /// Checks that every section is known, lies between header and manifest and overlaps no other, and that the gaps
-    /// are zero.
-    fn check_sections(&mut self, manifest_offset: usize) -> Result<(), OpenError> {
-        let mut end = size_of::<Header>();
-        let mut by_offset: Vec<&SectionEntry> = self.manifest.sections.iter().collect();
-        by_offset.sort_by_key(|s| s.offset);
-        for section in by_offset {
-            let (table, kind) = Table::from_number(section.table)
-                .zip(SectionKind::from_number(section.kind))
-                .ok_or_else(|| OpenError::invalid(format!("section {}.{} is unknown", section.table, section.kind)))?;
-            let bad = |what: &str| OpenError::invalid(format!("the section {kind:?} of {table:?} {what}"));
-            let stride = kind.stride(table).ok_or_else(|| bad("is not allowed in that table"))?;
-            if section.stride != stride || section.bytes % u64::from(stride) != 0 || section.bytes == 0 {
-                return Err(bad(&format!(
-                    "has {} bytes with a row size of {}, expected rows of {stride}",
-                    section.bytes, section.stride
-                )));
-            }
-            let range = usize::try_from(section.offset)
-                .ok()
-                .zip(usize::try_from(section.bytes).ok())
-                .and_then(|(offset, bytes)| Some((offset, offset.checked_add(bytes)?)));
-            let Some((start, section_end)) = range.filter(|&(_, end)| end <= manifest_offset) else {
-                return Err(bad("extends past the start of the manifest"));
-            };
-            if start % SECTION_ALIGNMENT as usize != 0 {
-                return Err(bad("does not start at a multiple of 64"));
-            }
-            if start < end {
-                return Err(bad("overlaps another section"));
-            }
-            if start - end >= SECTION_ALIGNMENT as usize || self.memory[end..start].iter().any(|&b| b != 0) {
-                return Err(bad("is preceded by bytes of no section"));
-            }
-            let entry = &mut self.sections[usize::from(section.table)][usize::from(section.kind)];
-            if entry.1 != 0 {
-                return Err(bad("occurs twice"));
-            }
-            *entry = (start, section_end - start);
-            end = section_end;
-        }
-        let gap = &self.memory[end..manifest_offset];
-        if gap.len() >= SECTION_ALIGNMENT as usize || gap.iter().any(|&b| b != 0) {
-            return Err(OpenError::invalid("the manifest is preceded by bytes of no section"));
-        }
-        Ok(())
     }
 }
 
@@ -300,16 +252,8 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// Reads and checks the header of a file.
-fn read_file_header(file: &mut File) -> Result<Header, OpenError> {
-    let found = file.metadata()?.len();
-    let mut head = Vec::new();
-    file.take(size_of::<Header>() as u64).read_to_end(&mut head)?;
-    read_header(&head, found)
-}
-
 /// Parses and checks the header of a file of `found` bytes.
-fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
+pub(super) fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     let magic = &head[..head.len().min(MAGIC.len())];
     if magic != MAGIC {
         // `\r\n` was converted to `\n`, or vice versa.
@@ -337,16 +281,22 @@ fn read_header(head: &[u8], found: u64) -> Result<Header, OpenError> {
     Ok(header)
 }
 
-/// Verifies and parses the manifest, whose bytes are the rest of the file.
-fn read_manifest(header: &Header, stored: &[u8]) -> Result<Manifest, OpenError> {
-    let (offset, bytes) = (header.manifest_offset.get(), header.manifest_bytes.get());
-    let fits = bytes <= MANIFEST_BYTES_MAX
-        && offset >= size_of::<Header>() as u64
-        && offset.checked_add(bytes.into()) == Some(header.file_bytes.get())
-        && stored.len() as u64 == u64::from(bytes);
-    if !fits {
-        return Err(OpenError::invalid("the manifest does not end with the file"));
+impl Header {
+    /// Returns the offset of the manifest, at which the sections end. Fails if the manifest does not end with the file.
+    pub(super) fn sections_end(&self) -> Result<usize, OpenError> {
+        let (offset, bytes) = (self.manifest_offset.get(), self.manifest_bytes.get());
+        let fits = bytes <= MANIFEST_BYTES_MAX
+            && offset >= size_of::<Self>() as u64
+            && offset.checked_add(bytes.into()) == Some(self.file_bytes.get());
+        usize::try_from(offset)
+            .ok()
+            .filter(|_| fits)
+            .ok_or_else(|| OpenError::invalid("the manifest does not end with the file"))
     }
+}
+
+/// Verifies and parses the manifest.
+pub(super) fn parse_manifest(header: &Header, stored: &[u8]) -> Result<Manifest, OpenError> {
     let root = header.root_over(stored);
     if root != header.root {
         return Err(OpenError::Checksum {

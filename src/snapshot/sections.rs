@@ -34,8 +34,8 @@ impl Content {
     /// end offset of the sections.
     pub(super) fn plan(&self, manifest: &mut Manifest) -> u64 {
         let mut plan = Plan { end: size_of::<Header>() as u64, sections: &mut manifest.sections };
-        plan.section(Table::Shared, SectionKind::NameEnds, self.names.order.len() as u64);
-        plan.section(Table::Shared, SectionKind::NameText, self.names.names.bytes());
+        plan.section(Table::Shared, SectionKind::NameEnds, self.names.len() as u64);
+        plan.section(Table::Shared, SectionKind::NameText, self.names.bytes());
         plan.section(Table::Shared, SectionKind::Classes, self.classes.len() as u64);
         for (table, digests) in self.digests() {
             plan.section(table, SectionKind::Buckets, bucket_rows(digests.keys));

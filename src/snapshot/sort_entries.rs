@@ -3,22 +3,35 @@
 //! Partitioning makes building fast: each partition fits a processor's cache, and partitions are sorted in parallel.
 //! Duplicates are found within a partition, because equal keys are in the same one.
 
-use std::{cmp::Reverse, mem};
+use std::{
+    cmp::{Ordering, Reverse},
+    mem,
+};
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{
     chunked_vec::ChunkedVec,
+    classes::ClassKey,
     dedup::{IdFilter, is_own},
     layout::RecordRow,
     names::Names,
 };
-use crate::key::{Ipv4Block, Scope};
+use crate::{
+    key::{Ipv4Block, Scope},
+    record::{PrecedenceKey, RecordType, Specificity, sort_by_precedence},
+    timestamp::Timestamp,
+};
 
 /// The key that the records of a table are sorted by.
 pub(super) trait TableKey: Ord + Send + Sync {
     /// Returns a 64-bit prefix that preserves order: a smaller key never has a larger prefix.
     fn prefix(&self) -> u64;
+
+    /// Returns the size in bytes of what the key has allocated.
+    fn allocated_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A digest of any kind, padded with zeros.
@@ -39,6 +52,10 @@ impl TableKey for WebKey {
         text[..shared].copy_from_slice(&self.1.as_bytes()[..shared]);
         (self.0 as u64 - 1) << 62 | u64::from_be_bytes(text) >> 2
     }
+
+    fn allocated_bytes(&self) -> usize {
+        self.1.len()
+    }
 }
 
 impl TableKey for Ipv4Block {
@@ -55,24 +72,13 @@ pub(super) struct SortEntry<K> {
     pub(super) row: RecordRow,
 }
 
-/// Attributes shared by many records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct ClassKey {
-    pub(super) source: u32,
-    pub(super) record_type: u8,
-    pub(super) port: u16,
-    pub(super) expiry: u32,
-    /// The number of the input, used only to count duplicates.
-    pub(super) input: u32,
-}
-
 /// The data that the numbers in [`SortEntry`] rows refer to.
 pub(super) struct BuildContext<'a> {
     /// The classes, whose sources are ranks.
     pub(super) classes: &'a [ClassKey],
     pub(super) names: &'a Names,
     /// The filter that the IDs of retained records are inserted into.
-    pub(super) ids: &'a IdFilter,
+    pub(super) ids: Option<&'a IdFilter>,
 }
 
 /// The records of one table: in any order at first; after sorting, deduplicated and ordered by key, source and ID
@@ -100,21 +106,45 @@ impl<K> Default for SortEntries<K> {
 }
 
 impl<K: TableKey> SortEntries<K> {
+    /// Adds a record and returns the memory that it takes, in bytes.
     #[inline]
-    pub(super) fn push(&mut self, entry: SortEntry<K>) {
+    pub(super) fn push(&mut self, entry: SortEntry<K>) -> usize {
+        let bytes = size_of::<SortEntry<K>>() + entry.key.allocated_bytes();
         if self.partitions.is_empty() {
             self.partitions.resize_with(1 << PARTITION_BITS, ChunkedVec::default);
         }
         self.partitions[(entry.key.prefix() >> (u64::BITS - PARTITION_BITS)) as usize].push(entry);
         self.len += 1;
+        bytes
     }
 
     /// Sorts and deduplicates the records, and adds the number of duplicates per input to `duplicates`.
     pub(super) fn sort_and_dedup(&mut self, context: &BuildContext<'_>, duplicates: &mut Vec<u64>) {
-        let more: Vec<Vec<u64>> =
-            self.partitions.par_iter_mut().map(|partition| sort_and_dedup_partition(partition, context)).collect();
-        more.iter().for_each(|more| add(duplicates, more));
+        self.remove(duplicates, |partition| sort_and_dedup_partition(partition, context));
+    }
+
+    /// Keeps the `limit` best records of every key, in order of precedence, and adds the number of the others per input
+    /// to `over_limit`. The records must be sorted.
+    pub(super) fn limit_per_key(&mut self, limit: usize, context: &BuildContext<'_>, over_limit: &mut Vec<u64>) {
+        self.remove(over_limit, |partition| limit_partition(partition, limit, context));
+    }
+
+    /// Removes records from every partition and adds their number per input to `removed`.
+    fn remove(
+        &mut self,
+        removed: &mut Vec<u64>,
+        from: impl Fn(&mut ChunkedVec<SortEntry<K>>) -> Vec<u64> + Sync + Send,
+    ) {
+        let more: Vec<Vec<u64>> = self.partitions.par_iter_mut().map(from).collect();
+        more.iter().for_each(|more| add(removed, more));
         self.len = self.partitions.iter().map(|partition| partition.len() as u64).sum();
+    }
+
+    /// Returns the memory that the records take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.partitions.iter().flat_map(ChunkedVec::iter);
+        // Only web expressions allocate: for other keys this compiles to a product.
+        entries.map(|entry| size_of::<SortEntry<K>>() + entry.key.allocated_bytes()).sum()
     }
 }
 
@@ -134,9 +164,7 @@ fn sort_and_dedup_partition<K: TableKey>(
         if kept > 0 {
             let (last, next) = (partition.get(kept - 1), partition.get(at));
             if next.row.id == last.row.id && next.key == last.key && class.source == context.class(&last.row).source {
-                let input = class.input as usize;
-                duplicates.resize(duplicates.len().max(input + 1), 0);
-                duplicates[input] += 1;
+                count(&mut duplicates, class.input);
                 continue;
             }
         }
@@ -146,15 +174,58 @@ fn sort_and_dedup_partition<K: TableKey>(
         kept += 1;
     }
     partition.truncate(kept);
-    let own = partition.iter().map(|entry| &entry.row).filter(|row| is_own(row));
-    context.ids.insert(own.map(|row| (context.class(row).source, row.id.get())));
+    if let Some(ids) = context.ids {
+        let own = partition.iter().map(|entry| &entry.row).filter(|row| is_own(row));
+        ids.insert(own.map(|row| (context.class(row).source, row.id.get())));
+    }
     duplicates
 }
 
-/// Sorts prefixes with positions, which are a third of the size of the records, and moves each record once.
+/// Keeps the `limit` best records of every key, in their present order. Returns the number of the others per input.
+fn limit_partition<K: TableKey>(
+    partition: &mut ChunkedVec<SortEntry<K>>,
+    limit: usize,
+    context: &BuildContext<'_>,
+) -> Vec<u64> {
+    let mut over_limit = Vec::new();
+    if !may_exceed(partition, limit) {
+        return over_limit;
+    }
+    let (mut start, mut kept) = (0, 0);
+    while start < partition.len() {
+        let key = &partition.get(start).key;
+        let end = (start + 1..partition.len()).find(|&at| partition.get(at).key != *key).unwrap_or(partition.len());
+        let mut best: Vec<usize> = (start..end).collect();
+        if best.len() > limit {
+            sort_by_precedence(&mut best, |&at| context.precedence(&partition.get(at).row));
+            for &at in &best[limit..] {
+                count(&mut over_limit, context.class(&partition.get(at).row).input);
+            }
+            best.truncate(limit);
+            best.sort_unstable();
+        }
+        for at in best {
+            partition.swap(kept, at);
+            kept += 1;
+        }
+        start = end;
+    }
+    partition.truncate(kept);
+    over_limit
+}
+
+/// Returns whether a key may have more than `limit` records. Of so many equal keys, which are adjacent, two are at
+/// multiples of half the limit: comparing only these takes no time.
+fn may_exceed<K: TableKey>(partition: &ChunkedVec<SortEntry<K>>, limit: usize) -> bool {
+    let step = (limit / 2).max(1);
+    (step..partition.len()).step_by(step).any(|at| partition.get(at).key == partition.get(at - step).key)
+}
+
+/// Sorts prefixes with positions, which are a third of the size of the records, and moves each record once. The sort is
+/// the one of the standard library that merges runs: most of a partition may be sorted already.
 fn sort<K: TableKey>(partition: &mut ChunkedVec<SortEntry<K>>, context: &BuildContext<'_>) {
     let mut order: Vec<(u64, u32)> = partition.iter().zip(0..).map(|(entry, at)| (entry.key.prefix(), at)).collect();
-    order.sort_unstable_by(|a, b| {
+    order.sort_by(|a, b| {
         a.0.cmp(&b.0).then_with(|| context.compare(partition.get(a.1 as usize), partition.get(b.1 as usize)))
     });
     // Follows each cycle of the permutation and swaps the right record into each position.
@@ -172,11 +243,23 @@ fn sort<K: TableKey>(partition: &mut ChunkedVec<SortEntry<K>>, context: &BuildCo
 }
 
 impl BuildContext<'_> {
+    /// Returns the precedence of a record among those of its key, which are equally specific.
+    fn precedence(&self, row: &RecordRow) -> PrecedenceKey<u32> {
+        let class = self.class(row);
+        PrecedenceKey {
+            record_type: RecordType::from_number(class.record_type).unwrap_or(RecordType::Other),
+            specificity: Specificity::DIGEST,
+            timestamp: Timestamp::from_seconds(row.timestamp.get()),
+            source: class.source,
+            id: row.id.get(),
+        }
+    }
+
     fn class(&self, row: &RecordRow) -> &ClassKey {
         &self.classes[row.class.get() as usize]
     }
 
-    fn compare<K: Ord>(&self, a: &SortEntry<K>, b: &SortEntry<K>) -> std::cmp::Ordering {
+    fn compare<K: Ord>(&self, a: &SortEntry<K>, b: &SortEntry<K>) -> Ordering {
         let source = |row| self.class(row).source;
         let rest = |row: &RecordRow| {
             let class = self.class(row);
@@ -188,9 +271,16 @@ impl BuildContext<'_> {
         key.then_with(|| source(a).cmp(&source(b)))
             .then_with(|| a.id.get().cmp(&b.id.get()))
             .then_with(|| rest(a).cmp(&rest(b)))
-            .then_with(|| name(a).cmp(name(b)))
+            .then_with(|| if a.name == b.name { Ordering::Equal } else { name(a).cmp(name(b)) })
             .then_with(|| self.class(a).input.cmp(&self.class(b).input))
     }
+}
+
+/// Counts a record of an input.
+fn count(counts: &mut Vec<u64>, input: u32) {
+    let input = input as usize;
+    counts.resize(counts.len().max(input + 1), 0);
+    counts[input] += 1;
 }
 
 /// Adds counts per input.

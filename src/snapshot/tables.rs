@@ -1,13 +1,17 @@
 //! All tables of a snapshot during a build.
 
-use std::{collections::HashSet, mem};
+use std::{
+    collections::HashSet,
+    mem,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
-use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{
     dedup::Ids,
     error::BuildError,
-    layout::TABLE_KEYS_MAX,
+    layout::{RecordRow, TABLE_KEYS_MAX},
     manifest::SourceEntry,
     sort_entries::{BuildContext, SortEntries, TableKey, WebKey},
 };
@@ -60,6 +64,44 @@ impl Tables {
         self.ipv4.sort_and_dedup(context, duplicates);
     }
 
+    /// Keeps the `limit` best records of every key and adds the number of the others per input to `over_limit`.
+    pub(super) fn limit_per_key(&mut self, limit: usize, context: &BuildContext<'_>, over_limit: &mut Vec<u64>) {
+        self.digests.iter_mut().for_each(|table| table.limit_per_key(limit, context, over_limit));
+        self.web.limit_per_key(limit, context, over_limit);
+        self.web_sha256.limit_per_key(limit, context, over_limit);
+        self.ipv4.limit_per_key(limit, context, over_limit);
+    }
+
+    /// Returns the memory that the records take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let digests: usize = self.digests.iter().map(SortEntries::bytes).sum();
+        digests + self.web.bytes() + self.web_sha256.bytes() + self.ipv4.bytes()
+    }
+
+    /// Returns which of this many names and classes the records refer to.
+    pub(super) fn used(&self, names: usize, classes: usize) -> Used {
+        let unused = |count| (0..count).map(|_| AtomicBool::new(false)).collect();
+        let (names, classes): (Vec<_>, Vec<_>) = (unused(names), unused(classes));
+        let mark = |row: &RecordRow| {
+            names[row.name.get() as usize].store(true, Relaxed);
+            classes[row.class.get() as usize].store(true, Relaxed);
+        };
+        self.digests.iter().for_each(|table| for_each_row(table, mark));
+        for_each_row(&self.web, mark);
+        for_each_row(&self.web_sha256, mark);
+        for_each_row(&self.ipv4, mark);
+        let used = |marks: Vec<AtomicBool>| marks.into_iter().map(AtomicBool::into_inner).collect();
+        Used { names: used(names), classes: used(classes) }
+    }
+
+    /// Changes every row.
+    pub(super) fn update_rows(&mut self, update: impl Fn(&mut RecordRow) + Copy + Sync + Send) {
+        self.digests.iter_mut().for_each(|table| update_rows(table, update));
+        update_rows(&mut self.web, update);
+        update_rows(&mut self.web_sha256, update);
+        update_rows(&mut self.ipv4, update);
+    }
+
     /// Assigns the final numbers of names and classes, and counts the records of each source and the keys of each
     /// table.
     ///
@@ -70,6 +112,21 @@ impl Tables {
         number(&mut self.web_sha256, numbers, sources)?;
         number(&mut self.ipv4, numbers, sources)
     }
+}
+
+/// Which names and classes records refer to, by number.
+pub(super) struct Used {
+    pub(super) names: Vec<bool>,
+    pub(super) classes: Vec<bool>,
+}
+
+fn for_each_row<K: TableKey>(table: &SortEntries<K>, each: impl Fn(&RecordRow) + Sync + Send) {
+    table.partitions.par_iter().for_each(|partition| partition.iter().for_each(|entry| each(&entry.row)));
+}
+
+fn update_rows<K: TableKey>(table: &mut SortEntries<K>, update: impl Fn(&mut RecordRow) + Sync + Send) {
+    let all = table.partitions.par_iter_mut();
+    all.for_each(|partition| partition.iter_mut().for_each(|entry| update(&mut entry.row)));
 }
 
 /// The counts of one or several partitions.

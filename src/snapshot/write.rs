@@ -1,7 +1,6 @@
-//! Writing a finished snapshot to a file.
+//! Serializing a finished snapshot.
 
 use std::{
-    fs,
     io::{self, Cursor, Seek, SeekFrom, Write},
     path::Path,
 };
@@ -9,6 +8,7 @@ use std::{
 use zerocopy::IntoBytes;
 
 use super::{
+    destination::{AbortHandle, Destination},
     error::BuildError,
     manifest::{FORMAT_VERSION, Header, MAGIC, Manifest, SECTION_ALIGNMENT, SourceEntry},
     open::SourceInfo,
@@ -23,6 +23,9 @@ pub struct BuildSummary {
     pub records: u64,
     /// The number of duplicate records, by the number of their input.
     pub duplicates: Vec<u64>,
+    /// The number of records that were left out because their key has
+    /// [`RECORDS_PER_KEY_MAX`](crate::limits::RECORDS_PER_KEY_MAX) better ones, by the number of their input.
+    pub over_limit: Vec<u64>,
 }
 
 /// A finished snapshot that is ready to be written.
@@ -77,28 +80,25 @@ impl BuiltSnapshot {
         self.manifest.sources.iter().map(SourceEntry::info)
     }
 
-    /// Writes the file atomically: a temporary file in the same directory is written, synced and renamed.
+    /// Writes the snapshot to a file.
     ///
-    /// Fails with [`BuildError::Write`] when the file cannot be written.
+    /// A regular file is replaced atomically: a temporary file in the same directory is written, synced and renamed. The
+    /// new file has the mode and the owner of the old one, or without an old one the mode that the umask allows. A
+    /// symbolic link is followed, and stays. A pipe or a character device is written to. Other kinds of files are
+    /// refused.
+    ///
+    /// Fails with [`BuildError::Write`] when the file cannot be written, or when its owner cannot be kept.
     pub fn write(&self, path: &Path) -> Result<(), BuildError> {
-        self.write_atomically(path).map_err(|error| BuildError::Write { path: path.into(), bytes: self.bytes(), error })
+        self.write_abortable(path, &AbortHandle::default())
     }
 
-    fn write_atomically(&self, path: &Path) -> io::Result<()> {
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".ksn-").suffix(".tmp").tempfile_in(directory)?;
-        self.write_sections(file.as_file_mut())?;
-        file.as_file().sync_all()?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Temporary files are private, but the server that reads the snapshot may run as another user.
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path).map_err(|e| e.error)?;
-        #[cfg(unix)]
-        fs::File::open(directory)?.sync_all()?;
-        Ok(())
+    /// Writes the snapshot to a file as [`write`](Self::write) does. Fails when it is aborted through the handle.
+    pub fn write_abortable(&self, path: &Path, abort: &AbortHandle) -> Result<(), BuildError> {
+        let written = Destination::open(path).and_then(|destination| match destination {
+            Destination::Regular(regular) => regular.replace(abort, |file| self.write_sections(file)),
+            Destination::Stream(mut file) => self.write_to(&mut file),
+        });
+        written.map_err(|error| BuildError::Write { path: path.into(), bytes: self.bytes(), error })
     }
 
     fn write_sections(&self, out: &mut (impl Write + Seek + Send)) -> io::Result<()> {

@@ -114,16 +114,43 @@ fn inspect_prints_metadata_and_verifies() {
     );
     let ran = program.run(&["inspect", "--verify", "records.ksn"]);
     assert!(ran.out.contains("0 misses"), "{ran:?}");
+}
 
+/// Prevents answers from a damaged section, and lookups that read and verify more than they need.
+#[test]
+fn only_the_kinds_that_are_looked_up_are_read_and_verified() {
+    let program = Program::with_records();
+    let metadata: Value = serde_json::from_str(&program.run(&["inspect", "--json", "records.ksn"]).out).unwrap();
+    let mut sections = metadata["sections"].as_array().unwrap().iter();
+    let text = sections.find(|section| section["role"] == "ExpressionText").unwrap();
     let mut bytes = fs::read(program.path("records.ksn")).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    bytes[text["offset"].as_u64().unwrap() as usize] ^= 1;
     fs::write(program.path("damaged.ksn"), bytes).unwrap();
-    for args in [&["inspect", "damaged.ksn"][..], &["lookup", "--db", "damaged.ksn", "evil.example"]] {
+    for args in [
+        &["inspect", "damaged.ksn"][..],
+        &["serve", "--db", "damaged.ksn", "--listen", "127.0.0.1:0", "--log", "off"],
+        &["lookup", "--db", "damaged.ksn", "evil.example"],
+        &["explain", "--db", "damaged.ksn", "evil.example"],
+    ] {
         let ran = program.run(args);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
-        assert!(ran.err.contains("damaged.ksn"), "{ran:?}");
+        assert!(ran.err.contains("damaged.ksn") && ran.err.contains("ExpressionText"), "{ran:?}");
     }
+
+    // Digests are looked up without that section.
+    let ran = program.run(&["lookup", "--json", "--db", "damaged.ksn", SHA256]);
+    assert_eq!((ran.code, &ran.objects()[0]["status"]), (Some(1), &"known".into()), "{ran:?}");
+    program.write("file", "made up");
+    for args in [&["scan", "--db", "damaged.ksn", "file"][..], &["explain", "--db", "damaged.ksn", SHA256]] {
+        let ran = program.run(args);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+
+    // Of keys that arrive one after another, each kind is read when it is looked up first.
+    let keys: Vec<&str> = [SHA256; 3_000].into_iter().chain(["evil.example"]).collect();
+    let ran = program.run_with_input(&["lookup", "--json", "--db", "records.ksn", "-"], keys.join("\n").as_bytes());
+    let known = ran.objects().iter().filter(|row| row["status"] == "known").count();
+    assert_eq!((ran.code, known, ran.err.as_str()), (Some(1), keys.len(), ""));
 }
 
 /// Prevents an explanation that disagrees with the lookup.

@@ -77,7 +77,8 @@ pub(crate) struct Naive {
 }
 
 impl Naive {
-    /// Merges rows of the same record, given in any order, and makes the (source, ID) of every record unique.
+    /// Merges rows of the same record, given in any order, makes the (source, ID) of every record unique, and keeps the
+    /// best 1,024 records of every indicator.
     pub(crate) fn new(rows: &[Row]) -> Self {
         let merged = merge(rows.iter().cloned());
         // In the order of indicators, the first record with an ID of the feed keeps it.
@@ -90,7 +91,11 @@ impl Naive {
             }
             row
         });
-        Self { rows: merge(unique) }
+        let mut by_indicator: BTreeMap<Indicator, Vec<Row>> = BTreeMap::new();
+        for row in merge(unique) {
+            by_indicator.entry(row.indicator.clone()).or_default().push(row);
+        }
+        Self { rows: by_indicator.into_values().flat_map(best).collect() }
     }
 
     /// Returns every record that matches a key, the winner first.
@@ -180,6 +185,17 @@ fn merge(rows: impl Iterator<Item = Row>) -> Vec<Row> {
         }
     }
     kept.into_values().collect()
+}
+
+/// Keeps the best records of one indicator, in their order.
+fn best(rows: Vec<Row>) -> Vec<Row> {
+    if rows.len() <= 1_024 {
+        return rows;
+    }
+    let mut ranked: Vec<Answer> = rows.iter().map(|row| answer(row, Matched::Digest)).collect();
+    sort(&mut ranked);
+    let kept: BTreeSet<(&str, u64)> = ranked[..1_024].iter().map(|answer| (&*answer.source, answer.id)).collect();
+    rows.iter().filter(|row| kept.contains(&(&*row.source, row.id))).cloned().collect()
 }
 
 fn replaces(new: &Row, old: &Row) -> bool {

@@ -25,16 +25,16 @@ struct Plain {
 /// Writes the snapshot of these rows that `lookup::build` has to build.
 pub(crate) fn plain(rows: &[Row]) -> Vec<u8> {
     let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::seconds);
-    let names: BTreeSet<&str> = rows.iter().map(|row| &*row.name).collect();
+    let records = Naive::new(rows).rows;
+    let names: BTreeSet<&str> = records.iter().map(|row| &*row.name).collect();
     let names: BTreeMap<&str, u32> = names.into_iter().zip(0..).collect();
     let sources: BTreeSet<&str> = rows.iter().map(|row| &*row.source).collect();
     let sources: BTreeMap<&str, u16> = sources.into_iter().zip(0..).collect();
     let class_of =
         |row: &Row| (sources[&*row.source], row.record_type as u8, row.port.unwrap_or(0), seconds(row.expiry));
-    let classes: BTreeSet<_> = rows.iter().map(class_of).collect();
+    let classes: BTreeSet<_> = records.iter().map(class_of).collect();
     let classes: BTreeMap<_, u32> = classes.into_iter().zip(0..).collect();
 
-    let records = Naive::new(rows).rows;
     let mut tables: BTreeMap<Key, Vec<&Row>> = BTreeMap::new();
     for row in &records {
         tables.entry(key(&row.indicator)).or_default().push(row);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 use ksn::{
     compile::{Compiled, FileReport},
     feed::{Outcome, Report},
-    snapshot::read_sources,
+    snapshot::SnapshotFile,
 };
 
 use super::inputs::Input;
@@ -130,8 +130,8 @@ pub(super) fn previous(output: &Path) -> Option<SourceCounts> {
     if !fs::metadata(output).is_ok_and(|about| about.is_file()) {
         return None;
     }
-    match read_sources(output) {
-        Ok(sources) => Some(sources.into_iter().collect()),
+    match SnapshotFile::open(output) {
+        Ok(file) => Some(file.sources().map(|source| (source.name.to_owned(), source.records)).collect()),
         Err(e) => {
             eprintln!("ksn: {}: cannot compare with the snapshot to be replaced: {e}", output.display());
             None

@@ -114,6 +114,7 @@ impl Args {
         if algorithms.is_empty() {
             eprintln!("ksn: there are no records of file digests: every file is unknown");
         }
+        backend.prepare(algorithms.iter().map(|&kind| KeyKind::Digest(kind)))?;
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
