@@ -79,7 +79,12 @@ impl CompileError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Feed(FeedError::UnknownFormat { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))
+            Self::Feed(
+                FeedError::UnknownFormat { .. }
+                    | FeedError::Ambiguous { .. }
+                    | FeedError::Refused(_)
+                    | FeedError::Columns { .. }
+            )
         )
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! The key is `thumbprint` by `thumbprint_algorithm`; serial numbers are unique within one issuer only and are not
 //! keys. The name is `cscb_reason`. The end of the validity is not the expiry: timestamped signatures stay valid after
-//! it. Subject names may contain commas, quoted or not; the columns that are used precede them, except the last one.
+//! it. Subject and issuer names may contain commas, quoted or not.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     value::{self, ValueError},
 };
 use crate::{
@@ -17,38 +20,39 @@ use crate::{
     record::RecordType,
 };
 
-const COLUMNS: [Wanted; 4] = [
-    (&["time_stamp_utc", "time_stamp"], Some(0)),
-    (&["thumbprint"], Some(2)),
-    (&["thumbprint_algorithm"], Some(3)),
-    (&["cscb_reason", "reason"], Some(8)),
-];
+static SCHEMA: Schema<5> = Schema {
+    format: Format::Cscb,
+    columns: [
+        Column::new(&["time_stamp_utc", "time_stamp"], 0, Content::Time, Need::Optional),
+        Column::new(&["thumbprint"], 2, Content::Digest, Need::Key),
+        Column::new(&["thumbprint_algorithm"], 3, Content::Prefixes(&["md5", "sha"]), Need::IfNamed),
+        Column::new(&["cscb_reason", "reason"], 8, Content::Text, Need::Optional),
+        Column::new(&["subject_cn"], 4, Content::Text, Need::Optional),
+    ],
+    width: 9,
+    free_text: Some(4),
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["thumbprint", "thumbprint_algorithm"]) {
-        return Some(Confidence::Certain);
+    if let Some(found) = csv::detect(sample, &SCHEMA, &["thumbprint", "thumbprint_algorithm"]) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| {
+    let rows = csv::rows_are(sample, |cells| {
         cells.len() >= 9 && thumbprint(cells.get(2), Some(cells.get(3))).is_ok() && algorithm(cells.get(3)).is_some()
     });
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
-        match thumbprint(row.get(1).unwrap_or_default(), row.get(2)) {
-            Ok(indicator) => {
-                let is_shifted = row.excess() > 0;
-                let reason = if is_shifted { value::null(row.at(row.len() - 1)) } else { row.get(3) };
-                let mut draft = sink.draft(indicator, RecordType::BadCertificate, reason.unwrap_or_default());
-                draft.timestamp = row.get(0).and_then(value::time);
-                sink.list(draft);
-            }
-            Err(e) => sink.value_error(e),
+    csv::read(input, sink, &SCHEMA, |row, sink| match thumbprint(row.get(1).unwrap_or_default(), row.get(2)) {
+        Ok(indicator) => {
+            let reason = row.get(3).unwrap_or_default();
+            let mut draft = sink.draft(indicator, RecordType::BadCertificate, reason);
+            draft.timestamp = row.get(0).and_then(value::time);
+            sink.list(draft);
         }
-    }
-    Ok(())
+        Err(e) => sink.value_error(e),
+    })
 }
 
 /// Parses a fingerprint by the named algorithm, or else by its length.

@@ -8,7 +8,8 @@
 //! which is not meant for detection (`to_ids`), is withheld.
 
 use super::{
-    batches, cell, column_roles,
+    batches::{self, OneSection},
+    cell, column_roles,
     column_roles::Roles,
     columns::CsvColumn,
     error::FeedError,
@@ -40,7 +41,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
         skip_header(&mut rows, sink)?;
     }
     let places = Places::of(&roles);
-    batches::read(&mut rows, sink, |cells, sink| read_row(cells, &places, sink))
+    batches::read(&mut rows, sink, OneSection(&places), |cells, _, places, sink| read_row(cells, places, sink))
 }
 
 /// Returns the separator and the columns of an input.
@@ -56,7 +57,7 @@ fn columns(input: &Input<'_>, given: Option<&[CsvColumn]>) -> Result<(u8, Roles)
 
 /// Reads up to and including the first row.
 fn skip_header(rows: &mut Rows<'_, '_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    while let Some(found) = rows.next()? {
+    while let Some(found) = rows.next_text()? {
         match found {
             RowKind::Comment => {}
             RowKind::Unclosed => {

@@ -57,6 +57,23 @@ pub enum FeedError {
         /// The bytes decompressed from them.
         unpacked: u64,
     },
+    /// The columns of a CSV feed cannot be told apart: its rows agree neither with its header nor with the format.
+    #[error(
+        "line {line}: the columns are not those of {format}: expected {expected}; found {found}; if the file is \
+         another list, name its columns: `--columns {columns}`"
+    )]
+    Columns {
+        /// The format that it was read as.
+        format: Format,
+        /// The line of the first row, from 1.
+        line: u64,
+        /// The columns of the format and what they hold.
+        expected: String,
+        /// What the columns of the file hold, by position.
+        found: String,
+        /// The value for `--columns`.
+        columns: String,
+    },
     /// A document that must be read as a whole is malformed.
     #[error("malformed {format}: {why}")]
     Malformed {

@@ -3,52 +3,56 @@
 //! The timestamp is the first-seen time. Offline servers stay listed: the feed removes them itself after a while.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     value,
 };
 use crate::record::RecordType;
 
-const COLUMNS: [Wanted; 4] = [
-    (&["first_seen_utc", "firstseen"], Some(0)),
-    (&["dst_ip", "dstip"], Some(1)),
-    (&["dst_port", "dstport"], Some(2)),
-    (&["malware"], Some(5)),
-];
+static SCHEMA: Schema<4> = Schema {
+    format: Format::Feodo,
+    columns: [
+        Column::new(&["first_seen_utc", "firstseen"], 0, Content::Time, Need::Optional),
+        Column::new(&["dst_ip", "dstip"], 1, Content::Ipv4, Need::Key),
+        Column::new(&["dst_port", "dstport"], 2, Content::Number, Need::Optional),
+        Column::new(&["malware"], 5, Content::Text, Need::Optional),
+    ],
+    width: 6,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["dst_ip", "dst_port", "malware"])
-        || table::has_header(sample, &["dstip", "dstport", "malware"])
-    {
-        return Some(Confidence::Certain);
+    let names: [&[_]; 2] = [&["dst_ip", "dst_port", "malware"], &["dstip", "dstport", "malware"]];
+    if let Some(found) = names.into_iter().find_map(|names| csv::detect(sample, &SCHEMA, names)) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| {
+    let rows = csv::rows_are(sample, |cells| {
         cells.len() == 6 && value::ipv4_port(cells.get(1)).is_ok() && ["online", "offline"].contains(&cells.get(3))
     });
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    read_servers(Table::new(input, &COLUMNS), sink)
+    csv::read(input, sink, &SCHEMA, read_server)
 }
 
-/// Reads first-seen time, address, port and name (columns 0 to 3) of command-and-control servers.
-pub(super) fn read_servers(mut table: Table<'_, '_, 4>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    while let Some(row) = table.next(sink)? {
-        match value::ipv4_port(row.get(1).unwrap_or_default()) {
-            Ok((indicator, port)) => {
-                let mut draft = sink.draft(indicator, RecordType::BotnetCc, row.get(3).unwrap_or_default());
-                draft.timestamp = row.get(0).and_then(value::time);
-                draft.port = row.get(2).and_then(|port| port.parse().ok()).filter(|&port| port != 0).or(port);
-                sink.list(draft);
-            }
-            Err(e) => sink.value_error(e),
+/// Reads first-seen time, address, port and name (columns 0 to 3) of a command-and-control server.
+pub(super) fn read_server(row: &csv::Row<'_, 4>, sink: &mut RowSink<'_>) {
+    match value::ipv4_port(row.get(1).unwrap_or_default()) {
+        Ok((indicator, port)) => {
+            let mut draft = sink.draft(indicator, RecordType::BotnetCc, row.get(3).unwrap_or_default());
+            draft.timestamp = row.get(0).and_then(value::time);
+            draft.port = row.get(2).and_then(|port| port.parse().ok()).filter(|&port| port != 0).or(port);
+            sink.list(draft);
         }
+        Err(e) => sink.value_error(e),
     }
-    Ok(())
 }
 
 #[cfg(test)]

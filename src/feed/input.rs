@@ -95,6 +95,13 @@ impl<'a> Input<'a> {
         Ok(input)
     }
 
+    /// Opens text, such as that of a sample.
+    pub(super) fn text(text: &'a str) -> Result<Self, FeedError> {
+        let mut input = Self::new(Box::new(text.as_bytes()));
+        input.begin()?;
+        Ok(input)
+    }
+
     fn decompressing(reader: impl Read + 'a, magic: [u8; 4]) -> Result<Self, FeedError> {
         let packed = Rc::new(Cell::new(0));
         let counted = Counted { reader, count: Rc::clone(&packed) };

@@ -11,8 +11,11 @@
 mod batches;
 mod cell;
 mod checksums;
+mod column_content;
 mod column_roles;
 mod columns;
+mod csv;
+mod csv_layout;
 mod detect;
 mod error;
 pub mod filter;
@@ -30,7 +33,6 @@ mod row_sink;
 mod rows;
 mod sample;
 mod source_name;
-mod table;
 mod token;
 mod type_words;
 mod value;
@@ -126,7 +128,12 @@ pub fn read(
                     None => report = Some(member_report),
                 }
             }
-            Err(e @ (FeedError::UnknownFormat { .. } | FeedError::Ambiguous { .. } | FeedError::Refused(_))) => {
+            Err(
+                e @ (FeedError::UnknownFormat { .. }
+                | FeedError::Ambiguous { .. }
+                | FeedError::Refused(_)
+                | FeedError::Columns { .. }),
+            ) => {
                 if skipped.len() < options.refusals_max {
                     skipped.push((member_name, e.to_string()));
                 }

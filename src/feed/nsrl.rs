@@ -7,35 +7,43 @@
 //! rows with `S` (special) are not, because the files are known.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     value,
 };
 use crate::record::RecordType;
 
-const COLUMNS: [Wanted; 5] = [
-    (&["sha-1", "sha1"], Some(0)),
-    (&["md5"], Some(1)),
-    (&["filename", "file_name"], Some(3)),
-    (&["specialcode"], Some(7)),
-    (&["sha-256", "sha256"], None),
-];
+/// A file of which the `SpecialCode` is not read would be trusted though it is malicious.
+static SCHEMA: Schema<5> = Schema {
+    format: Format::Nsrl,
+    columns: [
+        Column::new(&["sha-1", "sha1"], 0, Content::Hex(40), Need::Key),
+        Column::new(&["md5"], 1, Content::Hex(32), Need::Key),
+        Column::new(&["filename", "file_name"], 3, Content::Text, Need::Optional),
+        Column::new(&["specialcode"], 7, Content::Words(&["M", "S"]), Need::IfNamed),
+        Column::by_header(&["sha-256", "sha256"], Content::Hex(64), Need::Key),
+    ],
+    width: 8,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    let version_2 = table::has_header(sample, &["sha-1", "md5", "crc32", "filename", "specialcode"]);
-    let version_3 = table::has_header(sample, &["sha256", "sha1", "md5", "file_name", "package_id"]);
-    (version_2 || version_3).then_some(Confidence::Certain)
+    let version_2: &[_] = &["sha-1", "md5", "crc32", "filename", "specialcode"];
+    let version_3: &[_] = &["sha256", "sha1", "md5", "file_name", "package_id"];
+    [version_2, version_3].into_iter().find_map(|names| csv::detect(sample, &SCHEMA, names))
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
+    csv::read(input, sink, &SCHEMA, |row, sink| {
         if row.get(3).is_some_and(|code| code.eq_ignore_ascii_case("M")) {
             sink.withhold("the SpecialCode M means malicious");
-            continue;
+            return;
         }
         let name = row.get(2).unwrap_or_default();
         for hash in [4, 0, 1].into_iter().filter_map(|column| row.get(column)) {
@@ -44,8 +52,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
                 Err(e) => sink.value_error(e),
             }
         }
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]

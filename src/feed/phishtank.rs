@@ -4,42 +4,49 @@
 //! target. Unverified rows are withheld: anybody can submit them. PhishTank's JSON has the same fields.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     value,
 };
 use crate::record::RecordType;
 
-const COLUMNS: [Wanted; 6] = [
-    (&["phish_id"], Some(0)),
-    (&["url"], Some(1)),
-    (&["submission_time"], Some(3)),
-    (&["verified"], Some(4)),
-    (&["verification_time"], Some(5)),
-    (&["target"], Some(7)),
-];
+static SCHEMA: Schema<6> = Schema {
+    format: Format::PhishTank,
+    columns: [
+        Column::new(&["phish_id"], 0, Content::Number, Need::Optional),
+        Column::new(&["url"], 1, Content::Url("phishtank.com/phish_detail"), Need::Key),
+        Column::new(&["submission_time"], 3, Content::Time, Need::Optional),
+        Column::new(&["verified"], 4, Content::Words(&["yes", "no"]), Need::Required),
+        Column::new(&["verification_time"], 5, Content::Time, Need::Optional),
+        Column::new(&["target"], 7, Content::Text, Need::Optional),
+    ],
+    width: 8,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["phish_id", "url", "verified"]) {
-        return Some(Confidence::Certain);
+    if let Some(found) = csv::detect(sample, &SCHEMA, &["phish_id", "url", "verified"]) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| cells.len() == 8 && cells.get(2).contains("phishtank.org/phish_detail"));
+    let rows = csv::rows_are(sample, |cells| cells.len() == 8 && cells.get(2).contains("phishtank.org/phish_detail"));
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
+    csv::read(input, sink, &SCHEMA, |row, sink| {
         let Some(url) = row.get(1) else {
             sink.reject("expected a URL in the column url, found none");
-            continue;
+            return;
         };
         if !row.get(3).is_some_and(|verified| verified.eq_ignore_ascii_case("yes")) {
             sink.withhold("not verified");
-            continue;
+            return;
         }
         match value::web_exact(url) {
             Ok((indicator, port)) => {
@@ -51,8 +58,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             }
             Err(e) => sink.value_error(e),
         }
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) head: &'a [u8],
     /// The same as text (UTF-8, or else Latin-1), without byte order mark. It may end within a line.
     pub(crate) text: &'a str,
+    /// The whole lines of the text. Empty when the first line is longer than the sample.
+    pub(crate) complete: &'a str,
     /// The whole lines of the text, without their ends. None when the first line is longer than the sample.
     pub(crate) lines: Vec<&'a str>,
     /// The file's name in lower case, without folders and without `.gz`, `.zst` and `.zip`: it may only decide between
@@ -29,6 +31,8 @@ pub(crate) enum Confidence {
     Generic,
     /// The rows have its shape.
     Likely,
+    /// A header that only this format has, over rows that contradict it: reading fails with the reason.
+    Contradicted,
     /// A header or signature that only this format has.
     Certain,
 }
@@ -37,7 +41,7 @@ impl<'a> Sample<'a> {
     /// Makes a sample from the first bytes, their text, whether they are the whole file, and the file's name.
     pub(super) fn new(head: &'a [u8], text: &'a str, whole: bool, name: &'a str) -> Self {
         let complete = if whole { text } else { text.rfind('\n').map_or("", |at| &text[..=at]) };
-        Self { head, text, lines: complete.lines().collect(), name, trusted: false }
+        Self { head, text, complete, lines: complete.lines().collect(), name, trusted: false }
     }
 
     /// Returns the lines that are neither blank nor comments (`#`, `;`), trimmed.

@@ -6,38 +6,59 @@
 //! refused.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::{FeedError, Refusal},
     feodo,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample, is_hex},
-    table::{self, Table, Wanted},
     value,
 };
 use crate::record::RecordType;
 
-const CERTIFICATES: [Wanted; 3] = [(&["listingdate"], Some(0)), (&["sha1"], Some(1)), (&["listingreason"], Some(2))];
+static CERTIFICATES: Schema<3> = Schema {
+    format: Format::Sslbl,
+    columns: [
+        Column::new(&["listingdate"], 0, Content::Time, Need::Optional),
+        Column::new(&["sha1"], 1, Content::Hex(40), Need::Key),
+        Column::new(&["listingreason"], 2, Content::Text, Need::Optional),
+    ],
+    width: 3,
+    free_text: Some(2),
+};
 
-const ADDRESSES: [Wanted; 4] =
-    [(&["firstseen"], Some(0)), (&["dstip"], Some(1)), (&["dstport"], Some(2)), (&["malware"], None)];
+static ADDRESSES: Schema<4> = Schema {
+    format: Format::SslblIp,
+    columns: [
+        Column::new(&["firstseen"], 0, Content::Time, Need::Optional),
+        Column::new(&["dstip"], 1, Content::Ipv4, Need::Key),
+        Column::new(&["dstport"], 2, Content::Number, Need::Optional),
+        Column::by_header(&["malware"], Content::Text, Need::Optional),
+    ],
+    width: 3,
+    free_text: None,
+};
 
 pub(super) fn detect_certificates(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["listingdate", "sha1", "listingreason"]) {
-        return Some(Confidence::Certain);
+    if let Some(found) = csv::detect(sample, &CERTIFICATES, &["listingdate", "sha1", "listingreason"]) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| {
+    let rows = csv::rows_are(sample, |cells| {
         cells.len() >= 3 && is_hex(cells.get(1), 40) && value::time(cells.get(0)).is_some()
     });
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn detect_addresses(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["firstseen", "dstip", "dstport"])
-        && !table::has_header(sample, &["dstip", "dstport", "malware"])
+    if !csv::has_header(sample, &["dstip", "dstport", "malware"])
+        && let Some(found) = csv::detect(sample, &ADDRESSES, &["firstseen", "dstip", "dstport"])
     {
-        return Some(Confidence::Certain);
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| {
+    let rows = csv::rows_are(sample, |cells| {
         cells.len() == 3
             && value::time(cells.get(0)).is_some()
             && cells.get(1).parse::<std::net::Ipv4Addr>().is_ok()
@@ -49,7 +70,7 @@ pub(super) fn detect_addresses(sample: &Sample<'_>) -> Option<Confidence> {
 pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
     let header = sample.comments().chain(sample.data_lines().next()).any(|line| line.starts_with("ja3_md5"));
     let rows = || {
-        table::rows_are(sample, |cells| {
+        csv::rows_are(sample, |cells| {
             cells.len() >= 4
                 && is_hex(cells.get(0), 32)
                 && value::time(cells.get(1)).is_some()
@@ -64,22 +85,18 @@ pub(super) fn refuse(sample: &Sample<'_>) -> Option<Refusal> {
 }
 
 pub(super) fn read_certificates(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &CERTIFICATES);
-    while let Some(row) = table.next(sink)? {
-        match value::certificate(row.get(1).unwrap_or_default()) {
-            Ok(indicator) => {
-                let mut draft = sink.draft(indicator, RecordType::BadCertificate, row.rest(2));
-                draft.timestamp = row.get(0).and_then(value::time);
-                sink.list(draft);
-            }
-            Err(e) => sink.value_error(e),
+    csv::read(input, sink, &CERTIFICATES, |row, sink| match value::certificate(row.get(1).unwrap_or_default()) {
+        Ok(indicator) => {
+            let mut draft = sink.draft(indicator, RecordType::BadCertificate, row.get(2).unwrap_or_default());
+            draft.timestamp = row.get(0).and_then(value::time);
+            sink.list(draft);
         }
-    }
-    Ok(())
+        Err(e) => sink.value_error(e),
+    })
 }
 
 pub(super) fn read_addresses(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    feodo::read_servers(Table::new(input, &ADDRESSES), sink)
+    csv::read(input, sink, &ADDRESSES, feodo::read_server)
 }
 
 #[cfg(test)]

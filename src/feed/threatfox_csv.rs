@@ -6,44 +6,51 @@
 //! the first-seen time, `confidence_level`, and the name `malware_printable`, else `fk_malware`.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
 use crate::{key::Indicator, record::RecordType};
 
-const COLUMNS: [Wanted; 8] = [
-    (&["first_seen_utc"], Some(0)),
-    (&["ioc_id"], Some(1)),
-    (&["ioc_value"], Some(2)),
-    (&["ioc_type"], Some(3)),
-    (&["threat_type"], Some(4)),
-    (&["fk_malware"], Some(5)),
-    (&["malware_printable"], Some(7)),
-    (&["confidence_level"], Some(9)),
-];
+static SCHEMA: Schema<8> = Schema {
+    format: Format::ThreatFoxCsv,
+    columns: [
+        Column::new(&["first_seen_utc"], 0, Content::Time, Need::Optional),
+        Column::new(&["ioc_id"], 1, Content::Number, Need::Optional),
+        Column::new(&["ioc_value"], 2, Content::Indicator, Need::Key),
+        Column::new(&["ioc_type"], 3, Content::Type, Need::Required),
+        Column::new(&["threat_type"], 4, Content::Words(THREAT_TYPES), Need::Optional),
+        Column::new(&["fk_malware"], 5, Content::Text, Need::Optional),
+        Column::new(&["malware_printable"], 7, Content::Text, Need::Optional),
+        Column::new(&["confidence_level"], 9, Content::Number, Need::Optional),
+    ],
+    width: 15,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["ioc_id", "ioc_value", "ioc_type", "threat_type"]) {
-        return Some(Confidence::Certain);
+    if let Some(found) = csv::detect(sample, &SCHEMA, &["ioc_id", "ioc_value", "ioc_type", "threat_type"]) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| {
+    let rows = csv::rows_are(sample, |cells| {
         let id = cells.get(1);
-        matches!(cells.len(), 14 | 15) && id.bytes().all(|b| b.is_ascii_digit()) && is_threat_type(cells.get(4))
+        matches!(cells.len(), 14 | 15) && id.bytes().all(|b| b.is_ascii_digit()) && THREAT_TYPES.contains(&cells.get(4))
     });
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
+    csv::read(input, sink, &SCHEMA, |row, sink| {
         let (Some(value), Some(kind)) = (row.get(2), row.get(3)) else {
             sink.reject("expected ioc_value and ioc_type, found an empty column");
-            continue;
+            return;
         };
         match indicator(kind, value) {
             Ok((indicator, port)) => {
@@ -57,8 +64,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             }
             Err(e) => sink.value_error(e),
         }
-    }
-    Ok(())
+    })
 }
 
 /// Parses a value of the `ioc_type` `kind`.
@@ -81,9 +87,7 @@ pub(super) fn record_type(threat_type: &str, indicator: &Indicator) -> RecordTyp
     }
 }
 
-fn is_threat_type(text: &str) -> bool {
-    ["botnet_cc", "payload", "payload_delivery", "cc_skimming"].contains(&text)
-}
+const THREAT_TYPES: &[&str] = &["botnet_cc", "payload", "payload_delivery", "cc_skimming"];
 
 #[cfg(test)]
 mod tests {

@@ -6,22 +6,34 @@
 //! and their frameworks are botnet-cc, delivery and families are malware, all others are malicious addresses.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     type_words::TypeWord,
     value::{self, ValueError, WithPort},
 };
 use crate::{key::Indicator, record::RecordType};
 
-const COLUMNS: [Wanted; 4] =
-    [(&["time", "date"], Some(0)), (&["type"], Some(2)), (&["value"], Some(3)), (&["tags"], Some(4))];
+static SCHEMA: Schema<4> = Schema {
+    format: Format::TweetFeed,
+    columns: [
+        Column::new(&["time", "date"], 0, Content::Time, Need::Optional),
+        Column::new(&["type"], 2, Content::Type, Need::Required),
+        Column::new(&["value"], 3, Content::Indicator, Need::Key),
+        Column::new(&["tags"], 4, Content::Text, Need::Optional),
+    ],
+    width: 6,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    let rows = table::rows_are(sample, |cells| {
-        cells.len() >= COLUMNS_ALL
+    let rows = csv::rows_are(sample, |cells| {
+        cells.len() >= SCHEMA.width
             && value::time(cells.get(0)).is_some()
             && TypeWord::of(cells.get(2)).is_some_and(TypeWord::is_supported)
             && cells.get(5).starts_with("https://")
@@ -30,12 +42,11 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
-        if row.len() < COLUMNS_ALL {
+    csv::read(input, sink, &SCHEMA, |row, sink| {
+        if row.is_truncated() {
             // The value may be truncated too, and a truncated name is a different name.
-            sink.reject("expected six columns: the row is truncated");
-            continue;
+            sink.reject("the row is truncated: it has fewer columns than the others");
+            return;
         }
         // A quote within a URL marks its end in the post.
         let value = row.get(2).and_then(|value| value.split('"').next()).unwrap_or_default();
@@ -50,8 +61,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             }
             Err(e) => sink.value_error(e),
         }
-    }
-    Ok(())
+    })
 }
 
 fn indicator(kind: &str, value: &str) -> Result<WithPort, ValueError> {
@@ -81,9 +91,6 @@ fn record_type(tags: &str, indicator: &Indicator) -> RecordType {
         RecordType::MaliciousAddress
     }
 }
-
-/// The number of columns: time, user, type, value, tags, link.
-const COLUMNS_ALL: usize = 6;
 
 const MALWARE_TAGS: &[&str] =
     &["malware", "ransomware", "stealer", "infostealer", "trojan", "opendir", "maldoc", "loader"];

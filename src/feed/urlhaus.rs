@@ -5,32 +5,45 @@
 //! Offline URLs stay listed, because they come back. Older exports lack `last_online`.
 
 use super::{
+    column_content::Content,
+    csv,
+    csv_layout::{Column, Need, Schema},
     error::FeedError,
+    format::Format,
     input::Input,
     row_sink::RowSink,
     sample::{Confidence, Sample},
-    table::{self, Table, Wanted},
     value,
 };
 use crate::record::RecordType;
 
-const COLUMNS: [Wanted; 5] =
-    [(&["id"], Some(0)), (&["dateadded"], Some(1)), (&["url"], Some(2)), (&["threat"], Some(5)), (&["tags"], Some(6))];
+/// The links of the feed are the publisher's own pages.
+static SCHEMA: Schema<5> = Schema {
+    format: Format::Urlhaus,
+    columns: [
+        Column::new(&["id"], 0, Content::Number, Need::Optional),
+        Column::new(&["dateadded"], 1, Content::Time, Need::Optional),
+        Column::new(&["url"], 2, Content::Url("://urlhaus.abuse.ch/"), Need::Key),
+        Column::new(&["threat"], 5, Content::Text, Need::Optional),
+        Column::new(&["tags"], 6, Content::Text, Need::Optional),
+    ],
+    width: 9,
+    free_text: None,
+};
 
 pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
-    if table::has_header(sample, &["dateadded", "url", "url_status", "threat"]) {
-        return Some(Confidence::Certain);
+    if let Some(found) = csv::detect(sample, &SCHEMA, &["dateadded", "url", "url_status", "threat"]) {
+        return Some(found);
     }
-    let rows = table::rows_are(sample, |cells| cells.len() == 9 && cells.get(7).contains("://urlhaus.abuse.ch/url/"));
+    let rows = csv::rows_are(sample, |cells| cells.len() == 9 && cells.get(7).contains("://urlhaus.abuse.ch/url/"));
     rows.then_some(Confidence::Likely)
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut table = Table::new(input, &COLUMNS);
-    while let Some(row) = table.next(sink)? {
+    csv::read(input, sink, &SCHEMA, |row, sink| {
         let Some(url) = row.get(2) else {
             sink.reject("expected a URL in the column url, found none");
-            continue;
+            return;
         };
         let threat = row.get(3).unwrap_or_default();
         let record_type = match threat {
@@ -47,8 +60,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             }
             Err(e) => sink.value_error(e),
         }
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]
