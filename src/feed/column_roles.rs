@@ -335,7 +335,7 @@ impl Content {
 
 /// Returns whether nine in ten agree. Among few, one exception is a broken value rather than another content.
 fn mostly(agreeing: usize, all: usize) -> bool {
-    all > 0 && (agreeing * 10 >= all * 9 || (all > 3 && agreeing + 1 == all))
+    all > 0 && (agreeing * 10 >= all * 9 || (all > 2 && agreeing + 1 == all))
 }
 
 /// Returns whether the first row is a header.

@@ -55,7 +55,6 @@ fn is_publishers_own(format: Format, list: &str) -> bool {
         | Format::MispEvent
         | Format::MispWarninglist
         | Format::Stix
-        | Format::Yaml
         | Format::IocList
         | Format::Ipv4List
         | Format::Ip4Set

@@ -86,11 +86,11 @@ fn a_file_of_a_folder_that_yields_nothing_is_reported() {
     let program = Program::new();
     write_list(&program, "folder/good.txt", 3);
     program.write("folder/six.txt", "0.0.0.0 2001:db8::1\n::1 localhost\n127.0.0.1 localhost\n127.0.0.1 a b\n");
-    program.write("folder/bad.csv", "sha256,signature\nword,Bad\n");
+    program.write("folder/bad.txt", "deadbeef;Bad\n");
     let (run, report) = build(&program, &["folder"]);
     assert_eq!((run.code, &report["records"]), (Some(0), &3.into()), "{run:?}");
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("bad.csv: no record from 1 row; 1 rejected: "), "{report}");
+    assert!(warnings.contains("bad.txt: no record from 1 row; 1 rejected: "), "{report}");
     fs::remove_file(program.path("folder/good.txt")).unwrap();
     fs::remove_file(program.path("folder/six.txt")).unwrap();
     let (run, report) = build(&program, &["folder", "names.txt"]);
@@ -284,7 +284,7 @@ fn every_refusal_is_reported_with_its_line_and_reason() {
     let rows: String = (0..1_500).map(|n| format!("word {n},x\n")).collect();
     program.write("bad.csv", &format!("sha256,name\n{SHA256},x\n{rows}{},x\n", "0".repeat(64)));
     let refusals = |args: &[&str]| {
-        let (run, report) = build(&program, &[args, &["bad.csv"]].concat());
+        let (run, report) = build(&program, &[args, &["--columns", "hash,name", "bad.csv"]].concat());
         assert_eq!(run.code, Some(0), "{run:?}");
         let file = &report["files"][0];
         (file["refusals"].as_array().unwrap().clone(), file["refusals_omitted"].as_u64().unwrap())
@@ -300,7 +300,7 @@ fn every_refusal_is_reported_with_its_line_and_reason() {
     assert_eq!((&listed[7]["text"], &listed[7]["outcome"]), (&"word 7,x".into(), &"rejected".into()));
     assert_eq!(listed[1_500]["outcome"], "withheld");
     assert_eq!(refusals(&["--report-limit", "0"]), (vec![], 1_501));
-    let text = program.run(&["build", "-o", "x.ksn", "bad.csv"]);
+    let text = program.run(&["build", "-o", "x.ksn", "--columns", "hash,name", "bad.csv"]);
     for line in ["line 3: word 0,x", "line 4: word 1,x", "line 5: word 2,x"] {
         assert!(text.err.contains(line), "{line}: {text:?}");
     }

@@ -17,11 +17,13 @@ Examples:
   curl -s https://feed.example/list.txt | ksn build -o records.ksn -";
 
 /// The columns of a CSV file, with what they hold.
-const COLUMNS: [(&str, &str); 17] = [
+const COLUMNS: [(&str, &str); 21] = [
     ("key", "an indicator: of the kind in the column `type`, else of the kind that it looks like"),
     ("type", "the kind of the key: md5, sha256, domain, url, ip:port, ..."),
     ("hash", "a hash of a file: MD5, SHA-1 or SHA-256 by its length"),
+    ("blake3", "the BLAKE3 digest of a file"),
     ("certificate", "the fingerprint of a certificate: MD5, SHA-1 or SHA-256 by its length"),
+    ("spki", "the digest of a public key (SubjectPublicKeyInfo): SHA-1 or SHA-256 by its length"),
     ("url", "a web address: exactly that one"),
     ("domain", "a host name with its subdomains"),
     ("host", "a host name without its subdomains"),
@@ -34,6 +36,8 @@ const COLUMNS: [(&str, &str); 17] = [
     ("confidence", "the feed's confidence in percent, for --min-confidence"),
     ("score", "the number of lists or the severity, for --min-score"),
     ("record-type", "the record type: malware, botnet-cc, phishing, ..."),
+    ("status", "a verdict: one that the entry is good (benign, clean, false positive) withholds the row"),
+    ("to-ids", "whether the entry is meant for detection: 0 and false withhold the row"),
     ("-", "anything else: the column is not used"),
 ];
 
