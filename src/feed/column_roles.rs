@@ -6,9 +6,11 @@
 //! - Without a believed key, the only column that consists of indicators is the key. If there is none, or several, the
 //!   file is refused with a line for `--columns`.
 //! - Columns of references beside a key are no keys: those whose header names references, whose URLs contain the key of
-//!   their row, or whose URLs are not defanged where the keys are.
+//!   their row, whose URLs are not defanged where the keys are, or are all on one host beside addresses on others.
 //! - A first row that contains a value is data. A row of words above columns of other contents is a header, whatever its
 //!   words are.
+
+use std::collections::HashMap;
 
 use super::{
     cell,
@@ -124,9 +126,8 @@ impl Table {
             false => comment_header(sample, separator, width),
         };
         let mut table = Self { rows, width, has_header, headings, contents };
-        if has_header && table.rows.len() == 1 {
-            table.contents = vec![Content::default(); width];
-        }
+        // The first row counts if it is data, and does not if it is the only one and a header.
+        table.contents = (0..width).map(|at| Content::of(table.body(), at)).collect();
         Some(table)
     }
 
@@ -208,7 +209,11 @@ impl Table {
             let hashes = others().filter(|&at| at != key).filter(is_hash).map(|at| (at, CsvColumn::Hash));
             return Ok(std::iter::once((key, CsvColumn::Key)).chain(hashes).collect());
         }
-        let believed: Vec<_> = others().filter(|&at| columns[at].is_key() && self.agrees(at, columns[at])).collect();
+        let named = || others().filter(|&at| columns[at].is_key());
+        if named().any(|at| self.is_doubtful(at, columns[at])) {
+            return Err(Vec::new());
+        }
+        let believed: Vec<_> = named().filter(|&at| self.agrees(at, columns[at])).collect();
         if believed.iter().any(|&at| self.contents[at].values > 0) || (!believed.is_empty() && self.body().is_empty()) {
             let keys = self.without_references(&believed);
             return Ok(keys.into_iter().map(|at| (at, columns[at])).collect());
@@ -246,11 +251,22 @@ impl Table {
         mostly(agreeing, all) || (all == 0 && others > 0 && is_named)
     }
 
+    /// Returns the number of values of a column that agree with its role as keys.
+    fn agreeing(&self, at: usize, column: CsvColumn) -> usize {
+        let values = self.body().iter().filter_map(|row| null(row.get(at)));
+        values.filter(|value| is_of(column, value)).count()
+    }
+
     /// Returns whether nine in ten values of a column agree with its role as keys.
     fn agrees(&self, at: usize, column: CsvColumn) -> bool {
-        let values = || self.body().iter().filter_map(|row| null(row.get(at)));
-        let agreeing = values().filter(|value| cell::begins_with(column.key_type(), value)).count();
-        self.contents[at].values == 0 || mostly(agreeing, values().count())
+        let values = self.contents[at].values;
+        values == 0 || mostly(self.agreeing(at, column), values)
+    }
+
+    /// Returns whether most values of a column agree with its role as keys, but not nine in ten: neither to believe its
+    /// heading nor to ignore the column is right.
+    fn is_doubtful(&self, at: usize, column: CsvColumn) -> bool {
+        !self.agrees(at, column) && self.agreeing(at, column) * 2 > self.contents[at].values
     }
 
     /// Returns whether a heading names what is no key.
@@ -266,21 +282,29 @@ impl Table {
         if kept.is_empty() { keys.to_vec() } else { kept }
     }
 
-    /// Returns whether a column consists of URLs that refer to the key of their row, or of plain URLs beside defanged
-    /// keys.
+    /// Returns whether a column consists of URLs that refer to the key of their row: the path contains the key; or the
+    /// URLs are plain and the keys are defanged; or the keys are addresses, and the URLs are on one other host.
     fn is_reference(&self, at: usize, key: usize) -> bool {
         let (mut urls, mut referring, mut plain, mut defanged, mut addresses) = (0, 0, 0, 0, 0);
+        let mut hosts: HashMap<String, usize> = HashMap::new();
         for row in self.body() {
             let (Some(url), Some(key)) = (null(row.get(at)), null(row.get(key))) else { continue };
             let Some((_, rest)) = url.split_once("://") else { continue };
             urls += 1;
-            let path = rest.find(['/', '?']).map_or("", |end| &rest[end..]).to_ascii_lowercase();
+            let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let path = path.to_ascii_lowercase();
             referring += usize::from(key.len() >= KEY_BYTES_MIN && path.contains(&key.to_ascii_lowercase()));
             plain += usize::from(refang(url) == url);
-            addresses += usize::from(!key.bytes().all(|b| b.is_ascii_hexdigit()));
             defanged += usize::from(refang(key) != key);
+            if !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+                addresses += 1;
+                if !refang(host).contains(&*refang(key)) {
+                    *hosts.entry(host.to_ascii_lowercase()).or_default() += 1;
+                }
+            }
         }
-        urls > 0 && (mostly(referring, urls) || (mostly(plain, urls) && mostly(defanged, addresses)))
+        let one_host = addresses >= REFERENCES_MIN && mostly(hosts.into_values().max().unwrap_or_default(), addresses);
+        mostly(referring, urls) || (mostly(plain, urls) && (mostly(defanged, addresses) || one_host))
     }
 
     /// Describes why the columns cannot be told, with a line for `--columns`.
@@ -305,7 +329,13 @@ impl Table {
         let disbelieved = (0..self.width).find(|&at| columns[at].is_key() && !self.agrees(at, columns[at]));
         let found = match (candidates.is_empty(), disbelieved) {
             (false, _) => format!("found them in the columns {numbers}"),
-            (true, Some(at)) => format!("found something else below {:?}, and in no other column", self.heading(at)),
+            (true, Some(at)) => {
+                let (agreeing, values) = (self.agreeing(at, columns[at]), self.contents[at].values);
+                format!(
+                    "found them in {agreeing} of {values} values below {:?}, and in no other column",
+                    self.heading(at)
+                )
+            }
             (true, None) => "found none in which nine in ten values are indicators".into(),
         };
         let names = names.join(",");
@@ -336,6 +366,13 @@ impl Content {
 /// Returns whether nine in ten agree. Among few, one exception is a broken value rather than another content.
 fn mostly(agreeing: usize, all: usize) -> bool {
     all > 0 && (agreeing * 10 >= all * 9 || (all > 2 && agreeing + 1 == all))
+}
+
+/// Returns whether a value agrees with the role of its column. A digest with a digit too few is a broken digest.
+fn is_of(column: CsvColumn, value: &str) -> bool {
+    let is_digest =
+        matches!(column, CsvColumn::Hash | CsvColumn::Certificate | CsvColumn::Blake3 | CsvColumn::PublicKey);
+    cell::begins_with(column.key_type(), value) || (is_digest && matches!(shape(value), Shape::Hex(_)))
 }
 
 /// Returns whether the first row is a header.
@@ -427,6 +464,9 @@ fn mode(numbers: &[usize]) -> (usize, usize) {
 
 /// Rows of a sample by which the columns are judged.
 const ROWS_MAX: usize = 1000;
+
+/// URLs on one host beside addresses that are on none of them: fewer may be pages of a malicious site.
+const REFERENCES_MIN: usize = 3;
 
 /// Bytes of a key that are not in a URL by chance.
 const KEY_BYTES_MIN: usize = 6;

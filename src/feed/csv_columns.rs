@@ -266,6 +266,8 @@ mod tests {
             ("9.9.9.9,a.example.com,2026-01-02\n9.9.9.10,b.example.com,2026-01-03\n", "`--columns key,-,time`"),
             ("a,b\nc,d\n", "`--columns key`"),
             ("url,note\nsome,words\nmore,words\n", "`--columns key`"),
+            // A column is not dropped where most of it are keys.
+            ("md5,ip\n,9.9.9.9\n,9.9.9.10\n,one\n,two\n,9.9.9.11\n", "`--columns -,key`"),
         ] {
             let error = try_collect(feed.as_bytes(), "", Some(Format::Csv), &options()).unwrap_err();
             assert!(matches!(error, FeedError::Options { .. }), "{error}");
@@ -288,6 +290,13 @@ mod tests {
         assert_eq!(entries.len(), 2);
         let feed = "domain,url\na[.]example[.]com,https://report.example.org/1\nb[.]example[.]com,https://report.example.org/2\n";
         assert_eq!(keys(feed), ["domain:a.example.com", "domain:b.example.com"]);
+        let feed = "Address,url\n9.9.9.9,https://report.example.org/1\n9.9.9.10,https://report.example.org/2\n\
+                    c.example.com,https://report.example.org/3\n";
+        assert_eq!(keys(feed), ["ipv4:9.9.9.9", "ipv4:9.9.9.10", "domain:c.example.com"]);
+        // URLs of the addresses themselves are keys.
+        let feed = "domain,url\na.example.com,http://a.example.com/1\nb.example.com,http://b.example.com/2\n\
+                    c.example.com,http://c.example.com/3\n";
+        assert_eq!(keys(feed).len(), 6);
         // The only column of addresses is the key, whatever it is called.
         let feed = "date,link\n2026-01-02,http://a.example.com/x\n2026-01-03,http://b.example.com/\n";
         let (entries, _) = try_collect(feed.as_bytes(), "", Some(Format::Csv), &options()).unwrap();

@@ -223,7 +223,7 @@ fn named(word: &str) -> Option<TypeWord> {
         "emailsubject" | "emailattachment" | "emailbody" | "emailheader" | "emailmessage" | "emailmessageid"
         | "emailmimepart" | "emailmimeboundary" | "emailthreadindex" | "emailxmailer" | "emailsrcdisplayname"
         | "emaildstdisplayname" => Unsupported("a part of a mail message"),
-        "filename" | "filepath" | "fullpath" | "path" | "filenamepattern" | "filelocation" | "directory" | "folder"
+        "filename" | "filepath" | "filepathname" | "fullpath" | "path" | "filenamepattern" | "filelocation" | "directory" | "folder"
         | "filemapping" | "filepattern" | "patterninfile" | "dllname" | "pdb" | "pdbpath" | "originalfilename"
         | "observablefilename" | "filenamepath" => Unsupported("a file name or path"),
         "package" | "packagename" | "apkpackagename" | "mobileapplicationid" | "mobileappid" | "apppackage"
