@@ -73,7 +73,7 @@ struct ClientState {
 /// One connection of the pool, as seen by the handles.
 struct PooledConnection {
     status: watch::Receiver<ConnectionState>,
-    /// Asks the connection manager to reconnect.
+    /// Makes the connection manager reconnect.
     demand: Arc<Notify>,
 }
 

@@ -116,7 +116,7 @@ impl RegularFile {
     }
 }
 
-/// Gives a file the owner, group and mode of the one that it replaces.
+/// Sets the owner, group and mode of a file to those of the file that it replaces.
 #[cfg(unix)]
 fn keep_access(file: &File, replaced: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
