@@ -72,9 +72,10 @@ impl Headings {
         self.block = None;
         if text.trim().is_empty() {
             self.state.end_title(true);
-        } else {
+        } else if text.contains(char::is_alphanumeric) {
             self.state.heading(text);
         }
+        // A rule of dashes or a code fence underlines a heading, and is none.
     }
 
     /// Notes a row with an indicator.
@@ -595,6 +596,14 @@ mod tests {
         assert!(withholds(&["# Whitelist", "ROW", "# CDN", "ROW"]));
         assert!(withholds(&["Benign domains", "", "Mail", "ROW"]));
         assert!(!withholds(&["C2 domains", "ROW", "Benign domains", "ROW", "More C2 domains", "ROW"]));
+    }
+
+    #[test]
+    fn a_rule_below_a_heading_is_no_heading() {
+        for rule in ["-----", "=====", "```", "* * *"] {
+            assert!(withholds(&["Benign domains", rule, "ROW"]), "{rule}");
+            assert!(withholds(&["Benign domains:", rule, "ROW"]), "{rule}");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl List {
         let row = self.row(line.text);
         match row {
             Row::Blank => {
-                self.headings.line(if line.text.trim().is_empty() { "" } else { "-" });
+                self.headings.line(line.text);
                 return;
             }
             Row::Comment(text) => {

@@ -366,3 +366,9 @@ fn a_cut_hash_is_one_of_the_wrong_length() {
     assert_eq!(outcome, Outcome::Rejected);
     assert!(reason.contains("wrong length") && reason.contains("found 8"), "{reason}");
 }
+
+#[test]
+fn an_underlined_heading_withholds_its_section() {
+    let text = "C2\n--\nevil.com\n\nLEGITIMATE DOMAINS\n------------------\ngoogle.com\n```\ngood.com\n```\n";
+    assert_eq!(listed(text), ["domain:evil.com malicious-address"]);
+}
