@@ -8,7 +8,6 @@
 
 use super::{
     error::FeedError,
-    header_comment::HeaderComment,
     headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
@@ -46,7 +45,6 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut header = HeaderComment::default();
     let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
@@ -55,11 +53,9 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
         }
         let rule = rule(text);
         if rule == Rule::Comment {
-            header.comment(text);
             headings.comment(text.trim_matches(['!', '#']));
             continue;
         }
-        header.end();
         headings.row();
         sink.row_of(&line);
         if let (Rule::Blocked(_), Some(reason)) = (rule, headings.withholds()) {
@@ -70,7 +66,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
             Rule::Comment => {}
             Rule::Blocked(name) => match value::domain(name, Scope::Domain) {
                 Ok(indicator) => {
-                    sink.list(Draft::new(indicator, header.record_type(), ""));
+                    sink.list(Draft::new(indicator, headings.record_type(), ""));
                 }
                 Err(e) => sink.value_error(e),
             },

@@ -3,7 +3,7 @@
 use crate::record::RecordType;
 
 /// The header comment of a list. It ends at the first row; its first line that names a type determines the type.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeaderComment {
     found: Option<RecordType>,
     is_over: bool,

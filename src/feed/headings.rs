@@ -9,9 +9,11 @@
 //! - References, sources, reports and credits: addresses below them are links.
 
 use super::{
+    header_comment::HeaderComment,
     token::{Shape, shape, unwrapped},
     words::words,
 };
+use crate::record::RecordType;
 
 /// Words of the longest heading.
 pub(super) const WORDS_MAX: usize = 12;
@@ -19,6 +21,8 @@ pub(super) const WORDS_MAX: usize = 12;
 /// The headings of a list, as far as it was read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Headings {
+    /// What the comments before the first row state about all addresses.
+    header: HeaderComment,
     state: State,
     /// The state before the current block of comments, and its lines with text.
     block: Option<(State, u32)>,
@@ -47,6 +51,7 @@ enum Section {
 impl Headings {
     /// Notes a comment line; `text` is without its mark.
     pub(super) fn comment(&mut self, text: &str) {
+        self.header.comment(text);
         if !text.contains(char::is_alphanumeric) {
             return;
         }
@@ -73,16 +78,23 @@ impl Headings {
         if text.trim().is_empty() {
             self.state.end_title(true);
         } else if text.contains(char::is_alphanumeric) {
+            self.header.end();
             self.state.heading(text);
         }
         // A rule of dashes or a code fence underlines a heading, and is none.
     }
 
-    /// Notes a row with an indicator.
+    /// Notes a row.
     pub(super) fn row(&mut self) {
+        self.header.end();
         self.block = None;
         self.state.end_title(false);
         self.state.has_begun = true;
+    }
+
+    /// Returns the record type of the list's addresses.
+    pub(super) fn record_type(&self) -> RecordType {
+        self.header.record_type()
     }
 
     /// Returns why the rows of the current section are withheld, if they are.

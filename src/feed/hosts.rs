@@ -6,7 +6,6 @@
 
 use super::{
     error::FeedError,
-    header_comment::HeaderComment,
     headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
@@ -24,16 +23,13 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut header = HeaderComment::default();
     let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
-            header.comment(text);
             headings.comment_or_blank(text.trim_matches(['#', ';']));
             continue;
         }
-        header.end();
         headings.row();
         sink.row_of(&line);
         let mut names = fields(text);
@@ -48,7 +44,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
         for name in names {
             match value::domain(name, Scope::Host) {
                 Ok(indicator) => {
-                    sink.list(Draft::new(indicator, header.record_type(), ""));
+                    sink.list(Draft::new(indicator, headings.record_type(), ""));
                 }
                 Err(e) => sink.value_error(e),
             }

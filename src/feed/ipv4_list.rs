@@ -10,7 +10,6 @@
 
 use super::{
     error::FeedError,
-    header_comment::HeaderComment,
     headings::Headings,
     input::Input,
     row_sink::{Draft, RowSink},
@@ -32,16 +31,13 @@ pub(super) fn detect(sample: &Sample<'_>) -> Option<Confidence> {
 }
 
 pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), FeedError> {
-    let mut header = HeaderComment::default();
     let mut headings = Headings::default();
     while let Some(line) = input.next_line()? {
         let text = line.text.trim();
         if text.is_empty() || text.starts_with(['#', ';']) {
-            header.comment(text);
             headings.comment_or_blank(text.trim_matches(['#', ';']));
             continue;
         }
-        header.end();
         headings.row();
         sink.row_of(&line);
         if let Some(reason) = headings.withholds() {
@@ -55,7 +51,7 @@ pub(super) fn read(input: &mut Input<'_>, sink: &mut RowSink<'_>) -> Result<(), 
                     Ok(score) => ("", Some(score)),
                     Err(_) => (rest, None),
                 };
-                sink.list(Draft { port, score, ..Draft::new(indicator, header.record_type(), name) });
+                sink.list(Draft { port, score, ..Draft::new(indicator, headings.record_type(), name) });
             }
             Err(ValueError::Rejected(_)) if !key.starts_with(|c: char| c.is_ascii_digit()) => {
                 sink.reject("expected an IPv4 address, a block or a range");

@@ -38,7 +38,6 @@ pub(super) use self::census::{Census, Traits};
 use self::row::{Context, Entry, Row, Token};
 use super::{
     error::{FeedError, Refusal},
-    header_comment::HeaderComment,
     headings::{self, Headings},
     input::{Input, Line},
     row_sink::{Draft, RowSink},
@@ -86,8 +85,6 @@ pub(super) struct List {
     label: Option<DigestLabel>,
     /// The columns of the table that the line stands in.
     columns: Option<Columns>,
-    /// What the comments at the head of the list say its addresses are.
-    header: HeaderComment,
     /// Whether what stands here is hosts rather than files, by the last heading or row that names either.
     hosts: bool,
 }
@@ -99,8 +96,8 @@ impl List {
     }
 
     fn with(traits: Traits) -> Self {
-        let (headings, label, columns, header) = Default::default();
-        Self { traits, headings, label, columns, header, hosts: traits.are_hosts }
+        let (headings, label, columns) = Default::default();
+        Self { traits, headings, label, columns, hosts: traits.are_hosts }
     }
 
     /// Reads one line.
@@ -113,16 +110,16 @@ impl List {
             }
             Row::Comment(text) => {
                 self.comment(text);
-                self.header.comment(text);
                 return;
             }
-            _ => self.header.end(),
+            // Whether it is a heading shows below.
+            Row::Prose => {}
+            _ => self.headings.row(),
         }
         sink.row_of(line);
         match row {
             Row::Blank | Row::Comment(_) => {}
             Row::Entry(entry) => {
-                self.headings.row();
                 self.list(entry.key, &entry, sink);
                 entry.others().for_each(|key| self.list(key, &entry, sink));
             }
@@ -145,7 +142,6 @@ impl List {
 
     /// Begins a row that another reader reads: a name of a list of domains.
     pub(super) fn begin_row(&mut self, line: &Line<'_>, sink: &mut RowSink<'_>) {
-        self.header.end();
         self.headings.row();
         sink.row_of(line);
     }
@@ -157,7 +153,7 @@ impl List {
 
     /// Returns the record type of the list's addresses.
     pub(super) fn record_type(&self) -> RecordType {
-        self.header.record_type()
+        self.headings.record_type()
     }
 
     /// Lists one indicator of a row.
@@ -178,7 +174,7 @@ impl List {
                 let record_type = match indicator {
                     Indicator::Digest(digest) if !digest.kind().is_of_object() => RecordType::BadCertificate,
                     Indicator::Digest(_) => RecordType::Malware,
-                    _ => self.header.record_type(),
+                    _ => self.headings.record_type(),
                 };
                 let timestamp = entry.time.and_then(value::time);
                 sink.list(Draft { port, timestamp, ..Draft::new(indicator, record_type, entry.name) });
