@@ -1,6 +1,9 @@
 //! The words beside an indicator: those that state what a digest is of, and those that merely name the kind of what
 //! follows.
 
+use super::type_words::TypeWord;
+use crate::key::DigestKind;
+
 /// What a word beside a digest states about it.
 ///
 /// The digests of all of these are 32, 40 or 64 hexadecimal digits, and none is a file's.
@@ -19,10 +22,15 @@ pub(super) fn digest_label(word: &str) -> Option<DigestLabel> {
     if word.len() < 3 || word.len() > 23 {
         return None;
     }
-    if CERTIFICATES.iter().any(|name| name.eq_ignore_ascii_case(word)) {
-        return Some(DigestLabel::Certificate);
+    if let Some(&(_, what)) = FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        return Some(DigestLabel::Foreign(what));
     }
-    FOREIGN.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, what)| DigestLabel::Foreign(what))
+    let is_certificate = match TypeWord::of(word)? {
+        TypeWord::Certificate => true,
+        TypeWord::Digest(kind) => DigestKind::of_certificate(kind.width()) == Some(kind),
+        _ => false,
+    };
+    is_certificate.then_some(DigestLabel::Certificate)
 }
 
 /// Returns what a text states about the digests that it labels; a serial number of a certificate is not its fingerprint.
@@ -50,16 +58,24 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
 /// indicator of a row.
 pub(super) fn is_kind(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-    // `md5_hash`, `sha-256`, `c&c`.
+    let names_type = |word: &str| TypeWord::of(word).is_some_and(TypeWord::is_supported);
+    // `sha256_sum`, `c&c`.
     let mut parts = word.split(['_', '&']).peekable();
-    parts.peek().is_some() && parts.all(|part| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(part)))
+    names_type(word)
+        || parts.peek().is_some()
+            && parts.all(|part| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(part)) || names_type(part))
 }
 
 /// Returns whether a word names a kind that is a host, so that what follows is no file.
 pub(super) fn is_host_kind(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let kinds = ["domain", "domains", "fqdn", "host", "hosts", "hostname", "c2", "c2s", "cnc", "url", "urls", "server"];
-    kinds.iter().any(|kind| kind.eq_ignore_ascii_case(word))
+    let is_host = matches!(
+        TypeWord::of(word),
+        Some(
+            TypeWord::Domain | TypeWord::Host | TypeWord::HostPort | TypeWord::DomainIp | TypeWord::Url | TypeWord::Uri
+        )
+    );
+    is_host || ["c2", "c2s", "cnc", "server"].iter().any(|kind| kind.eq_ignore_ascii_case(word))
 }
 
 /// Returns whether the words of a heading name hosts rather than files; the last that names either counts.
@@ -115,22 +131,6 @@ const FOREIGN: [(&str, &str); 26] = [
     ("mutex", "the name of a mutex"),
 ];
 
-/// Words for certificates, whose fingerprints are given.
-const CERTIFICATES: [&str; 12] = [
-    "cert",
-    "certs",
-    "certificate",
-    "certificates",
-    "thumbprint",
-    "thumbprints",
-    "cert-md5",
-    "cert-sha1",
-    "cert-sha256",
-    "x509-fingerprint-md5",
-    "x509-fingerprint-sha1",
-    "x509-fingerprint-sha256",
-];
-
 /// Kinds that take two words.
 const PAIRS: [(&str, &str, &str); 11] = [
     ("import", "hash", "an import hash"),
@@ -146,35 +146,14 @@ const PAIRS: [(&str, &str, &str); 11] = [
     ("fuzzy", "hash", "a fuzzy hash"),
 ];
 
-const KINDS: [&str; 42] = [
-    "sha256",
-    "sha-256",
-    "sha1",
-    "sha-1",
-    "md5",
-    "hash",
-    "hashes",
+/// Words beside those for types that may stand before an indicator.
+const KINDS: [&str; 18] = [
     "digest",
     "checksum",
     "sum",
     "sha",
-    "file",
     "sample",
     "location",
-    "url",
-    "urls",
-    "uri",
-    "link",
-    "domain",
-    "domains",
-    "fqdn",
-    "host",
-    "hostname",
-    "ip",
-    "ips",
-    "ipv4",
-    "ip-dst",
-    "ip-src",
     "address",
     "addr",
     "server",
@@ -187,8 +166,6 @@ const KINDS: [&str; 42] = [
     "name",
     "payload",
     "dropper",
-    "filehash",
-    "remote",
 ];
 
 #[cfg(test)]
@@ -212,7 +189,9 @@ mod tests {
 
     #[test]
     fn kinds() {
-        for word in ["SHA256", "sha-256:", "MD5_hash", "C&C", "URL:", "IP"] {
+        for word in
+            ["SHA256", "sha-256:", "MD5_hash", "C&C", "URL:", "IP", "ip_address", "FileHash-SHA256", "ipv4-addr"]
+        {
             assert!(is_kind(word), "{word}");
         }
         for word in ["Reference:", "imphash", "port", "Subject:", "", "::"] {

@@ -49,7 +49,7 @@ impl Census {
             match list.row(line) {
                 Row::Blank => continue,
                 Row::Comment(text) => {
-                    list.comment(text);
+                    list.comment(line, text);
                     continue;
                 }
                 Row::Entry(_) => census.entries += 1,

@@ -109,7 +109,7 @@ impl List {
                 return;
             }
             Row::Comment(text) => {
-                self.comment(text);
+                self.comment(line.text, text);
                 return;
             }
             // Whether it is a heading shows below.
@@ -202,7 +202,11 @@ impl List {
         }
     }
 
-    fn comment(&mut self, text: &str) {
+    /// Notes a comment, or a line of words for types only, which is a heading.
+    fn comment(&mut self, line: &str, text: &str) {
+        if !row::has_comment_mark(line) {
+            return self.heading(text);
+        }
         self.headings.comment(text);
         self.labels(text);
     }

@@ -138,8 +138,13 @@ pub(in crate::feed) fn parse<'a>(line: &'a str, context: Context) -> Row<'a> {
     from_left(text, remark, context)
 }
 
+/// Returns whether a line is a comment by its mark.
+pub(in crate::feed) fn has_comment_mark(line: &str) -> bool {
+    comment(line.trim_matches(is_margin)).is_some()
+}
+
 /// Returns the text of a comment line.
-pub(in crate::feed) fn comment(text: &str) -> Option<&str> {
+fn comment(text: &str) -> Option<&str> {
     ["#", "//", ";", "!", "<!--"]
         .iter()
         .find_map(|mark| text.strip_prefix(mark))

@@ -372,3 +372,23 @@ fn an_underlined_heading_withholds_its_section() {
     let text = "C2\n--\nevil.com\n\nLEGITIMATE DOMAINS\n------------------\ngoogle.com\n```\ngood.com\n```\n";
     assert_eq!(listed(text), ["domain:evil.com malicious-address"]);
 }
+
+#[test]
+fn words_for_types_may_stand_before_an_indicator() {
+    for (row, expected) in [
+        ("ip_address: 93.184.216.34".to_owned(), "ipv4:93.184.216.34 malicious-address".to_owned()),
+        ("ipaddress,93.184.216.34".into(), "ipv4:93.184.216.34 malicious-address".into()),
+        ("ipv4-addr 93.184.216.34".into(), "ipv4:93.184.216.34 malicious-address".into()),
+        ("domain-name: evil.py".into(), "domain:evil.py malicious-address".into()),
+        (format!("FileHash-SHA256,{SHA256}"), format!("sha256:{SHA256} malware")),
+        (format!("filehash-md5 {MD5}"), format!("md5:{MD5} malware")),
+    ] {
+        assert_eq!(listed(&row), [expected], "{row}");
+    }
+}
+
+#[test]
+fn a_line_of_type_words_ends_a_good_section_after_a_comment() {
+    let text = "BENIGN DOMAINS:\ngoogle.com\n# next\nDOMAINS:\nevil.com\n";
+    assert_eq!(listed(text), ["domain:evil.com malicious-address"]);
+}
