@@ -255,6 +255,15 @@ impl Unanswered {
 ///
 /// A sink returns `Break` when it is full: the engine stops, and the key that did not fit counts as not answered.
 pub trait Sink {
+    /// Announces work on the key at `at` before it is done: `steps` records to read (also those that have expired, and
+    /// those that do not win) or texts to hash. May be called several times for one key, before its hits; it is not
+    /// called for a key whose only record is passed to [`hit`](Self::hit). A sink that limits the work returns `Break`
+    /// to stop before this key. Does nothing by default.
+    fn announce(&mut self, at: Position, steps: usize) -> ControlFlow<()> {
+        let _ = (at, steps);
+        ControlFlow::Continue(())
+    }
+
     /// Receives one record of the key at `at`. Hits of one key are consecutive, the winner first; for a prefix, those
     /// of each digest (of each expression in each scope) that starts with it are consecutive.
     fn hit(&mut self, at: Position, hit: &Hit<'_>) -> ControlFlow<()>;

@@ -242,14 +242,37 @@ pub struct PrecedenceKey<S> {
 /// A trusted record suppresses a bad one if it is at least as specific; suppressed records are last. The other criteria
 /// are, in this order: severity, specificity, the newest timestamp, source and ID.
 pub fn sort_by_precedence<M, S: Ord>(matches: &mut [M], precedence: impl Fn(&M) -> PrecedenceKey<S>) {
-    let trust =
-        matches.iter().map(&precedence).filter(|p| p.record_type == RecordType::Trusted).map(|p| p.specificity).max();
-    // Source and ID are unique, so the order is total; a stable sort would allocate.
-    matches.sort_unstable_by_key(|m| {
-        let p = precedence(m);
-        let suppressed = p.record_type.is_bad() && trust.is_some_and(|trust| trust >= p.specificity);
-        (suppressed, p.record_type, Reverse(p.specificity), Reverse(p.timestamp), p.source, p.id)
-    });
+    if matches.len() > 1 {
+        let trust = trusted_specificity(matches, &precedence);
+        // Source and ID are unique, so the order is total; a stable sort would allocate.
+        matches.sort_unstable_by_key(|found| precedence(found).rank(trust));
+    }
+}
+
+/// Returns the index of the record that [`sort_by_precedence`] would sort to the front: the winner. `None` if there are
+/// no records.
+pub fn winner_by_precedence<M, S: Ord>(matches: &[M], precedence: impl Fn(&M) -> PrecedenceKey<S>) -> Option<usize> {
+    if matches.len() <= 1 {
+        return (!matches.is_empty()).then_some(0);
+    }
+    let trust = trusted_specificity(matches, &precedence);
+    let ranks = matches.iter().map(|found| precedence(found).rank(trust));
+    ranks.enumerate().min_by(|(_, a), (_, b)| a.cmp(b)).map(|(at, _)| at)
+}
+
+/// Returns the specificity of the most specific trusted record.
+fn trusted_specificity<M, S>(matches: &[M], precedence: impl Fn(&M) -> PrecedenceKey<S>) -> Option<Specificity> {
+    let keys = matches.iter().map(precedence);
+    keys.filter(|key| key.record_type == RecordType::Trusted).map(|key| key.specificity).max()
+}
+
+impl<S: Ord> PrecedenceKey<S> {
+    /// Returns a value that sorts the records of one key in the order of precedence. `trust` is the specificity of the
+    /// most specific trusted record.
+    fn rank(self, trust: Option<Specificity>) -> impl Ord {
+        let suppressed = self.record_type.is_bad() && trust.is_some_and(|trust| trust >= self.specificity);
+        (suppressed, self.record_type, Reverse(self.specificity), Reverse(self.timestamp), self.source, self.id)
+    }
 }
 
 #[cfg(test)]
@@ -267,8 +290,10 @@ mod tests {
     }
 
     fn winner(mut matches: Vec<PrecedenceKey<u16>>) -> u64 {
+        let winner = matches[winner_by_precedence(&matches, |m| *m).unwrap()];
         sort_by_precedence(&mut matches, |m| *m);
-        matches[0].id
+        assert_eq!(matches[0], winner);
+        winner.id
     }
 
     #[test]

@@ -6,73 +6,19 @@ mod common;
 
 use std::time::Duration;
 
-use common::{MD5_KNOWN, Running, bounded, key, sha256};
+use common::{
+    MD5_KNOWN, Running, bounded, key,
+    raw::{assert_answered, closed_with, error_code, hello, read_frame, request, send},
+    sha256,
+};
 use ksn::{
     Client, ConnectError, Key, Status,
     batch::Column,
     key::DigestKind,
     limits::EARLY_BATCHES_MAX,
-    wire::{
-        AnswerView, ErrorCode, ErrorFrame, FrameKind, HEADER_BYTES, Header, Hello, Notice, RequestOptions, Welcome,
-        write_request,
-    },
+    wire::{AnswerView, ErrorCode, HEADER_BYTES, Hello, Notice, RequestOptions, write_request},
 };
-use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-
-/// Encodes a request for two MD5 digests, the second of which is listed.
-fn request() -> Vec<u8> {
-    let mut bytes = vec![0; 16];
-    let Key::Digest(known) = key(MD5_KNOWN) else { panic!("a digest") };
-    bytes.extend_from_slice(known.bytes());
-    write_request(&RequestOptions::default(), &[Column::Digests { kind: DigestKind::Md5, bytes: &bytes }])
-}
-
-async fn hello(connection: &Connection) -> (SendStream, RecvStream) {
-    let (mut send, mut recv) = bounded(connection.open_bi()).await.unwrap();
-    send.write_all(&Hello::new("raw", "1", "test").to_frame()).await.unwrap();
-    let (header, body) = read_frame(&mut recv).await;
-    assert!(Welcome::parse(&header, &body).is_ok());
-    (send, recv)
-}
-
-async fn read_frame(recv: &mut RecvStream) -> (Header, Vec<u8>) {
-    let mut bytes = [0; HEADER_BYTES];
-    bounded(recv.read_exact(&mut bytes)).await.unwrap();
-    let header = Header::parse(&bytes).unwrap();
-    let mut body = vec![0; header.body_bytes as usize];
-    bounded(recv.read_exact(&mut body)).await.unwrap();
-    (header, body)
-}
-
-/// Opens a stream, sends bytes, and finishes it.
-async fn send(connection: &Connection, bytes: &[u8]) -> RecvStream {
-    let (mut send, recv) = bounded(connection.open_bi()).await.unwrap();
-    // The server may stop the stream early; its reply is read next.
-    let _ = bounded(send.write_all(bytes)).await;
-    let _ = send.finish();
-    recv
-}
-
-async fn error_code(recv: &mut RecvStream) -> ErrorCode {
-    let (header, body) = read_frame(recv).await;
-    assert_eq!(header.kind, FrameKind::Error);
-    let error = ErrorFrame::parse(&header, &body).unwrap();
-    assert!(!error.message.is_empty());
-    ErrorCode::from_number(error.code).unwrap()
-}
-
-async fn assert_answered(recv: &mut RecvStream) {
-    let (header, body) = read_frame(recv).await;
-    let answer = AnswerView::parse(&header, &body).unwrap();
-    assert_eq!((answer.hits().len(), answer.hits()[0].position().row), (1, 1));
-}
-
-fn closed_with(error: ConnectionError) -> Option<ErrorCode> {
-    match error {
-        ConnectionError::ApplicationClosed(close) => ErrorCode::from_number(close.error_code.into_inner() as u16),
-        other => panic!("{other}"),
-    }
-}
+use quinn::ConnectionError;
 
 /// Sends lookups until `stop` is set, and checks every answer. Returns their number.
 async fn lookup_repeatedly(client: Client, stop: tokio::sync::watch::Receiver<bool>) -> u32 {
@@ -234,8 +180,12 @@ async fn an_unsupported_version_is_refused_with_a_message() {
     let server = Running::start(|_| {}).await;
     let raw = server.raw().await;
     let hello = Hello { version_min: 2, version_max: 9, ..Hello::new("raw", "1", "test") };
-    let mut recv = send(&raw, &hello.to_frame()).await;
-    assert_eq!(error_code(&mut recv).await, ErrorCode::UnsupportedVersion);
+    // The connection is closed at once, with the code and the message.
+    let _recv = send(&raw, &hello.to_frame()).await;
+    let ConnectionError::ApplicationClosed(close) = bounded(raw.closed()).await else { panic!("not closed") };
+    assert_eq!(close.error_code.into_inner(), u64::from(ErrorCode::UnsupportedVersion.number()));
+    let message = String::from_utf8(close.reason.to_vec()).unwrap();
+    assert!(message.contains("supports protocol version 1, found 2 to 9"), "{message}");
     server.stop().await;
 }
 
@@ -244,7 +194,7 @@ async fn connections_beyond_the_limit_per_address_are_refused() {
     let server = Running::start(|config| {
         config.connections_per_address = 1;
         // Every client must validate its address first.
-        config.retry_above_connections = 0;
+        config.handshakes = 0;
     })
     .await;
     let client = bounded(server.client()).await;

@@ -47,7 +47,7 @@ pub(crate) fn serve(snapshot: &Path) {
     let mut config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), certificate);
     // All clients of a benchmark share one address.
     config.connections_per_address = config.connections;
-    config.retry_above_connections = config.connections;
+    config.handshakes = config.connections;
     one_thread().block_on(async {
         let server = Server::bind(config, index.into()).expect("a free port");
         println!("{} {}", server.local_addr(), server.pin());

@@ -208,7 +208,7 @@ impl Attempt {
         let broken = |e| ConnectError::from_exchange(e, &self.verifier);
         exchange::write_frame(&mut send, self.hello.into()).await.map_err(broken)?;
         let header = exchange::read_header(&mut recv).await.map_err(broken)?;
-        let body = exchange::read_body(&mut recv, &header, None).await.map_err(broken)?.bytes;
+        let body = exchange::read_control_body(&mut recv, &header).await.map_err(broken)?;
         let malformed = |e: WireError| ConnectError::Protocol(e.to_string());
         if header.kind == FrameKind::Error {
             return Err(ErrorFrame::parse(&header, &body).map_err(malformed)?.into());

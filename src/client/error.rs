@@ -8,7 +8,7 @@ use crate::{
     net::{
         Pin, TlsError,
         exchange::ExchangeError,
-        tls::{Refusal, Verifier},
+        tls::{Refusal, Verifier, has_no_common_protocol},
     },
     wire::{ErrorCode, ErrorFrame, WireError},
 };
@@ -139,16 +139,12 @@ impl ConnectError {
                 None => {}
             }
         }
-        let code = match &error {
-            ConnectionError::TransportError(e) => Some(e.code),
-            ConnectionError::ConnectionClosed(close) => Some(close.error_code),
-            _ => None,
-        };
-        match code {
-            Some(code) if code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) => Self::WrongProtocol,
-            Some(TransportErrorCode::CONNECTION_REFUSED) => Self::Refused,
-            _ if closed_with(&error) == Some(ErrorCode::GoingAway) => Self::Refused,
-            _ => Self::Lost(error.to_string()),
+        let is_refused = matches!(&error, ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED);
+        match () {
+            () if has_no_common_protocol(&error) => Self::WrongProtocol,
+            () if is_refused || closed_with(&error) == Some(ErrorCode::GoingAway) => Self::Refused,
+            () => Self::Lost(error.to_string()),
         }
     }
 
@@ -203,7 +199,7 @@ impl From<ExchangeError> for LookupError {
         match error {
             ExchangeError::Connection(e) => e.into(),
             ExchangeError::Aborted(code) => Self::Server {
-                code: u16::try_from(code).unwrap_or(u16::MAX),
+                code: u16::try_from(code.into_inner()).unwrap_or(u16::MAX),
                 detail: 0,
                 retry_after: None,
                 message: "the server aborted the stream".into(),
@@ -222,6 +218,3 @@ fn closed_with(error: &ConnectionError) -> Option<ErrorCode> {
         _ => None,
     }
 }
-
-/// The TLS alert `no_application_protocol` (RFC 7301, section 3.2).
-const NO_APPLICATION_PROTOCOL: u8 = 120;

@@ -87,7 +87,7 @@ pub(super) async fn ask(
     if !matches!(header.kind, FrameKind::Answer | FrameKind::Error) {
         return Err(WireError::FrameKind { expected: "answer or error", found: header.kind as u8 }.into());
     }
-    let body = exchange::read_body(&mut recv, &header, None).await?.bytes;
+    let body = exchange::read_body(&mut recv, &header).await?;
     if header.kind == FrameKind::Error {
         return Err(ErrorFrame::parse(&header, &body)?.into());
     }

@@ -151,7 +151,7 @@ async fn watch_connection(
 
 async fn read_notice(recv: &mut RecvStream) -> Result<Notice, exchange::ExchangeError> {
     let header = exchange::read_header(recv).await?;
-    let body = exchange::read_body(recv, &header, None).await?.bytes;
+    let body = exchange::read_control_body(recv, &header).await?;
     Ok(Notice::parse(&header, &body)?)
 }
 

@@ -160,6 +160,7 @@ impl<'a, S: Sink> Query<'a, '_, S> {
             }
             SingleRecord::None => ControlFlow::Continue(()),
             SingleRecord::Several => {
+                self.sink.announce(at, records.count(key)).map_break(|()| at.row)?;
                 // All records of one key match with the same specificity.
                 records.matches_of(key, matched, Specificity::DIGEST, self.now, matches);
                 emit(at, matches, self.detail, self.sink)
@@ -206,6 +207,8 @@ impl<'a, S: Sink> Query<'a, '_, S> {
         {
             return self.emit_key(&blocks.records, only.key as usize, Matched::Block(block), at, matches);
         }
+        let records = found.iter().map(|found| blocks.records.count(found.key as usize)).sum();
+        self.sink.announce(at, records).map_break(|()| at.row)?;
         found.iter().for_each(|found| blocks.matches_of(found.key as usize, self.now, matches));
         emit(at, matches, self.detail, self.sink)
     }
@@ -248,13 +251,21 @@ impl<'a, S: Sink> Query<'a, '_, S> {
                     let (key, scope) = (found.key as usize, wanted[found.row as usize].scope);
                     let text = table.text(key);
                     let specificity = Specificity::of_web(scope, text);
+                    self.sink.announce(at, table.records.count(key)).map_break(|()| at.row)?;
                     table.records.matches_of(key, Matched::Web(scope, text), specificity, self.now, &mut matches);
                 }
                 if !sha256.is_empty() {
-                    hashed.search(&sha256, address, &mut scratch, self.now, &mut matches);
+                    let steps = hashed.search(&sha256, address, &mut scratch);
+                    self.sink.announce(at, steps).map_break(|()| at.row)?;
+                    hashed.matches_of(&sha256, self.now, &mut matches);
                 }
                 if let Some(address) = address.ipv4() {
-                    self.layer.ipv4.search(address, |key| blocks.matches_of(key, self.now, &mut matches));
+                    let mut records = 0;
+                    self.layer.ipv4.search(address, |key| records += blocks.records.count(key));
+                    if records > 0 {
+                        self.sink.announce(at, records).map_break(|()| at.row)?;
+                        self.layer.ipv4.search(address, |key| blocks.matches_of(key, self.now, &mut matches));
+                    }
                 }
                 emit(at, &mut matches, self.detail, self.sink)?;
             }
@@ -311,15 +322,8 @@ struct Hashed<'k> {
 }
 
 impl<'k> Hashed<'k> {
-    /// Adds the matches of the expressions of an address.
-    fn search(
-        &mut self,
-        table: &DigestTable<'k, 32>,
-        address: &AddressParts<'k>,
-        scratch: &mut Scratch,
-        now: Timestamp,
-        matches: &mut Vec<Match<'k>>,
-    ) {
+    /// Finds the expressions of an address. Returns the work: the texts hashed and the records found.
+    fn search(&mut self, table: &DigestTable<'k, 32>, address: &AddressParts<'k>, scratch: &mut Scratch) -> usize {
         self.digests.clear();
         self.texts.clear();
         address.for_each_expression(ScopeSet::default().with(Scope::Expression), |_, text| {
@@ -327,6 +331,12 @@ impl<'k> Hashed<'k> {
             self.texts.push(text);
         });
         table.search(&self.digests, scratch, &mut self.found);
+        let records: usize = self.found.iter().map(|found| table.records.count(found.key as usize)).sum();
+        self.texts.len() + records
+    }
+
+    /// Adds the matches of the expressions that were found.
+    fn matches_of(&self, table: &DigestTable<'k, 32>, now: Timestamp, matches: &mut Vec<Match<'k>>) {
         for found in &self.found {
             let text = self.texts[found.row as usize];
             let specificity = Specificity::of_web(Scope::Expression, text);

@@ -1,8 +1,7 @@
 //! Reads and writes frames on a QUIC stream. A header is validated before anything is allocated for its body.
 
 use bytes::Bytes;
-use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 
 use crate::{
     limits::CONTROL_BYTES_MAX,
@@ -17,7 +16,7 @@ pub(crate) enum ExchangeError {
     #[error("the stream ended within a frame")]
     Truncated,
     #[error("the peer aborted the stream with code {0}")]
-    Aborted(u64),
+    Aborted(VarInt),
     #[error(transparent)]
     Connection(ConnectionError),
 }
@@ -36,69 +35,72 @@ async fn read_exact(stream: &mut RecvStream, bytes: &mut [u8]) -> Result<(), Exc
     })
 }
 
-/// A memory budget that the bodies of many streams share. Bytes are counted in steps as they arrive, so that an
-/// announced length alone reserves nothing.
-#[derive(Debug)]
-pub(crate) struct FrameBudget(Semaphore);
-
-impl FrameBudget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Semaphore::new((bytes / STEP_BYTES).clamp(1, Semaphore::MAX_PERMITS)))
-    }
-}
-
-/// A frame body, and its permits of a budget.
-#[derive(Debug)]
-pub(crate) struct Body<'a> {
-    pub(crate) bytes: Vec<u8>,
-    _permits: Option<SemaphorePermit<'a>>,
-}
-
-/// Reads the body that follows a header. A body of at most [`STEP_BYTES`] is read exactly, so that further frames can
-/// follow on the stream; a longer one MUST be the last of its stream.
-pub(crate) async fn read_body<'a>(
-    stream: &mut RecvStream,
-    header: &Header,
-    budget: Option<&'a FrameBudget>,
-) -> Result<Body<'a>, ExchangeError> {
+/// Reads the body of a control frame (hello, welcome, notice), which other frames MAY follow on its stream. Its length
+/// was checked with the header.
+pub(crate) async fn read_control_body(stream: &mut RecvStream, header: &Header) -> Result<Vec<u8>, ExchangeError> {
     let length = header.body_bytes as usize;
-    if length <= STEP_BYTES {
-        let mut bytes = vec![0; length];
-        read_exact(stream, &mut bytes).await?;
-        return Ok(Body { bytes, _permits: None });
+    if length > CONTROL_BYTES_MAX {
+        return Err(WireError::body_too_long(CONTROL_BYTES_MAX as u64, length as u64).into());
     }
-    let mut bytes = Vec::with_capacity(STEP_BYTES);
-    let mut permits: Option<SemaphorePermit<'a>> = None;
-    // Chunks are copied out at once: a `Bytes` that is kept would pin the whole receive buffer that contains it.
-    let mut chunks: [Bytes; CHUNKS] = Default::default();
-    while bytes.len() < length {
+    let mut bytes = vec![0; length];
+    read_exact(stream, &mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Reads the whole body of the last frame of a stream.
+pub(crate) async fn read_body(stream: &mut RecvStream, header: &Header) -> Result<Vec<u8>, ExchangeError> {
+    let mut body = BodyReader::new(header);
+    while !body.is_complete() {
+        body.read_more(stream).await?;
+    }
+    Ok(body.into_bytes())
+}
+
+/// The body of the last frame of a stream, read as it arrives, so that the reader can count what it holds and look at
+/// the head before the rest has arrived. An announced length alone allocates nothing.
+#[derive(Debug)]
+pub(crate) struct BodyReader {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl BodyReader {
+    pub(crate) fn new(header: &Header) -> Self {
+        Self { bytes: Vec::new(), length: header.body_bytes as usize }
+    }
+
+    /// Returns the bytes that have arrived.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.bytes.len() == self.length
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Waits for more bytes and appends them. Fails with [`WireError::Trailing`] when more arrive than were announced.
+    pub(crate) async fn read_more(&mut self, stream: &mut RecvStream) -> Result<(), ExchangeError> {
+        // Chunks are copied out at once: a `Bytes` that is kept would pin the whole receive buffer that contains it.
+        let mut chunks: [Bytes; CHUNKS] = Default::default();
         let count = stream.read_chunks(&mut chunks).await?.ok_or(ExchangeError::Truncated)?;
+        let arrived = self.bytes.len() + chunks[..count].iter().map(Bytes::len).sum::<usize>();
+        if arrived > self.length {
+            return Err(WireError::Trailing { found: (arrived - self.length) as u64 }.into());
+        }
+        if arrived > self.bytes.capacity() {
+            // Once a step has arrived, the announced length is credible.
+            let wanted = if arrived >= STEP_BYTES { self.length } else { arrived };
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
         for chunk in &mut chunks[..count] {
-            let chunk = std::mem::take(chunk);
-            if bytes.len() + chunk.len() > length {
-                let found = (bytes.len() + chunk.len() - length) as u64;
-                return Err(WireError::Trailing { found }.into());
-            }
-            if bytes.len() + chunk.len() > bytes.capacity() {
-                // One step has arrived, so the announced length is credible.
-                bytes.reserve_exact(length - bytes.len());
-            }
-            bytes.extend_from_slice(&chunk);
+            self.bytes.extend_from_slice(&std::mem::take(chunk));
         }
-        if let Some(budget) = budget {
-            let held = permits.as_ref().map_or(0, SemaphorePermit::num_permits);
-            let wanted = bytes.len() / STEP_BYTES;
-            if wanted > held {
-                // The semaphore is never closed.
-                let more = budget.0.acquire_many((wanted - held) as u32).await.map_err(|_| ExchangeError::Truncated)?;
-                match &mut permits {
-                    Some(permits) => permits.merge(more),
-                    None => permits = Some(more),
-                }
-            }
-        }
+        Ok(())
     }
-    Ok(Body { bytes, _permits: permits })
 }
 
 /// Waits for the end of a stream after its last frame. Fails with [`WireError::Trailing`] when more bytes follow.
@@ -112,7 +114,7 @@ pub(crate) async fn read_end(stream: &mut RecvStream) -> Result<(), ExchangeErro
 /// Writes a whole frame without copying it.
 pub(crate) async fn write_frame(stream: &mut SendStream, frame: Bytes) -> Result<(), ExchangeError> {
     stream.write_chunk(frame).await.map_err(|e| match e {
-        WriteError::Stopped(code) => ExchangeError::Aborted(code.into_inner()),
+        WriteError::Stopped(code) => ExchangeError::Aborted(code),
         WriteError::ConnectionLost(e) => ExchangeError::Connection(e),
         WriteError::ClosedStream | WriteError::ZeroRttRejected => ExchangeError::Truncated,
     })
@@ -121,18 +123,15 @@ pub(crate) async fn write_frame(stream: &mut SendStream, frame: Bytes) -> Result
 impl From<ReadError> for ExchangeError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Reset(code) => Self::Aborted(code.into_inner()),
+            ReadError::Reset(code) => Self::Aborted(code),
             ReadError::ConnectionLost(e) => Self::Connection(e),
             ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => Self::Truncated,
         }
     }
 }
 
-/// Step of the memory budget. Bodies up to this size are allocated before they arrive and are not counted, because the
-/// flow-control windows bound them.
+/// The bytes of a body that must have arrived before memory is allocated for all of it.
 const STEP_BYTES: usize = 64 << 10;
-
-const _: () = assert!(CONTROL_BYTES_MAX <= STEP_BYTES);
 
 /// Chunks read from a stream at a time: each read locks the connection once.
 const CHUNKS: usize = 32;

@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ConnectionError, TransportErrorCode,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
 use rustls::{
     CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -18,6 +21,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     key::{Digest, DigestKind, Hex},
@@ -135,6 +139,12 @@ impl Identity {
             write_atomically(directory, &chain, created.cert.pem().as_bytes(), false)?;
         }
         Self::from_files(&chain, &key)
+    }
+
+    /// Returns the time at which the server's own certificate ends, in seconds since 1970; `None` if it cannot be read.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        let (_, certificate) = X509Certificate::from_der(self.chain.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
     }
 
     /// Returns the pin of the server's own certificate.
@@ -279,6 +289,19 @@ impl ServerCertVerifier for Verifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Returns whether a handshake failed because the peers have no ALPN protocol in common.
+pub(crate) fn has_no_common_protocol(error: &ConnectionError) -> bool {
+    let code = match error {
+        ConnectionError::TransportError(error) => error.code,
+        ConnectionError::ConnectionClosed(close) => close.error_code,
+        _ => return false,
+    };
+    code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL)
+}
+
+/// The TLS alert `no_application_protocol` (RFC 7301, section 3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// Returns the crypto provider, with AES-128 as the preferred cipher: as strong as the rest of the handshake, and the
 /// fastest on processors with AES instructions.

@@ -1,69 +1,54 @@
-//! Answers one batch: reads the request, looks it up in one view of the index, and writes the answer.
+//! Serves the stream of one batch: reads the request, computes the answer, and sends it.
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::RecvStream;
 use tokio::time::{self, Instant};
 
-use super::connection::{Failure, ServerSession, within};
+use super::{
+    compute::compute,
+    counts::Event,
+    memory::Held,
+    reply::{Failure, ReplyStream, close_code, within},
+    state::ServerSession,
+};
 use crate::{
-    batch::Unanswered,
-    engine::View,
-    net::exchange,
-    timestamp::Timestamp,
-    wire::{AnswerMeta, AnswerWriter, ErrorCode, Header, RequestColumn, RequestLimits, RequestView, WireError},
+    net::exchange::{self, BodyReader},
+    wire::{ErrorCode, Header, RequestLimits, RequestView, WireError},
 };
 
-/// Answers the batch of a stream whose header was read. The deadline covers all of it: the stream of a peer that sends
-/// or reads too slowly is reset.
+/// Answers the batch of a stream whose header was read, and whose first byte arrived at `arrived`. The deadlines, of the
+/// server and of the request, count from there and cover all of it: a peer that sends or reads too slowly is cut off.
 pub(super) async fn answer(
     session: &ServerSession,
     header: &Header,
-    send: &mut SendStream,
+    reply: &mut ReplyStream,
     recv: &mut RecvStream,
-    deadline: Instant,
+    (arrived, deadline): (Instant, Instant),
 ) -> Result<(), Failure> {
-    let started = Instant::now();
     wait_for_hello(session, deadline).await?;
+    let (body, deadline) = read(session, header, recv, (arrived, deadline)).await?;
     let limits = &session.shared.config.limits;
-    if header.body_bytes > limits.request_bytes {
-        let (max, found) = (u64::from(limits.request_bytes), u64::from(header.body_bytes));
-        return Err(WireError::body_too_long(max, found).into());
-    }
-    let body = within(deadline, exchange::read_body(recv, header, Some(&session.shared.frames))).await?;
-    within(deadline, exchange::read_end(recv)).await?;
-    let request_limits = RequestLimits {
+    let limits = RequestLimits {
         columns: limits.columns.into(),
         keys: limits.keys.into(),
         cost: limits.cost,
         address_bytes: limits.address_bytes as usize,
     };
-    let request = RequestView::parse(header, &body.bytes, &request_limits)?;
-    let asked = Duration::from_millis(request.options().deadline_ms.into());
-    let deadline = if asked.is_zero() { deadline } else { deadline.min(started + asked) };
-
-    let mut writer = session.shared.take_writer();
-    let frame = compute(session, &request, &mut writer, deadline).await;
-    session.shared.keep_writer(writer);
-    let frame = frame?;
-    drop(body);
-    let sent = async {
-        exchange::write_frame(send, frame).await?;
-        // Fails only if the peer has stopped the stream.
-        let _ = send.finish();
-        Ok(())
+    let request = RequestView::parse(header, &body.bytes, &limits)?;
+    let (frame, held) = {
+        let stopped = pin!(reply.stopped());
+        compute(session, &request, stopped, deadline).await?
     };
-    if let Err(failure) = within(deadline, sent).await {
-        let _ = send.reset(super::close_code(ErrorCode::Deadline));
-        return Err(failure);
+    drop(body);
+    let sent = send(reply, frame, deadline).await;
+    drop(held);
+    if sent.is_err() {
+        session.shared.counts.add(Event::AnswerUnread);
+        reply.reset(close_code(ErrorCode::Deadline));
     }
-    // The batch ends when its answer was acknowledged: a server that shuts down waits for that.
-    let _ = time::timeout_at(deadline, send.stopped()).await;
-    Ok(())
+    sent.unwrap_or(Ok(()))
 }
 
 async fn wait_for_hello(session: &ServerSession, deadline: Instant) -> Result<(), Failure> {
@@ -85,92 +70,56 @@ async fn wait_for_hello(session: &ServerSession, deadline: Instant) -> Result<()
     }
 }
 
-/// Looks up a request in slices, and yields to other batches in between.
-async fn compute(
+/// A request body, and the memory that it is counted in.
+struct Body {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+/// Reads the body of a request, within the connection's share of the memory. Returns it with the deadline of the batch,
+/// which applies from the moment at which the head of the request has arrived.
+async fn read(
     session: &ServerSession,
-    request: &RequestView<'_>,
-    writer: &mut AnswerWriter,
-    deadline: Instant,
-) -> Result<Bytes, Failure> {
-    let view = session.shared.index.view();
-    let least = (request.options().generation_min, request.options().sequence_min);
-    if (view.generation(), view.sequence()) < least {
-        return Err(Failure::Reply {
-            code: ErrorCode::Behind,
-            detail: view.generation(),
-            message: format!(
-                "expected at least generation {}.{}, found {}.{}",
-                least.0,
-                least.1,
-                view.generation(),
-                view.sequence()
-            ),
-        });
+    header: &Header,
+    recv: &mut RecvStream,
+    (arrived, mut deadline): (Instant, Instant),
+) -> Result<(Body, Instant), Failure> {
+    let limits = &session.shared.config.limits;
+    if header.body_bytes > limits.request_bytes {
+        let (max, found) = (u64::from(limits.request_bytes), u64::from(header.body_bytes));
+        return Err(WireError::body_too_long(max, found).into());
     }
-    let now = now();
-    writer.begin(request.columns().len() as u16);
-    let mut since_yield = 0;
-    for (number, column) in (0..).zip(request.columns()) {
-        let rows = column.rows();
-        let answered = match column {
-            RequestColumn::Known(known) => {
-                let slice = (SLICE_COST / known.key_cost()) as u32;
-                let mut next = 0;
-                loop {
-                    let end = rows.min(next + slice);
-                    let stopped = view.answer(number, known, next..end, request.options().detail, now, writer);
-                    since_yield += u64::from(end - next) * known.key_cost();
-                    if let ControlFlow::Break(row) = stopped {
-                        break row;
-                    }
-                    next = end;
-                    if next == rows {
-                        break rows;
-                    }
-                    if since_yield >= SLICE_COST {
-                        since_yield = 0;
-                        tokio::task::yield_now().await;
-                        if Instant::now() > deadline {
-                            return Err(Failure::deadline());
-                        }
-                    }
-                }
+    let reserved = time::timeout_at(deadline, session.requests.reserve(header.body_bytes as usize)).await;
+    let mut held = reserved.map_err(|_| Failure::deadline())?;
+    let (mut body, mut has_deadline) = (BodyReader::new(header), false);
+    while !body.is_complete() {
+        within(deadline, body.read_more(recv)).await?;
+        held.grow_to(body.bytes().len()).map_err(|_| Failure::overloaded("requests"))?;
+        if !has_deadline && let Some(wanted) = RequestView::deadline_ms(header, body.bytes())? {
+            has_deadline = true;
+            if wanted > 0 {
+                deadline = deadline.min(arrived + Duration::from_millis(wanted.into()));
             }
-            RequestColumn::Unknown { .. } => match writer.mark_column_unanswered(number, Unanswered::Unsupported) {
-                ControlFlow::Continue(()) => rows,
-                ControlFlow::Break(()) => 0,
-            },
-        };
-        writer.answered(number, answered);
-        if answered < rows {
-            break;
         }
     }
-    Ok(writer.finish(&meta(session, &view)).into())
+    within(deadline, exchange::read_end(recv)).await?;
+    Ok((Body { bytes: body.into_bytes(), _held: held }, deadline))
 }
 
-fn meta<'a>(session: &ServerSession, view: &'a View) -> AnswerMeta<'a> {
-    let config = &session.shared.config;
-    let seconds = |ttl: Duration| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
-    AnswerMeta {
-        dataset: view.dataset(),
-        generation: view.generation(),
-        sequence: view.sequence(),
-        positive_ttl_s: seconds(config.positive_ttl),
-        negative_ttl_s: seconds(config.negative_ttl),
-    }
+/// Sends an answer and waits until it is acknowledged: until then its memory is held, and a server that shuts down
+/// waits. Fails when the deadline passes before.
+async fn send(
+    reply: &mut ReplyStream,
+    frame: Bytes,
+    deadline: Instant,
+) -> Result<Result<(), Failure>, time::error::Elapsed> {
+    let sent = async {
+        reply.finish(frame).await?;
+        match reply.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => Err(Failure::Aborted(code)),
+            Err(_) => Err(Failure::Lost),
+        }
+    };
+    time::timeout_at(deadline, sent).await
 }
-
-/// Returns the current time. A clock before 1970 or after 2106 reads as the first second: then no record has expired.
-fn now() -> Timestamp {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as i64);
-    Timestamp::from_unix(seconds).unwrap_or(FIRST_SECOND)
-}
-
-const FIRST_SECOND: Timestamp = match Timestamp::from_seconds(1) {
-    Some(time) => time,
-    None => unreachable!(),
-};
-
-/// Work between two yields, in probes: about 40 µs, as a probe of a large index takes at most 10 ns.
-const SLICE_COST: u64 = 4_096;

@@ -53,11 +53,14 @@ pub struct ServerConfig {
     pub connections: usize,
     /// Maximum number of connections from one address (IPv6: from one /64).
     pub connections_per_address: usize,
-    /// Number of connections from which on clients must validate their address with an additional round trip (QUIC
-    /// Retry).
-    pub retry_above_connections: usize,
-    /// Memory budget of request bodies, in bytes, over all connections.
-    pub frame_bytes: usize,
+    /// Maximum number of unfinished handshakes with clients whose address is not validated. Beyond it, clients must
+    /// validate their address first, with an additional round trip (QUIC Retry).
+    pub handshakes: usize,
+    /// Memory budget of request bodies, in bytes, over all connections. One connection may hold two of the longest.
+    pub request_memory_bytes: usize,
+    /// Memory budget of answers that were not acknowledged, in bytes, over all connections. One connection may hold two
+    /// of the longest.
+    pub answer_memory_bytes: usize,
     /// Memory budget of flow-control windows, in bytes, over all connections: what peers may send ahead of what is
     /// read. Connections get small windows when it is exhausted.
     pub window_bytes: usize,
@@ -88,8 +91,9 @@ impl ServerConfig {
             connections: CONNECTIONS_MAX,
             connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
             // A few handshakes are cheap; a flood of forged addresses must not be.
-            retry_above_connections: CONNECTIONS_MAX / 16,
-            frame_bytes: 512 << 20,
+            handshakes: CONNECTIONS_MAX / 16,
+            request_memory_bytes: 512 << 20,
+            answer_memory_bytes: 512 << 20,
             window_bytes: 1 << 30,
             packet_bytes_max: PACKET_BYTES_MAX,
             grace: Duration::from_millis(BATCH_DEADLINE_MS / 2),

@@ -12,8 +12,16 @@
 
 mod admission;
 mod batch;
+mod compute;
 mod config;
 mod connection;
+mod control;
+mod counts;
+mod memory;
+mod reply;
+mod state;
+mod turns;
+mod work;
 mod worker;
 
 use std::{
@@ -21,27 +29,23 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use quinn::VarInt;
 use tokio::{
     sync::{Semaphore, watch},
     time::{self, MissedTickBehavior},
 };
 
 pub use self::config::{Certificate, ServerConfig};
-use self::{admission::Admission, worker::Workers};
+use self::{admission::Admission, counts::Counts, memory::Budget, state::ServerState, worker::Workers};
 use crate::{
     engine::Index,
     net::{
-        Pin, TlsError,
-        exchange::FrameBudget,
-        reuseport,
+        Pin, TlsError, reuseport,
         tls::{self, Identity},
         transport::Profile,
     },
-    wire::{AnswerCaps, AnswerWriter, ErrorCode},
 };
 
 /// Why a server could not start.
@@ -67,27 +71,7 @@ pub struct Server {
     shared: Arc<ServerState>,
     local: SocketAddr,
     pin: Pin,
-}
-
-/// The state that all connections share.
-pub(crate) struct ServerState {
-    config: ServerConfig,
-    index: Arc<Index>,
-    admission: Arc<Admission>,
-    /// Memory budget of request bodies.
-    frames: FrameBudget,
-    /// Budget of the windows after the hello, in KiB.
-    windows: Arc<Semaphore>,
-    /// The window of one connection after the hello, in bytes.
-    window_bytes: u32,
-    /// Answer writers for reuse.
-    writers: Mutex<Vec<AnswerWriter>>,
-    generation: watch::Sender<u64>,
-    going_away: watch::Sender<bool>,
-    /// Settings for [`Profile::Local`]; the endpoints use those for [`Profile::Far`].
-    local: Arc<quinn::ServerConfig>,
-    /// Settings for [`Profile::Near`].
-    near: Arc<quinn::ServerConfig>,
+    certificate: CertificateEnd,
 }
 
 impl Server {
@@ -101,7 +85,7 @@ impl Server {
             Certificate::Files { chain, key } => Identity::from_files(chain, key)?,
             Certificate::SelfSigned { state } => Identity::load_or_create(state)?,
         };
-        let pin = identity.pin();
+        let (pin, certificate) = (identity.pin(), CertificateEnd(identity.not_after()));
         let listen = |source| ServerError::Listen { address: config.listen, source };
         let cores =
             if config.cores > 0 { config.cores } else { thread::available_parallelism().map_or(1, usize::from) };
@@ -118,8 +102,10 @@ impl Server {
             Arc::new(config)
         };
         let shared = Arc::new(ServerState {
-            admission: Arc::new(Admission::new(config.connections, config.connections_per_address)),
-            frames: FrameBudget::new(config.frame_bytes),
+            admission: Admission::new(config.connections, config.connections_per_address, config.handshakes),
+            counts: Counts::default(),
+            requests: Budget::new(config.request_memory_bytes),
+            answers: Budget::new(config.answer_memory_bytes),
             windows: Arc::new(Semaphore::new(config.window_bytes >> 10)),
             window_bytes: transport.window_bytes,
             writers: Mutex::default(),
@@ -132,7 +118,14 @@ impl Server {
         });
         let workers = Workers::start(&shared, sockets, transport, &far)
             .map_err(|source| ServerError::Listen { address: local, source })?;
-        Ok(Self { workers, shared, local, pin })
+        if matches!(shared.config.certificate, Certificate::SelfSigned { .. }) && !local.ip().is_loopback() {
+            tracing::info!(
+                address = %local,
+                "listening beyond loopback with a self-signed certificate: clients must be given its pin, and anybody \
+                 can use the server"
+            );
+        }
+        Ok(Self { workers, shared, local, pin, certificate })
     }
 
     /// Returns the address that the server listens on.
@@ -148,21 +141,29 @@ impl Server {
     /// Serves until `shutdown` completes. Then accepts no more connections, notifies the clients, answers the batches
     /// in flight for at most [`ServerConfig::grace`], and closes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { workers, shared, .. } = self;
+        let Self { workers, shared, certificate, .. } = self;
         let supervise = async {
-            let mut ticks = time::interval(GENERATION_POLL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let every = |period| {
+                let mut ticks = time::interval(period);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                ticks
+            };
+            let (mut polls, mut logs) = (every(GENERATION_POLL), every(LOG_INTERVAL));
+            let mut certificate_looks = every(CERTIFICATE_INTERVAL);
             tokio::pin!(shutdown);
             loop {
                 tokio::select! {
                     () = &mut shutdown => break,
-                    _ = ticks.tick() => shared.watch_generation(),
+                    _ = polls.tick() => shared.watch_generation(),
+                    _ = logs.tick() => shared.counts.log(),
+                    _ = certificate_looks.tick() => certificate.warn(),
                 }
             }
             tracing::info!(connections = shared.admission.total(), "going away");
             shared.going_away.send_replace(true);
         };
         tokio::join!(supervise, workers.run());
+        shared.counts.log();
     }
 }
 
@@ -172,43 +173,40 @@ impl fmt::Debug for Server {
     }
 }
 
-impl ServerState {
-    fn watch_generation(&self) {
-        let generation = self.index.view().generation();
-        self.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
-    }
+/// The time at which the server's certificate ends, in seconds since 1970, if it is known.
+struct CertificateEnd(Option<i64>);
 
-    fn take_writer(&self) -> AnswerWriter {
-        let kept = self.writers.lock().ok().and_then(|mut writers| writers.pop());
-        kept.unwrap_or_else(|| {
-            AnswerWriter::new(AnswerCaps {
-                body_bytes: self.config.limits.answer_bytes as usize,
-                text_bytes: self.config.answer_text_bytes,
-                records_per_key: self.config.records_per_key,
-            })
-        })
-    }
-
-    fn keep_writer(&self, writer: AnswerWriter) {
-        if let Ok(mut writers) = self.writers.lock()
-            && writers.len() < WRITERS_KEPT
-        {
-            writers.push(writer);
+impl CertificateEnd {
+    /// Warns if the certificate has ended or ends soon. Clients that pin the certificate do not look at its dates.
+    fn warn(&self) {
+        let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+        match self.left(now.as_secs() as i64) {
+            Some(left) if left < 0 => {
+                tracing::warn!(
+                    "the certificate has expired: only clients that pin it accept it; replace it and restart"
+                );
+            }
+            Some(left) if left < CERTIFICATE_NEAR.as_secs() as i64 => {
+                tracing::warn!(days = left / 86_400, "the certificate expires soon: replace it and restart");
+            }
+            _ => {}
         }
     }
-}
 
-/// Logs the panic of a task. A panic ends only its own task, but it is a bug.
-fn report_panic<T>(ended: Result<T, tokio::task::JoinError>) -> Option<T> {
-    ended.inspect_err(|error| tracing::error!(%error, "a task panicked")).ok()
-}
-
-fn close_code(code: ErrorCode) -> VarInt {
-    VarInt::from_u32(u32::from(code.number()))
+    /// Returns the seconds that are left.
+    fn left(&self, now: i64) -> Option<i64> {
+        Some(self.0? - now)
+    }
 }
 
 /// Polling interval for new generations. Reading a generation costs nanoseconds.
 const GENERATION_POLL: Duration = Duration::from_secs(1);
 
-/// Answer writers kept for reuse: more batches are rarely computed at the same time.
-const WRITERS_KEPT: usize = 32;
+/// Interval in which counts are logged, if there are any.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Interval in which the end of the certificate is looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
+
+/// Time before the end of a certificate from which on it is logged.
+const CERTIFICATE_NEAR: Duration = Duration::from_secs(30 * 24 * 3_600);

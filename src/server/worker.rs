@@ -6,13 +6,21 @@ use tokio::{
     runtime,
     sync::oneshot,
     task::JoinSet,
-    time::{self},
+    time::{self, Instant},
 };
 
-use super::{ServerState, close_code, connection, report_panic};
+use super::{
+    admission::{ConnectionPermit, Exceeded, HandshakePermit},
+    connection::{self, report_panic},
+    counts::Event,
+    reply::close_code,
+    state::ServerState,
+    turns::Turns,
+};
 use crate::{
     net::{
         reuseport,
+        tls::has_no_common_protocol,
         transport::{Profile, Socket, Transport},
     },
     wire::ErrorCode,
@@ -30,6 +38,7 @@ pub(super) enum Workers {
 pub(super) struct Worker {
     shared: Arc<ServerState>,
     endpoint: quinn::Endpoint,
+    turns: Arc<Turns>,
 }
 
 /// A thread with a worker that waits for its start signal. The thread ends if this is dropped before.
@@ -53,13 +62,13 @@ impl Workers {
             && let Some(socket) = sockets.pop()
         {
             let endpoint = socket.endpoint(transport, Some(config.clone()), (0, 1))?;
-            return Ok(Self::InRuntime(Worker { shared: shared.clone(), endpoint }));
+            return Ok(Self::InRuntime(Worker::new(shared.clone(), endpoint)));
         }
         let threads = sockets.into_iter().enumerate().map(|(number, socket)| {
             let (shared, config) = (shared.clone(), config.clone());
             Thread::spawn(number, move || {
                 let endpoint = socket.endpoint(transport, Some(config), (number, count))?;
-                Ok(Worker { shared, endpoint })
+                Ok(Worker::new(shared, endpoint))
             })
         });
         threads.collect::<io::Result<_>>().map(Self::Threads)
@@ -119,56 +128,120 @@ impl Thread {
 }
 
 impl Worker {
+    fn new(shared: Arc<ServerState>, endpoint: quinn::Endpoint) -> Self {
+        Self { shared, endpoint, turns: Arc::default() }
+    }
+
+    /// Serves until the server shuts down. From then on connections are refused: a client learns at once that it has to
+    /// look elsewhere, instead of waiting for its timeout.
     async fn run(self) {
         let mut connections = JoinSet::new();
         let mut going_away = self.shared.going_away.subscribe();
-        loop {
+        let mut is_leaving = false;
+        let grace_ends = time::sleep(Duration::MAX);
+        tokio::pin!(grace_ends);
+        while !(is_leaving && connections.is_empty()) {
             tokio::select! {
-                _ = going_away.wait_for(|going| *going) => break,
+                _ = going_away.wait_for(|going| *going), if !is_leaving => {
+                    is_leaving = true;
+                    grace_ends.as_mut().reset(Instant::now() + self.shared.config.grace);
+                }
                 incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) if is_leaving => self.refuse(incoming, Event::RefusedLeaving),
                     Some(incoming) => self.admit(incoming, &mut connections),
                     None => break,
                 },
                 Some(ended) = connections.join_next(), if !connections.is_empty() => drop(report_panic(ended)),
+                () = &mut grace_ends, if is_leaving => {
+                    tracing::warn!("the grace period ended before the last batch was answered");
+                    break;
+                }
             }
-        }
-        self.endpoint.set_server_config(None);
-        let all_ended = async { while connections.join_next().await.is_some() {} };
-        if time::timeout(self.shared.config.grace, all_ended).await.is_err() {
-            tracing::warn!("the grace period ended before the last batch was answered");
         }
         self.endpoint.close(close_code(ErrorCode::GoingAway), b"the server is shutting down");
         // Best effort: lets the close reach the clients.
         let _ = time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 
+    fn refuse(&self, incoming: quinn::Incoming, event: Event) {
+        self.shared.counts.add(event);
+        incoming.refuse();
+    }
+
     fn admit(&self, incoming: quinn::Incoming, connections: &mut JoinSet<()>) {
-        let is_loaded = self.shared.admission.total() >= self.shared.config.retry_above_connections;
-        if is_loaded && !incoming.remote_address_validated() && incoming.may_retry() {
-            let _ = incoming.retry();
-            return;
-        }
-        let address = incoming.remote_address();
-        let Some(permit) = self.shared.admission.admit(address.ip()) else {
-            tracing::debug!(%address, "too many connections");
-            incoming.refuse();
-            return;
+        let (address, admission) = (incoming.remote_address(), &self.shared.admission);
+        let permits = match admission.check(address.ip()) {
+            Err(exceeded) => return self.refuse(incoming, exceeded.into()),
+            Ok(()) if incoming.remote_address_validated() => match admission.admit(address.ip()) {
+                Ok(permit) => Permits::Connection(permit),
+                Err(exceeded) => return self.refuse(incoming, exceeded.into()),
+            },
+            Ok(()) => match admission.begin_handshake() {
+                Some(permit) => Permits::Handshake(permit),
+                None => {
+                    self.shared.counts.add(Event::Retry);
+                    // An address that is not validated may always be asked to retry.
+                    let _ = incoming.retry();
+                    return;
+                }
+            },
         };
-        let shared = self.shared.clone();
-        connections.spawn(async move {
-            let _permit = permit;
-            let accepted = match Profile::of(address.ip()) {
-                Profile::Local => incoming.accept_with(shared.local.clone()),
-                Profile::Near => incoming.accept_with(shared.near.clone()),
-                Profile::Far => incoming.accept(),
-            };
-            let Ok(connecting) = accepted else { return };
-            match time::timeout(shared.config.hello_deadline, connecting).await {
-                Ok(Ok(connection)) => connection::serve(shared, connection).await,
-                Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%address, "handshake timed out"),
-            }
-        });
+        connections.spawn(connect(self.shared.clone(), self.turns.clone(), incoming, permits));
+    }
+}
+
+/// What a connection is counted as while its handshake runs.
+enum Permits {
+    /// The address is validated.
+    Connection(ConnectionPermit),
+    /// The address is not validated yet: the handshake does that.
+    Handshake(HandshakePermit),
+}
+
+/// Completes a handshake and serves the connection.
+async fn connect(shared: Arc<ServerState>, turns: Arc<Turns>, incoming: quinn::Incoming, permits: Permits) {
+    let address = incoming.remote_address();
+    let accepted = match Profile::of(address.ip()) {
+        Profile::Local => incoming.accept_with(shared.local.clone()),
+        Profile::Near => incoming.accept_with(shared.near.clone()),
+        Profile::Far => incoming.accept(),
+    };
+    let Ok(connecting) = accepted else { return };
+    let connection = match time::timeout(shared.config.hello_deadline, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "handshake failed");
+            let is_protocol = has_no_common_protocol(&error);
+            return shared.counts.add(if is_protocol { Event::WrongProtocol } else { Event::HandshakeFailed });
+        }
+        Err(_) => {
+            tracing::debug!(%address, "handshake timed out");
+            return shared.counts.add(Event::HandshakeTimeout);
+        }
+    };
+    let admitted = match permits {
+        Permits::Connection(permit) => Ok(permit),
+        Permits::Handshake(permit) => {
+            // The handshake has validated the address.
+            drop(permit);
+            shared.admission.admit(address.ip())
+        }
+    };
+    match admitted {
+        Ok(_permit) => connection::serve(shared, turns, connection).await,
+        Err(exceeded) => {
+            shared.counts.add(exceeded.into());
+            connection.close(close_code(ErrorCode::Overloaded), b"too many connections");
+        }
+    }
+}
+
+impl From<Exceeded> for Event {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::Total => Self::RefusedTotal,
+            Exceeded::Address => Self::RefusedAddress,
+        }
     }
 }
 

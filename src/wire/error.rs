@@ -209,6 +209,28 @@ impl ErrorCode {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
+    /// Returns the name of the code, for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnsupportedVersion => "unsupported version",
+            Self::UnexpectedFrame => "unexpected frame",
+            Self::TooLong => "too long",
+            Self::TooManyColumns => "too many columns",
+            Self::TooManyKeys => "too many keys",
+            Self::TooMuchCost => "too much cost",
+            Self::AddressTooLong => "address too long",
+            Self::UnsupportedWidth => "unsupported width",
+            Self::HelloMissing => "hello missing",
+            Self::Deadline => "deadline",
+            Self::Overloaded => "overloaded",
+            Self::GoingAway => "going away",
+            Self::Internal => "internal",
+            Self::Denied => "denied",
+            Self::Behind => "behind",
+        }
+    }
+
     /// Returns the number of the code.
     pub fn number(self) -> u16 {
         self as u16

@@ -60,6 +60,13 @@ impl Interner {
         self.intern(xxh3_64(text) | BY_TEXT, text, true)
     }
 
+    /// Returns the bytes of the tables that are kept for the next answer.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<(u64, u32)>()
+            + (self.used.capacity() + self.ends.capacity()) * 4
+            + self.bytes.capacity()
+    }
+
     pub(super) fn ends(&self) -> &[U32] {
         &self.ends
     }

@@ -155,6 +155,16 @@ impl<'a> RequestView<'a> {
         Ok(request)
     }
 
+    /// Returns the deadline that a request asks for, in milliseconds (0 for the server's), from the first bytes of its
+    /// body; `None` until they contain the head. A receiver applies it to the rest of the body.
+    pub fn deadline_ms(header: &Header, arrived: &[u8]) -> Result<Option<u32>, WireError> {
+        if arrived.len() < size_of::<RequestHead>() && arrived.len() < header.body_bytes as usize {
+            return Ok(None);
+        }
+        let head: &RequestHead = header.head(FrameKind::Request, arrived, "request head")?;
+        Ok(Some(head.deadline_ms.to_native()))
+    }
+
     /// Returns the options.
     pub fn options(&self) -> &RequestOptions {
         &self.options

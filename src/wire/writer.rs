@@ -108,9 +108,25 @@ impl AnswerWriter {
         self.push_unanswered(column, WHOLE_COLUMN, unanswered)
     }
 
-    /// Returns whether a hit or an unanswered row did not fit.
+    /// Returns whether rows were left out, because a hit or an unanswered row did not fit or the answer was
+    /// [truncated](Self::truncate).
     pub fn is_truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Marks the answer as truncated: rows are left out although there is room, because they would take too much work.
+    pub fn truncate(&mut self) {
+        self.truncated = true;
+    }
+
+    /// Returns the bytes that the answer takes so far.
+    pub fn bytes(&self) -> usize {
+        HEADER_BYTES + self.body_bytes(0)
+    }
+
+    /// Returns the bytes of the tables that are kept for the next answer.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.unanswered.capacity() * size_of::<UnansweredRow>() + self.suffixes.capacity() + self.texts.kept_bytes()
     }
 
     /// Returns the whole frame. Call [`begin`](Self::begin) before the next answer.

@@ -1,7 +1,9 @@
 //! A server on a free local port, and the records that it serves.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+pub(crate) mod raw;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ksn::{
     Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
@@ -26,12 +28,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_with(snapshot(1), change).await
+    }
+
+    pub(crate) async fn start_with(snapshot: Snapshot, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let state = tempfile::tempdir().unwrap();
         let certificate = Certificate::SelfSigned { state: state.path().into() };
         let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap(), certificate);
         config.grace = Duration::from_secs(5);
         change(&mut config);
-        let index = Arc::new(Index::new(snapshot(1)));
+        let index = Arc::new(Index::new(snapshot));
         let server = Server::bind(config, index.clone()).unwrap();
         let (address, pin) = (server.local_addr(), server.pin());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -51,7 +57,14 @@ impl Running {
 
     /// Opens a QUIC connection on which a test can send any bytes.
     pub(crate) async fn raw(&self) -> quinn::Connection {
-        let endpoint = raw_endpoint(&self.state.path().join("server.crt"));
+        self.raw_with(|_| {}).await
+    }
+
+    /// Opens a QUIC connection with other transport settings than the defaults of quinn.
+    pub(crate) async fn raw_with(&self, change: impl FnOnce(&mut quinn::TransportConfig)) -> quinn::Connection {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.state.path().join("server.crt")).unwrap()).unwrap();
+        let endpoint = raw_endpoint(roots, change);
         bounded(endpoint.connect(self.address, "localhost").unwrap()).await.unwrap()
     }
 
@@ -110,9 +123,23 @@ pub(crate) fn snapshot(generation: u64) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     let names: Vec<String> = (0..100).map(|i| format!("Trojan.Numbered.{i}")).collect();
     entries(&names).into_iter().for_each(|entry| builder.add(0, entry));
+    snapshot_of(builder, generation)
+}
+
+fn snapshot_of(builder: SnapshotBuilder, generation: u64) -> Snapshot {
     let created = Timestamp::from_seconds(1_700_000_000).unwrap();
     let info = SnapshotInfo { dataset: "test".into(), generation, created, compiled_with: BTreeMap::new() };
     Snapshot::from_bytes(builder.finish(&info).unwrap().into_bytes()).unwrap()
+}
+
+/// Returns a snapshot in which an MD5 digest, [`MD5_KNOWN`], has a number of records with distinct names.
+pub(crate) fn snapshot_of_one_key(records: u64) -> Snapshot {
+    let mut builder = SnapshotBuilder::new();
+    let names: Vec<String> = (0..records).map(|i| format!("Trojan.Numbered.{i}")).collect();
+    for (id, name) in (0..).zip(&names) {
+        builder.add(0, entry(Indicator::Digest(digest(MD5_KNOWN)), id, RecordType::Malware, name));
+    }
+    snapshot_of(builder, 1)
 }
 
 fn entry<'a>(indicator: Indicator, id: u64, record_type: RecordType, name: &'a str) -> Entry<'a> {
@@ -130,10 +157,8 @@ fn digest(text: &str) -> Digest {
     }
 }
 
-/// Returns an endpoint that trusts a certificate.
-fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+/// Returns an endpoint that trusts some certificates.
+fn raw_endpoint(roots: rustls::RootCertStore, change: impl FnOnce(&mut quinn::TransportConfig)) -> quinn::Endpoint {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -142,8 +167,17 @@ fn raw_endpoint(certificate: &Path) -> quinn::Endpoint {
     tls.alpn_protocols = vec![wire::ALPN.to_vec()];
     let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(quic)));
+    let mut transport = quinn::TransportConfig::default();
+    change(&mut transport);
+    let mut config = quinn::ClientConfig::new(Arc::new(quic));
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
     endpoint
+}
+
+/// Returns a QUIC endpoint that trusts nobody, for handshakes that are not finished.
+pub(crate) fn raw_client() -> quinn::Endpoint {
+    raw_endpoint(rustls::RootCertStore::empty(), |_| {})
 }
 
 /// Returns a QUIC endpoint on which a test can act as a server, and the pin of its certificate.
