@@ -118,7 +118,7 @@ impl Server {
         });
         let workers = Workers::start(&shared, sockets, transport, &far)
             .map_err(|source| ServerError::Listen { address: local, source })?;
-        if matches!(shared.config.certificate, Certificate::SelfSigned { .. }) && !local.ip().is_loopback() {
+        if is_open_without_identity(&shared.config.certificate, local) {
             tracing::info!(
                 address = %local,
                 "listening beyond loopback with a self-signed certificate: clients must be given its pin, and anybody \
@@ -173,6 +173,11 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Returns whether other machines reach the server, but only know by its pin that it is the right one.
+fn is_open_without_identity(certificate: &Certificate, listening: SocketAddr) -> bool {
+    matches!(certificate, Certificate::SelfSigned { .. }) && !listening.ip().to_canonical().is_loopback()
+}
+
 /// The time at which the server's certificate ends, in seconds since 1970, if it is known.
 struct CertificateEnd(Option<i64>);
 
@@ -210,3 +215,18 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
 
 /// Time before the end of a certificate from which on it is logged.
 const CERTIFICATE_NEAR: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_certificate_is_enough_on_loopback_only() {
+        let own = Certificate::SelfSigned { state: "state".into() };
+        let issued = Certificate::Files { chain: "chain".into(), key: "key".into() };
+        let is_open = |certificate, address: &str| is_open_without_identity(certificate, address.parse().unwrap());
+        assert!(["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"].iter().all(|address| !is_open(&own, address)));
+        assert!(["0.0.0.0:1", "[::]:1", "192.0.2.1:1"].iter().all(|address| is_open(&own, address)));
+        assert!(!is_open(&issued, "0.0.0.0:1"));
+    }
+}

@@ -206,7 +206,10 @@ async fn connect(shared: Arc<ServerState>, turns: Arc<Turns>, incoming: quinn::I
         Profile::Near => incoming.accept_with(shared.near.clone()),
         Profile::Far => incoming.accept(),
     };
-    let Ok(connecting) = accepted else { return };
+    let connecting = async {
+        // Accepting reads the first packet, and fails at once if its TLS is refused.
+        accepted?.await
+    };
     let connection = match time::timeout(shared.config.hello_deadline, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {

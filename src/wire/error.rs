@@ -253,9 +253,10 @@ raw::layout! {
 pub struct ErrorFrame<'a> {
     /// The number of the code; [`ErrorCode::from_number`] maps those of this version.
     pub code: u16,
-    /// Milliseconds after which the client may retry; 0 when it should not.
+    /// The shortest pause before a retry, in milliseconds; 0 for none. Whether a retry makes sense depends on the code,
+    /// see the [guide](super::guide#errors).
     pub retry_after_ms: u32,
-    /// The limit, if the code is about one.
+    /// The limit, or what else the [guide](super::guide#errors) states for the code.
     pub detail: u64,
     /// The message, for humans.
     pub message: &'a str,

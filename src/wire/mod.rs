@@ -1,7 +1,11 @@
 //! Wire protocol: the frames that client and server exchange, to the byte.
 //!
-//! This module parses bytes into borrowed views and serializes them. It opens no sockets, and this page specifies
-//! everything that is needed to write a client in another language. MUST, SHOULD and MAY are used as in RFC 2119.
+//! This module parses bytes into borrowed views and serializes them. It opens no sockets. This page specifies the bytes;
+//! [`guide`] has what else is needed to write a client in another language: canonical addresses, precedence, TLS, timers,
+//! errors, and when to reconnect. MUST, SHOULD and MAY are used as in RFC 2119.
+//!
+//! The layout of all frames is fixed in version 1: it will only be extended in the ways that this page allows, by longer
+//! heads, by new kinds, flags and codes, and by fields that are reserved now.
 //!
 //! # Connection
 //!
@@ -12,9 +16,9 @@
 //! start with the same header. All integers are little endian, nothing is aligned, and texts are UTF-8. A receiver MUST
 //! treat bytes after the last field of a frame as an error.
 //!
-//! Every failure has a numeric code, see [`ErrorCode`]. It is sent in an error frame while the stream can still carry
-//! one, else as the application error code that resets or stops the stream or closes the connection. There, 0 means no
-//! error.
+//! Every failure has a numeric code, see [`ErrorCode`] and the table of the [guide](guide#errors). It is sent in an error
+//! frame while the stream can still carry one, else as the application error code that resets or stops the stream or
+//! closes the connection. There, 0 means no error. A stream never ends with FIN and without a frame.
 //!
 //! # Header, 16 bytes
 //!
@@ -43,7 +47,7 @@
 //! | 0 | detail | 1 | 0 the winning record, 1 all records |
 //! | 1 | reserved | 1 | |
 //! | 2 | columns | 2 | |
-//! | 4 | deadline | 4 | milliseconds; 0, or a value above the server's, means the server's |
+//! | 4 | deadline | 4 | milliseconds from the first byte of the stream; 0, or a value above the server's, means the server's |
 //! | 8 | minimum generation | 8 | 0 for any; a server whose dataset is older MUST answer with an error |
 //! | 16 | minimum sequence | 8 | within that generation |
 //! | 24 | reserved | 16 | for a token and a consent |
@@ -90,8 +94,8 @@
 //! | 76 | suffix bytes | 4 | |
 //!
 //! Then for each column, in 4 bytes, the number of its rows that are answered, from row 0: all of them, unless the
-//! answer is truncated because it would have exceeded its size limit. The client SHOULD request the remaining rows
-//! again. A row that is answered and has neither a hit nor an unanswered row is **unknown**.
+//! answer is truncated because it would have exceeded its size limit or would have taken too much work. At least one row
+//! of a truncated answer is answered. The client SHOULD request the remaining rows again. A row that is answered and has neither a hit nor an unanswered row is **unknown**.
 //!
 //! Hits have 40 bytes and MUST ascend by column, then row. If all records were requested, those of one key are
 //! adjacent, the winner first. A prefix is answered with all digests that start with it, the **candidates**, one after
@@ -116,8 +120,8 @@
 //! | 32 | timestamp | 4 | seconds since 1970; 0 for none |
 //! | 36 | expiry | 4 | seconds since 1970; 0 for none |
 //!
-//! Flag 1: this key (for a prefix, the candidates with this suffix) has more records than an answer carries. Flag 2:
-//! this prefix has more candidates.
+//! Flag 1, on the last hit of a key (for a prefix, of a candidate): it has more records than an answer carries. Flag 2, on
+//! the last hit of a prefix: it has more candidates.
 //!
 //! Unanswered rows have 8 bytes and MUST ascend in the same way: row (4 bytes, `0xFFFFFFFF` for the whole column),
 //! column (2), code (2): 1 unsupported, 2 malformed. Suffixes are raw bytes: for each hit of a column of prefixes, in
@@ -166,11 +170,13 @@
 //!
 //! # Error: head of 24 bytes, text
 //!
-//! Code (2 bytes, see [`ErrorCode`]), reserved (2), retry after (4, milliseconds; 0 if the client SHOULD NOT retry),
-//! detail (8: the limit, if the code is about one), text bytes (4), reserved (4); then the message, for humans.
+//! Code (2 bytes, see [`ErrorCode`]), reserved (2), retry after (4: the shortest pause before a retry, in milliseconds; 0
+//! for none: whether a retry makes sense depends on the code), detail (8: the limit, or what else the
+//! [guide](guide#errors) states for the code), text bytes (4), reserved (4); then the message, for humans.
 
 mod answer;
 mod error;
+pub mod guide;
 mod header;
 mod hello;
 mod intern;

@@ -62,10 +62,19 @@ impl Running {
 
     /// Opens a QUIC connection with other transport settings than the defaults of quinn.
     pub(crate) async fn raw_with(&self, change: impl FnOnce(&mut quinn::TransportConfig)) -> quinn::Connection {
+        self.dial(wire::ALPN, change).await.unwrap()
+    }
+
+    /// Opens a QUIC connection with another ALPN protocol.
+    pub(crate) async fn dial(
+        &self,
+        alpn: &[u8],
+        change: impl FnOnce(&mut quinn::TransportConfig),
+    ) -> Result<quinn::Connection, quinn::ConnectionError> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.state.path().join("server.crt")).unwrap()).unwrap();
-        let endpoint = raw_endpoint(roots, change);
-        bounded(endpoint.connect(self.address, "localhost").unwrap()).await.unwrap()
+        let endpoint = raw_endpoint(roots, alpn, change);
+        bounded(endpoint.connect(self.address, "localhost").unwrap()).await
     }
 
     /// Begins the shutdown.
@@ -158,13 +167,17 @@ fn digest(text: &str) -> Digest {
 }
 
 /// Returns an endpoint that trusts some certificates.
-fn raw_endpoint(roots: rustls::RootCertStore, change: impl FnOnce(&mut quinn::TransportConfig)) -> quinn::Endpoint {
+fn raw_endpoint(
+    roots: rustls::RootCertStore,
+    alpn: &[u8],
+    change: impl FnOnce(&mut quinn::TransportConfig),
+) -> quinn::Endpoint {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+    tls.alpn_protocols = vec![alpn.to_vec()];
     let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut transport = quinn::TransportConfig::default();
@@ -177,7 +190,7 @@ fn raw_endpoint(roots: rustls::RootCertStore, change: impl FnOnce(&mut quinn::Tr
 
 /// Returns a QUIC endpoint that trusts nobody, for handshakes that are not finished.
 pub(crate) fn raw_client() -> quinn::Endpoint {
-    raw_endpoint(rustls::RootCertStore::empty(), |_| {})
+    raw_endpoint(rustls::RootCertStore::empty(), wire::ALPN, |_| {})
 }
 
 /// Returns a QUIC endpoint on which a test can act as a server, and the pin of its certificate.
