@@ -133,6 +133,8 @@ async fn only_the_configured_authority_and_server_name_are_trusted() {
     for wrong in [trust(&other, "localhost"), trust(&server, "elsewhere.example")] {
         let error = connect(wrong).await.unwrap_err();
         assert!(matches!(error, ConnectError::WrongCertificate { .. }), "{error:?}");
+        let source = std::error::Error::source(&error).expect("the error of the TLS library").to_string();
+        assert_eq!(error.to_string(), format!("wrong server: {source}"));
     }
 }
 

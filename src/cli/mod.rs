@@ -151,6 +151,9 @@ mod tests {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let twice = anyhow::Error::from(ksn::snapshot::OpenError::from(missing())).context("records.ksn");
         assert_eq!(error_chain(&twice), format!("records.ksn: cannot read it: {}", missing()));
+        let malformed = ksn::LookupError::from(ksn::wire::WireError::Version { found: 9 });
+        let once = malformed.to_string();
+        assert_eq!(error_chain(&anyhow::Error::from(malformed)), once);
         assert_eq!(error_chain(&anyhow::Error::from(missing()).context("key.pem")), format!("key.pem: {}", missing()));
     }
 }

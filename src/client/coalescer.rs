@@ -384,7 +384,7 @@ async fn send(shared: &Arc<OpenBatch>) -> Result<Vec<Answer>, LookupError> {
     let raw = ask(session, &batch.columns(), batch.request_detail(), shared.deadline).await?;
     let mut answers = vec![Answer::not_asked(); batch.len()];
     // Keys that a truncated answer leaves out stay `NotAsked`, and their callers retry them.
-    match_answers(&raw.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
+    match_answers(&raw.view()?, &batch, &mut answers)?;
     Ok(answers)
 }
 

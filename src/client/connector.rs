@@ -19,7 +19,7 @@ use super::{ClientConfig, ConnectError, Trust, coalescer::Coalescer, in_flight::
 use crate::{
     net::{
         exchange, tls,
-        tls::Verifier,
+        tls::{TlsError, Verifier},
         transport::{Profile, Socket, Transport},
     },
     wire::{self, ErrorFrame, FrameKind, Hello, ServerLimits, Welcome, WireError},
@@ -201,7 +201,7 @@ impl Attempt {
         let connecting = self
             .endpoint
             .connect_with(self.quic.clone(), *address, name)
-            .map_err(|e| tls::TlsError::Setup(format!("cannot connect to {address} as {name:?}: {e}")))?;
+            .map_err(|e| TlsError::setup(format!("cannot connect to {address} as {name:?}"), e))?;
         let lost = |e| ConnectError::from_connection(e, &self.verifier);
         let connection = connecting.await.map_err(lost)?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
@@ -209,7 +209,7 @@ impl Attempt {
         exchange::write_frame(&mut send, self.hello.into()).await.map_err(broken)?;
         let header = exchange::read_header(&mut recv).await.map_err(broken)?;
         let body = exchange::read_control_body(&mut recv, &header).await.map_err(broken)?;
-        let malformed = |e: WireError| ConnectError::Protocol(e.to_string());
+        let malformed = |e: WireError| ConnectError::Protocol(e.into());
         if header.kind == FrameKind::Error {
             return Err(ErrorFrame::parse(&header, &body).map_err(malformed)?.into());
         }
@@ -276,7 +276,8 @@ fn usable(limits: &ServerLimits) -> Result<ServerLimits, ConnectError> {
     };
     let least = [usable.columns.into(), usable.keys, usable.streams, usable.request_bytes / REQUEST_BYTES_LEAST];
     if least.contains(&0) || usable.cost == 0 {
-        return Err(ConnectError::Protocol(format!("expected limits that allow at least one key, found {limits:?}")));
+        let found = format!("expected limits that allow at least one key, found {limits:?}");
+        return Err(ConnectError::Protocol(found.into()));
     }
     Ok(usable)
 }

@@ -1,6 +1,6 @@
 //! The errors of connecting and of lookups.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{ConnectionError, TransportErrorCode};
 
@@ -30,7 +30,7 @@ pub enum ConnectError {
     Tls(#[from] TlsError),
     /// A socket could not be opened.
     #[error("cannot open a socket: {0}")]
-    Socket(io::Error),
+    Socket(#[source] io::Error),
     /// The server's certificate does not match the pin.
     #[error("wrong server: expected the certificate with pin {expected}, found {found}")]
     WrongPin {
@@ -40,10 +40,10 @@ pub enum ConnectError {
         found: Pin,
     },
     /// The server's certificate is not signed by a trusted CA, is for another name, or has expired.
-    #[error("wrong server: {reason}")]
+    #[error("wrong server: {source}")]
     WrongCertificate {
-        /// The error message of the TLS library.
-        reason: String,
+        /// The error of the TLS library.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The server does not support the protocol.
     #[error("the server does not support the protocol ksn/1 (no common ALPN protocol)")]
@@ -69,7 +69,7 @@ pub enum ConnectError {
     Refused,
     /// The connection was lost.
     #[error("the connection was lost: {0}")]
-    Lost(String),
+    Lost(#[source] Box<dyn Error + Send + Sync>),
     /// The server rejected the hello.
     #[error("the server rejected the hello (code {code}): {message}")]
     Server {
@@ -80,7 +80,7 @@ pub enum ConnectError {
     },
     /// The server violated the protocol.
     #[error("the server violated the protocol: {0}")]
-    Protocol(String),
+    Protocol(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Why a lookup failed.
@@ -98,7 +98,7 @@ pub enum LookupError {
     },
     /// The connection was lost, twice in a row.
     #[error("the connection was lost: {0}")]
-    Lost(String),
+    Lost(#[source] Arc<dyn Error + Send + Sync>),
     /// The server is shutting down, and reconnecting found it shutting down again.
     #[error("the server is going away")]
     GoingAway,
@@ -122,7 +122,7 @@ pub enum LookupError {
     },
     /// The server violated the protocol, or its answer does not fit the request.
     #[error("the server violated the protocol: {0}")]
-    Protocol(String),
+    Protocol(#[source] Arc<dyn Error + Send + Sync>),
     /// The runtime on which the client was connected has ended.
     #[error("the client was stopped: its runtime has ended")]
     Stopped,
@@ -135,7 +135,7 @@ impl ConnectError {
         if let ConnectionError::TransportError(_) = error {
             match verifier.refusal() {
                 Some(Refusal::Pin { expected, found }) => return Self::WrongPin { expected, found },
-                Some(Refusal::Certificate(reason)) => return Self::WrongCertificate { reason },
+                Some(Refusal::Certificate(source)) => return Self::WrongCertificate { source: source.into() },
                 None => {}
             }
         }
@@ -144,14 +144,14 @@ impl ConnectError {
         match () {
             () if has_no_common_protocol(&error) => Self::WrongProtocol,
             () if is_refused || closed_with(&error) == Some(ErrorCode::GoingAway) => Self::Refused,
-            () => Self::Lost(error.to_string()),
+            () => Self::Lost(error.into()),
         }
     }
 
     pub(super) fn from_exchange(error: ExchangeError, verifier: &Verifier) -> Self {
         match error {
             ExchangeError::Connection(e) => Self::from_connection(e, verifier),
-            e => Self::Protocol(e.to_string()),
+            e => Self::Protocol(e.into()),
         }
     }
 }
@@ -181,7 +181,7 @@ impl From<ErrorFrame<'_>> for LookupError {
 
 impl From<WireError> for LookupError {
     fn from(error: WireError) -> Self {
-        Self::Protocol(error.to_string())
+        Self::Protocol(Arc::new(error))
     }
 }
 
@@ -189,7 +189,7 @@ impl From<ConnectionError> for LookupError {
     fn from(error: ConnectionError) -> Self {
         match closed_with(&error) {
             Some(ErrorCode::GoingAway) => Self::GoingAway,
-            _ => Self::Lost(error.to_string()),
+            _ => Self::Lost(Arc::new(error)),
         }
     }
 }
@@ -204,7 +204,7 @@ impl From<ExchangeError> for LookupError {
                 retry_after: None,
                 message: "the server aborted the stream".into(),
             },
-            e => Self::Protocol(e.to_string()),
+            e => Self::Protocol(Arc::new(e)),
         }
     }
 }
@@ -216,5 +216,49 @@ fn closed_with(error: &ConnectionError) -> Option<ErrorCode> {
             ErrorCode::from_number(u16::try_from(close.error_code.into_inner()).ok()?)
         }
         _ => None,
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::match_answers::MatchError;
+
+    /// Returns the messages of the sources of an error.
+    fn sources(error: &dyn Error) -> Vec<String> {
+        let (mut messages, mut next) = (Vec::new(), error.source());
+        while let Some(source) = next {
+            messages.push(source.to_string());
+            next = source.source();
+        }
+        messages
+    }
+
+    #[test]
+    fn the_error_that_caused_another_is_its_source() {
+        let (wire, lost) = (WireError::Version { found: 9 }, ConnectionError::TimedOut);
+        let exchange = || ExchangeError::Wire(wire);
+        let verifier = Verifier::with_pin(Pin::of_certificate(b""));
+        let lookup_errors: [(LookupError, &[String]); 4] = [
+            (wire.into(), &[wire.to_string()]),
+            (MatchError::NoProgress.into(), &[MatchError::NoProgress.to_string()]),
+            (exchange().into(), &[exchange().to_string(), wire.to_string()]),
+            (lost.clone().into(), &[lost.to_string()]),
+        ];
+        for (error, expected) in &lookup_errors {
+            assert_eq!(sources(error), *expected, "{error:?}");
+            // The message contains that of the source, as before there were sources.
+            assert!(error.to_string().ends_with(&expected[0]), "{error}");
+            assert_eq!(sources(&error.clone()), *expected);
+        }
+        let lost_connect = ConnectError::from_connection(lost.clone(), &verifier);
+        assert_eq!(sources(&lost_connect), [lost.to_string()]);
+        assert_eq!(lost_connect.to_string(), format!("the connection was lost: {lost}"));
+        let malformed = ConnectError::from_exchange(exchange(), &verifier);
+        assert_eq!(sources(&malformed), [exchange().to_string(), wire.to_string()]);
+        assert!(malformed.source().is_some_and(|source| source.is::<ExchangeError>()));
+        let socket = ConnectError::Socket(io::ErrorKind::AddrInUse.into());
+        assert_eq!(sources(&socket).len(), 1);
+        // A lookup that failed because of the connection has the sources of that error.
+        assert_eq!(sources(&LookupError::from(Arc::new(lost_connect))), [lost.to_string()]);
     }
 }

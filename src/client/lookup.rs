@@ -58,8 +58,7 @@ pub(super) async fn ask_all(
         }
         let Some((batch, answer)) = in_flight.next().await else { return Ok(answers) };
         let answer = answer?;
-        let remaining =
-            match_answers(&answer.view()?, &batch, &mut answers).map_err(|e| LookupError::Protocol(e.to_string()))?;
+        let remaining = match_answers(&answer.view()?, &batch, &mut answers)?;
         retries.extend(batcher.retry(&batch, &remaining));
     }
 }

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use super::batcher::{KeyBatch, Rows};
+use super::{
+    LookupError,
+    batcher::{KeyBatch, Rows},
+};
 use crate::{
     answer::{Answer, Origin, Record, Status},
     batch::Detail,
@@ -221,6 +224,12 @@ pub(super) enum MatchError {
     Row { column: usize, row: u32, rows: u32 },
     #[error("expected at least one answered row in a truncated answer, found none")]
     NoProgress,
+}
+
+impl From<MatchError> for LookupError {
+    fn from(error: MatchError) -> Self {
+        Self::Protocol(Arc::new(error))
+    }
 }
 
 fn record(view: &AnswerView<'_>, hit: &HitRow, texts: &mut [Option<Arc<str>>]) -> Record {

@@ -1,6 +1,7 @@
 //! TLS 1.3 configuration: the identity of a server, and how a client verifies it.
 
 use std::{
+    error::Error,
     fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -97,10 +98,21 @@ pub enum TlsError {
     },
     /// A self-signed certificate could not be created.
     #[error("cannot create a self-signed certificate: {0}")]
-    Make(String),
+    Make(#[source] Box<dyn Error + Send + Sync>),
     /// Certificate and key do not match, or the server's name is invalid.
-    #[error("{0}")]
-    Setup(String),
+    #[error("{failed}: {source}")]
+    Setup {
+        /// What failed.
+        failed: String,
+        /// The error of the TLS or QUIC library.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl TlsError {
+    pub(crate) fn setup(failed: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Setup { failed: failed.into(), source: source.into() }
+    }
 }
 
 /// A certificate chain with its key.
@@ -127,7 +139,7 @@ impl Identity {
         if !chain.exists() || !key.exists() {
             fs::create_dir_all(directory).map_err(|source| TlsError::File { path: directory.into(), source })?;
             let names = vec!["localhost".to_owned(), "ksn".to_owned()];
-            let created = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.to_string()))?;
+            let created = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.into()))?;
             // The certificate is written last, so that it never exists without its key.
             write_atomically(directory, &key, created.signing_key.serialize_pem().as_bytes(), true)?;
             write_atomically(
@@ -156,7 +168,7 @@ impl Identity {
 
 /// Returns the TLS configuration of a server. Fails with [`TlsError::Setup`] when certificate and key do not match.
 pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsError> {
-    let setup = |e: rustls::Error| TlsError::Setup(format!("the server's certificate cannot be used: {e}"));
+    let setup = |e: rustls::Error| TlsError::setup("the server's certificate cannot be used", e);
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(setup)?
@@ -164,27 +176,27 @@ pub(crate) fn server_config(identity: Identity) -> Result<QuicServerConfig, TlsE
         .with_single_cert(identity.chain, identity.key)
         .map_err(setup)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    QuicServerConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
+    QuicServerConfig::try_from(config).map_err(|e| TlsError::setup("TLS cannot be configured", e))
 }
 
 /// Returns the TLS configuration of a client. The verifier records why it refused a server.
 pub(crate) fn client_config(verifier: Arc<Verifier>, resumption: Resumption) -> Result<QuicClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| TlsError::Setup(e.to_string()))?
+        .map_err(|e| TlsError::setup("TLS cannot be configured", e))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = resumption;
-    QuicClientConfig::try_from(config).map_err(|e| TlsError::Setup(e.to_string()))
+    QuicClientConfig::try_from(config).map_err(|e| TlsError::setup("TLS cannot be configured", e))
 }
 
 /// Why a server's certificate was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Refusal {
     Pin { expected: Pin, found: Pin },
-    Certificate(String),
+    Certificate(rustls::Error),
 }
 
 /// Verifies a server's certificate, and always its handshake signature.
@@ -219,7 +231,7 @@ impl Verifier {
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
-            .map_err(|e| TlsError::Setup(e.to_string()))?;
+            .map_err(|e| TlsError::setup("CA certificates cannot be used", e))?;
         Ok(Self { trust: TrustAnchor::Authorities(verifier), refusal: Mutex::default(), provider: provider() })
     }
 
@@ -262,7 +274,7 @@ impl ServerCertVerifier for Verifier {
             }
             TrustAnchor::Authorities(verifier) => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                .inspect_err(|e| self.refuse(Refusal::Certificate(e.to_string()))),
+                .inspect_err(|e| self.refuse(Refusal::Certificate(e.clone()))),
         }
     }
 
