@@ -26,10 +26,15 @@ pub struct Answer {
     pub candidates: u32,
     /// The reason why the key is unanswered, if it is.
     pub reason: Option<Unanswered>,
+    /// Seconds for which the answer may be cached: what the server allows for a known or for an unknown key. A record
+    /// that [expires](Record::expiry) earlier ends it earlier. 0 if the answer must not be cached: that of a key that
+    /// was not answered, and that of an index in this process, which may be replaced at any time and costs no more
+    /// than a cache.
+    pub ttl_s: u32,
 }
 
 impl Answer {
-    /// Returns the answer to a key without records.
+    /// Returns the answer to a key without records, which must not be cached.
     pub fn unknown(origin: Origin, generation: u64) -> Self {
         Self {
             status: Status::Unknown,
@@ -39,6 +44,7 @@ impl Answer {
             is_cut: false,
             candidates: 0,
             reason: None,
+            ttl_s: 0,
         }
     }
 

@@ -12,7 +12,7 @@ use common::{MD5_KNOWN, Running, bounded, key, raw_server, sha256, snapshot};
 use ksn::{
     Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Origin, Status, Trust,
     batch::Detail,
-    key::{KeyKind, Scope},
+    key::{KeyKind, PrefixWidth, Scope},
     wire::{self, Notice, ServerLimits, Welcome},
 };
 use tokio::time;
@@ -68,6 +68,31 @@ async fn a_mixed_batch_keeps_its_order() {
     assert_eq!(client.welcome().dataset, "test");
     assert_eq!(client.welcome().records(KeyKind::Ipv4), 2);
     assert!(bounded(client.lookup(&[])).await.unwrap().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn answers_may_be_cached_as_long_as_the_server_allows() {
+    let server = Running::start(|config| {
+        config.positive_ttl = Duration::from_secs(77);
+        config.negative_ttl = Duration::from_secs(7);
+    })
+    .await;
+    let client = bounded(server.client()).await;
+    let keys =
+        [MD5_KNOWN, "url:sub.evil.example/page", "ipv4:192.0.2.7", "url:good.example/other", "ipv4:198.51.100.1"];
+    let keys = keys.map(key);
+    for prefix in [None, Some(PrefixWidth::Four)] {
+        let options = LookupOptions { prefix, ..LookupOptions::default() };
+        let answers = bounded(client.lookup_with(&keys, &options)).await.unwrap();
+        assert_eq!(answers.iter().map(|answer| answer.ttl_s).collect::<Vec<_>>(), [77, 77, 77, 7, 7], "{prefix:?}");
+    }
+    let large = numbered(1_000);
+    for (number, answer) in bounded(client.lookup(&large)).await.unwrap().iter().enumerate() {
+        assert_eq!(answer.ttl_s, if number % 10 == 0 { 77 } else { 7 }, "{number}");
+    }
+    let now = ksn::timestamp::Timestamp::from_seconds(1_700_000_000).unwrap();
+    assert!(server.index.lookup(&keys, Detail::Winner, now).iter().all(|answer| answer.ttl_s == 0));
     server.stop().await;
 }
 

@@ -15,10 +15,10 @@ use crate::{
     batch::Detail,
     limits::RECORDS_PER_KEY_MAX,
     record::{PrecedenceKey, Specificity, sort_by_precedence},
-    wire::{AnswerView, HitRow, WireError},
+    wire::{AnswerMeta, AnswerView, HitRow, WireError},
 };
 
-/// Stores the answers of one frame in `answers`, by list index. Returns the indexes of the keys that were not answered,
+/// Stores the answers of one frame in `answers`, by list index, with their lifetimes. Returns the indexes of the keys that were not answered,
 /// ascending: all rows of these keys MUST be requested again.
 ///
 /// Fails with [`MatchError`] when the frame does not fit the request.
@@ -31,14 +31,15 @@ pub(super) fn match_answers(
     if answered.len() != batch.columns.len() {
         return Err(MatchError::Columns { expected: batch.columns.len(), found: answered.len() });
     }
-    let generation = view.meta().generation;
+    let AnswerMeta { generation, negative_ttl_s, .. } = view.meta();
+    let unknown = Answer { ttl_s: negative_ttl_s, ..Answer::unknown(Origin::Server, generation) };
     for (number, (column, &rows)) in batch.columns.iter().zip(&answered).enumerate() {
         let asked = column.keys.len();
         if rows as usize > asked || ((rows as usize) < asked && !view.is_truncated()) {
             return Err(MatchError::Rows { column: number, expected: asked, found: rows });
         }
         for &at in &column.keys[..rows as usize] {
-            answers[at as usize] = Answer::unknown(Origin::Server, generation);
+            answers[at as usize] = unknown.clone();
         }
     }
     // An address may have both answered and unanswered rows: then it counts as unanswered.
@@ -85,6 +86,7 @@ fn match_hits(
     answers: &mut [Answer],
 ) -> Result<(), MatchError> {
     let mut texts: Vec<Option<Arc<str>>> = vec![None; view.texts()];
+    let positive_ttl_s = view.meta().positive_ttl_s;
     let (mut matches, mut short) = (Vec::new(), Vec::new());
     for (hit, suffix) in view.candidates(&batch.columns())? {
         let position = hit.position();
@@ -107,7 +109,7 @@ fn match_hits(
                 if !prefixes.has_suffix(row, suffix) {
                     if hit.is_short_of_candidates() && answer.status == Status::Unknown {
                         // A candidate that did not fit may have been the match.
-                        (answer.status, answer.is_cut) = (Status::Error, true);
+                        (answer.status, answer.is_cut, answer.ttl_s) = (Status::Error, true, 0);
                     }
                     continue;
                 }
@@ -134,7 +136,7 @@ fn match_hits(
                 continue;
             }
         }
-        answer.status = Status::Known;
+        (answer.status, answer.ttl_s) = (Status::Known, positive_ttl_s);
         // The server sends more than the winner if other keys of the batch require it.
         if batch.detail == Detail::All || answer.records.is_empty() {
             answer.is_cut |= hit.is_cut();
@@ -161,7 +163,7 @@ fn merge_matches(
     for own in matches.chunk_by_mut(|a, b| a.at == b.at) {
         sort_by_precedence(own, |found| found.precedence_key(view));
         let answer = &mut answers[own[0].at as usize];
-        answer.status = Status::Known;
+        (answer.status, answer.ttl_s) = (Status::Known, view.meta().positive_ttl_s);
         answer.is_cut = own.iter().any(|found| found.hit.is_cut());
         let most = match detail {
             Detail::Winner => 1,
@@ -257,7 +259,18 @@ mod tests {
         batch::{Hit, Matched, Position, Sink, Unanswered},
         client::batcher::{Batcher, tests::keys},
         key::{DigestKind, Key, PrefixWidth},
-        wire::{AnswerCaps, AnswerMeta, AnswerWriter, Header, ServerLimits},
+        wire::{AnswerCaps, AnswerWriter, HEADER_BYTES, Header, ServerLimits},
+    };
+
+    const POSITIVE_TTL_S: u32 = 3_600;
+    const NEGATIVE_TTL_S: u32 = 300;
+
+    const META: AnswerMeta<'_> = AnswerMeta {
+        dataset: "d",
+        generation: 1,
+        sequence: 0,
+        positive_ttl_s: POSITIVE_TTL_S,
+        negative_ttl_s: NEGATIVE_TTL_S,
     };
 
     #[test]
@@ -265,7 +278,6 @@ mod tests {
         let keys = keys();
         let batch = Batcher::new(&keys, ServerLimits::default(), Detail::Winner, None).next().unwrap();
         let mut answers = vec![Answer::unknown(Origin::Server, 0); keys.len()];
-        let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
         let mut matched = |columns: u16, rows: u32, row: u32, truncated: bool| {
             let body_bytes = if truncated { 1 } else { 1 << 20 };
             let mut writer = AnswerWriter::new(AnswerCaps { body_bytes, ..AnswerCaps::default() });
@@ -273,7 +285,7 @@ mod tests {
             (0..columns).for_each(|column| writer.answered(column, rows));
             let _ = writer.unanswered(Position { column: 0, row }, Unanswered::Malformed);
             let _ = writer.unanswered(Position { column: 0, row: row + 1 }, Unanswered::Malformed);
-            let frame = writer.finish(&meta);
+            let frame = writer.finish(&META);
             let (header, body) = Header::split(&frame).unwrap();
             match_answers(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)
         };
@@ -287,36 +299,77 @@ mod tests {
     }
 
     #[test]
+    fn lifetimes_are_those_of_known_and_unknown_keys() {
+        let keys: Vec<Key> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+            .map(|address| address.parse::<std::net::Ipv4Addr>().unwrap().into())
+            .into();
+        let batch = Batcher::new(&keys, ServerLimits::default(), Detail::Winner, None).next().unwrap();
+        let mut answers = vec![Answer::not_asked(); keys.len()];
+        let frame = |body_bytes| {
+            let mut writer = AnswerWriter::new(AnswerCaps { body_bytes, ..AnswerCaps::default() });
+            writer.begin(1);
+            let at = |row| Position { column: 0, row };
+            let _ = writer.hit(at(0), &hit(1, Matched::Block("192.0.2.0/31".parse().unwrap())));
+            let _ = writer.unanswered(at(1), Unanswered::Malformed);
+            let is_whole = writer.hit(at(3), &hit(2, Matched::Block("192.0.2.4".parse().unwrap()))).is_continue();
+            writer.answered(0, if is_whole { 4 } else { 3 });
+            writer.finish(&META)
+        };
+        // The last hit does not fit.
+        let frame = frame(frame(1 << 20).len() - HEADER_BYTES - 1);
+        let (header, body) = Header::split(&frame).unwrap();
+        let remaining = match_answers(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers);
+        assert_eq!(remaining, Ok(vec![3]));
+        let found: Vec<_> = answers.iter().map(|answer| (answer.status, answer.ttl_s)).collect();
+        let expected = [
+            (Status::Known, POSITIVE_TTL_S),
+            (Status::Error, 0),
+            (Status::Unknown, NEGATIVE_TTL_S),
+            (Status::NotAsked, 0),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    fn hit<'a>(id: u64, matched: Matched<'a>) -> Hit<'a> {
+        Hit {
+            id,
+            record_type: crate::record::RecordType::Malware,
+            name: "",
+            name_number: 0,
+            source: "s",
+            source_number: 0,
+            timestamp: None,
+            expiry: None,
+            port: None,
+            matched,
+        }
+    }
+
+    #[test]
     fn candidate_suffixes_are_compared_and_validated() {
         let key = Key::from(crate::key::Digest::new(DigestKind::Md5, &[7; 16]).unwrap());
         let mut batch = KeyBatch::new(Detail::All, Some(PrefixWidth::Eight));
         batch.push(0, &key);
-        let meta = AnswerMeta { dataset: "d", generation: 1, sequence: 0, positive_ttl_s: 0, negative_ttl_s: 0 };
         let matched = |suffixes: &[&[u8]], caps: AnswerCaps| {
             let mut answers = [Answer::not_asked()];
             let mut writer = AnswerWriter::new(caps);
             writer.begin(1);
             for (id, &suffix) in (0..).zip(suffixes) {
                 let matched = if suffix.is_empty() { Matched::Digest } else { Matched::Suffix(suffix) };
-                let hit = Hit {
-                    id,
-                    record_type: crate::record::RecordType::Malware,
-                    name: "",
-                    name_number: 0,
-                    source: "s",
-                    source_number: 0,
-                    timestamp: None,
-                    expiry: None,
-                    port: None,
-                    matched,
-                };
-                assert!(writer.hit(Position { column: 0, row: 0 }, &hit).is_continue());
+                assert!(writer.hit(Position { column: 0, row: 0 }, &hit(id, matched)).is_continue());
             }
             writer.answered(0, 1);
-            let frame = writer.finish(&meta);
+            let frame = writer.finish(&META);
             let (header, body) = Header::split(&frame).unwrap();
             match_answers(&AnswerView::parse(&header, body).unwrap(), &batch, &mut answers)?;
             let [answer] = answers;
+            let ttl_s = match answer.status {
+                Status::Known => POSITIVE_TTL_S,
+                Status::Unknown => NEGATIVE_TTL_S,
+                // The match may be a candidate that was cut.
+                _ => 0,
+            };
+            assert_eq!(answer.ttl_s, ttl_s, "{answer:?}");
             let ids: Vec<u64> = answer.records.iter().map(|record| record.id).collect();
             Ok::<_, MatchError>((answer.status, answer.is_cut, answer.candidates, ids))
         };
