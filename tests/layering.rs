@@ -1,10 +1,11 @@
-//! Prevents dependency cycles, oversized files and unexplained `unsafe`: a module uses only modules of lower layers,
-//! files have at most [`LINES_MAX`] lines, and `unsafe` is confined to [`UNSAFE_FILES`].
+//! Prevents dependency cycles, oversized files and unexplained `unsafe`: a module uses only modules of lower layers, the
+//! files of [`FOLDERS_WITHOUT_CIRCLES`] use one another in one direction only, files have at most [`LINES_MAX`] lines,
+//! and `unsafe` is confined to [`UNSAFE_FILES`].
 //!
 //! The sources are read as text: the modules that each file names, in `use` declarations and in paths.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -26,6 +27,9 @@ const MAY_USE: [(&str, &str); 4] =
 
 /// Pairs in which the first module must not use the second, although that is in a lower layer.
 const NEVER: [(&str, &str); 1] = [("index", "wire")];
+
+/// The folders of which the files must not use one another in a circle.
+const FOLDERS_WITHOUT_CIRCLES: [&str; 1] = ["src/client"];
 
 /// The files that may contain `unsafe`, with an explanation.
 const UNSAFE_FILES: [&str; 5] = [
@@ -160,11 +164,16 @@ fn code_lines(text: &str) -> Vec<String> {
 
 /// Returns the modules of this crate that a file names, each with its line (from 1).
 fn dependencies(text: &str, from_program: bool) -> Vec<(usize, String)> {
+    named_below(if from_program { &["crate", "ksn"] } else { &["crate"] }, text)
+}
+
+/// Returns the names directly below some roots, each with its line (from 1): `a` and `b` of `crate::a` and
+/// `crate::{a, b::{…}}`.
+fn named_below(roots: &[&str], text: &str) -> Vec<(usize, String)> {
     let lines = code_lines(text);
-    // `crate::a`, `crate::{a, b::{…}}` and, in the program, `ksn::a`.
     let joined = lines.join("\n");
     let mut found = Vec::new();
-    for root in ["crate", "ksn"].into_iter().filter(|&root| root == "crate" || from_program) {
+    for root in roots {
         let mut rest = 0;
         while let Some(at) = joined[rest..].find(root).map(|at| at + rest) {
             rest = at + root.len();
@@ -203,6 +212,53 @@ fn first_segments(path: &str) -> Vec<String> {
     names
 }
 
+/// Returns the files of a folder, each with those of the same folder that it uses outside of its tests.
+fn uses_in_folder(folder: &str, sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
+    let file_of = |source: &Source| {
+        let name = source.path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
+        // A folder below it belongs to the file of that name.
+        (!name.contains('/')).then(|| name.to_owned())
+    };
+    let files: BTreeSet<String> = sources.iter().filter_map(file_of).collect();
+    let mut uses = BTreeMap::new();
+    for source in sources {
+        let Some(file) = file_of(source) else { continue };
+        let tests = tests_start(&source.text);
+        let code: Vec<String> = code_lines(&source.text).into_iter().take(tests - 1).collect();
+        let used = if file == "mod" {
+            // What it re-exports is for users of the folder.
+            let own: Vec<String> = code.join("\n").split_inclusive(';').map(str::to_owned).collect();
+            let own: String = own.into_iter().filter(|item| !item.trim().starts_with("pub use ")).collect();
+            let words = own.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+            let paths = words.filter_map(|word| Some(word.split_once("::")?.0.to_owned()));
+            let imported = named_below(&["self"], &own).into_iter().map(|(_, name)| name);
+            paths.chain(imported).filter(|name| files.contains(name)).collect()
+        } else {
+            // A name that is not that of a file is an item of `mod.rs`.
+            let named = named_below(&["super"], &code.join("\n")).into_iter().map(|(_, name)| name);
+            named.map(|name| if files.contains(&name) { name } else { "mod".to_owned() }).collect()
+        };
+        uses.insert(file, used);
+    }
+    uses
+}
+
+/// Removes the files that are in no circle.
+fn keep_circles(uses: &mut BTreeMap<String, BTreeSet<String>>) {
+    // A file that uses none of the remaining ones is in no circle, and neither is one that none of them uses.
+    loop {
+        let before = uses.len();
+        let remaining: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.values_mut().for_each(|used| used.retain(|name| remaining.contains(name)));
+        uses.retain(|_, used| !used.is_empty());
+        let used: BTreeSet<String> = uses.values().flatten().cloned().collect();
+        uses.retain(|file, _| used.contains(file));
+        if uses.len() == before {
+            return;
+        }
+    }
+}
+
 /// Returns the line at which the tests of a file begin: they may use higher layers.
 fn tests_start(text: &str) -> usize {
     code_lines(text).iter().position(|line| line.trim() == "#[cfg(test)]").map_or(usize::MAX, |at| at + 1)
@@ -234,6 +290,16 @@ fn modules_use_lower_layers_only() {
     }
     assert!(seen.contains(&("engine".into(), "index".into())), "no dependencies were found: {seen:?}");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_of_a_folder_use_one_another_in_one_direction() {
+    for folder in FOLDERS_WITHOUT_CIRCLES {
+        let mut uses = uses_in_folder(folder, &sources());
+        assert!(uses.len() > 1 && uses["mod"].len() > 1, "{folder}: found no uses: {uses:?}");
+        keep_circles(&mut uses);
+        assert!(uses.is_empty(), "{folder}: files in circles, with those that they use: {uses:#?}");
+    }
 }
 
 #[test]
@@ -288,6 +354,28 @@ fn unsafe_is_confined_to_the_listed_files() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert_eq!(used.len(), UNSAFE_FILES.len(), "a file of UNSAFE_FILES has no `unsafe`: {used:?}");
+}
+
+#[test]
+fn circles_are_found() {
+    let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let mut sources = vec![
+        source("src/x/mod.rs", "mod a;\nmod b;\npub use self::top::Top;\nuse self::a::A;\npub fn f() { b::g() }"),
+        source("src/x/a.rs", "use super::{b::{self, B}, c};\n#[cfg(test)]\nmod tests { use super::top::Top; }"),
+        source("src/x/b.rs", "// super::a\nfn g() { super::c::h() }"),
+        source("src/x/c.rs", ""),
+        source("src/x/c/inner.rs", "use super::super::a;"),
+        source("src/x/top.rs", "use super::Thing;"),
+    ];
+    let mut uses = uses_in_folder("src/x", &sources);
+    let found: Vec<String> = uses.iter().map(|(file, used)| format!("{file}: {used:?}")).collect();
+    assert_eq!(found, [r#"a: {"b", "c"}"#, r#"b: {"c"}"#, "c: {}", r#"mod: {"a", "b"}"#, r#"top: {"mod"}"#]);
+    keep_circles(&mut uses);
+    assert!(uses.is_empty(), "{uses:?}");
+    sources[3].text = "use super::a::A;".into();
+    let mut uses = uses_in_folder("src/x", &sources);
+    keep_circles(&mut uses);
+    assert!(uses.keys().eq(["a", "b", "c"]), "{uses:?}");
 }
 
 #[test]

@@ -5,8 +5,12 @@ use std::{fmt, sync::Arc, thread};
 use tokio::{runtime, sync::oneshot};
 
 use super::{
-    Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, coalescer::SharedLookup,
+    Client,
+    coalescer::SharedLookup,
+    config::{ClientConfig, LookupOptions},
+    error::{ConnectError, LookupError},
 };
+use crate::{answer::Answer, key::Key, wire::Welcome};
 
 /// A [`Client`] on a dedicated thread. Lookups block the calling thread; many threads may call at the same time.
 pub struct BlockingClient {
@@ -17,10 +21,16 @@ pub struct BlockingClient {
     thread: Option<thread::JoinHandle<()>>,
 }
 
+impl Client {
+    /// Connects on a dedicated thread, for programs without a Tokio runtime. Fails like [`Client::connect`], or with
+    /// [`ConnectError::Socket`] when the runtime or the thread cannot be started.
+    pub fn spawn(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
+        BlockingClient::spawn(config)
+    }
+}
+
 impl BlockingClient {
-    /// Starts the thread and connects. Fails like [`Client::connect`], or with [`ConnectError::Socket`] when the
-    /// runtime or the thread cannot be started.
-    pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
+    fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<Client>();

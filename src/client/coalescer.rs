@@ -14,322 +14,220 @@
 //! therefore takes few locks, and is counted through its batch.
 
 use std::{
-    future::poll_fn,
-    mem,
-    ops::Range,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    task::{Poll, Waker},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Waker,
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::Semaphore,
-    task::yield_now,
-    time::{self, Instant},
-};
+use tokio::{sync::Semaphore, task::yield_now, time::Instant};
 
 use super::{
-    LookupError, LookupOptions,
-    batcher::{KeyBatch, size_of_batch},
-    connector::ClientSession,
-    lookup::{IN_FLIGHT_MAX, ask},
-    match_answers::match_answers,
+    batch_sender::BatchSender,
+    batch_size::BatchSize,
+    config::LookupOptions,
+    error::LookupError,
+    exchange::IN_FLIGHT_MAX,
+    open_batch::{BatchOptions, OpenBatch, Waiter},
+    sync::{AtomicUsize, Mutex, lock},
 };
-use crate::{
-    answer::Answer,
-    batch::Detail,
-    key::{Key, PrefixWidth},
-    wire::ServerLimits,
-};
+use crate::{answer::Answer, key::Key, wire::ServerLimits};
 
 /// Callers that a batch may have at any concurrency: fewer are not worth a packet.
 const CALLERS_MIN: usize = 16;
 
 /// The largest lookup, in keys, that is coalesced; larger ones use batches of their own. A web address that is sent as
 /// prefixes counts once per row, because its rows are hashed under the locks below.
-pub(super) const SHARED_KEYS_MAX: usize = 256;
+const SHARED_KEYS_MAX: usize = 256;
 
-/// The open batches of one connection.
+/// The open batches of one session.
 #[derive(Debug)]
-pub(super) struct Coalescer {
-    /// At most one for each combination of detail, prefix and timeout.
-    open: Mutex<Vec<Arc<OpenBatch>>>,
+pub(super) struct Coalescer<S> {
+    session: Arc<S>,
+    limits: ServerLimits,
+    /// At most one for each combination of options.
+    open: Mutex<Vec<Arc<OpenBatch<S>>>>,
     /// In-flight slots. Batches that wait for one are served in FIFO order.
     slots: Semaphore,
     /// Callers whose batches are in flight.
     waiting: AtomicUsize,
     /// The number of waiting callers when batches were sealed: follows peaks at once and decays exponentially.
     recent_concurrency: AtomicUsize,
-    limits: ServerLimits,
-    runtime: Handle,
 }
 
-/// A batch of several callers, from its first key to its answer. Callers can join it until it is sealed.
-#[derive(Debug)]
-struct OpenBatch {
-    session: Arc<ClientSession>,
-    detail: Detail,
-    prefix: Option<PrefixWidth>,
-    /// The deadline of the first caller, which applies to all callers.
-    deadline: Instant,
-    /// The timeout that the deadline was computed from.
-    after: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The keys, until the batch is sealed.
-    batch: KeyBatch,
-    /// The wakers of the callers, in the order in which they joined; `None` for a dropped caller, and for the leader
-    /// while it runs the batch.
-    wakers: Vec<Option<Waker>>,
-    /// Callers that have not been dropped.
-    callers: usize,
-    /// Callers when the batch was sealed: the number that it added to [`Coalescer::waiting`].
-    sent: usize,
-    /// The answers, in the order of the keys in the batch; each is moved out by its caller.
-    answers: Option<Result<Vec<Answer>, LookupError>>,
-}
-
-impl State {
-    fn new(detail: Detail, prefix: Option<PrefixWidth>) -> Self {
-        Self { batch: KeyBatch::new(detail, prefix), wakers: Vec::new(), callers: 0, sent: 0, answers: None }
-    }
-}
-
-impl Coalescer {
-    /// Creates a coalescer.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside a Tokio runtime; it must be called in the runtime of the connection.
-    pub(super) fn new(limits: ServerLimits) -> Self {
+impl<S: BatchSender> Coalescer<S> {
+    /// Creates the coalescer of a session, without batches.
+    pub(super) fn new(session: Arc<S>) -> Self {
+        let limits = session.limits();
         Self {
-            open: Mutex::default(),
+            session,
+            limits,
+            open: Mutex::new(Vec::new()),
             slots: Semaphore::new((limits.streams as usize).min(IN_FLIGHT_MAX)),
             waiting: AtomicUsize::new(0),
             recent_concurrency: AtomicUsize::new(0),
-            limits,
-            runtime: Handle::current(),
         }
     }
 
-    /// Returns whether a lookup of these keys, with this prefix width, may join a shared batch.
-    pub(super) fn accepts(&self, keys: &[Key], prefix: Option<PrefixWidth>) -> bool {
-        keys.len() <= SHARED_KEYS_MAX
-            && size_of_batch(keys, &self.limits, prefix).is_some_and(|size| size.rows() <= SHARED_KEYS_MAX)
+    /// Returns the session that batches are sent over.
+    pub(super) fn session(&self) -> &Arc<S> {
+        &self.session
+    }
+
+    /// Adds keys to an open batch, or to a new one. Returns whether the caller is the leader, which it is if the batch
+    /// is new; otherwise it is woken through `waker`.
+    fn join(&self, keys: &[Key], size: BatchSize, options: BatchOptions, waker: &Waker) -> (Waiter<S>, bool) {
+        let callers_max = (self.recent_concurrency.load(Relaxed) / 2).max(CALLERS_MIN);
+        let mut open = lock(&self.open);
+        if let Some(at) = open.iter().position(|shared| shared.options == options) {
+            if let Some(waiter) = open[at].join(keys, size, waker, callers_max, &self.limits) {
+                return (waiter, false);
+            }
+            // The batch is full: seal it. Its leader sends it.
+            open.swap_remove(at);
+        }
+        let leader = OpenBatch::open(self.session.clone(), options, keys, size);
+        open.push(leader.shared.clone());
+        (leader, true)
     }
 
     /// Seals a batch: no more callers can join it.
-    fn seal(&self, shared: &Arc<OpenBatch>) {
+    fn seal(&self, shared: &Arc<OpenBatch<S>>) {
         lock(&self.open).retain(|open| !Arc::ptr_eq(open, shared));
     }
+
+    /// Counts the callers of a batch that is about to be sent.
+    fn count(&self, callers: usize) {
+        let waiting = self.waiting.fetch_add(callers, Relaxed) + callers;
+        let recent = self.recent_concurrency.load(Relaxed);
+        self.recent_concurrency.store(waiting.max(recent - recent.div_ceil(8)), Relaxed);
+    }
 }
 
-impl OpenBatch {
-    fn coalescer(&self) -> &Coalescer {
-        &self.session.coalescer
+/// A batch whose leader runs. It is completed when this is dropped, however the leader ends.
+struct RunningBatch<S: BatchSender> {
+    coalescer: Arc<Coalescer<S>>,
+    shared: Arc<OpenBatch<S>>,
+    /// The callers that the batch added to [`Coalescer::waiting`].
+    counted: usize,
+}
+
+impl<S: BatchSender> RunningBatch<S> {
+    /// Sends the batch when a slot is free, and completes it.
+    async fn run(mut self) {
+        let (session, shared) = (self.coalescer.session.clone(), self.shared.clone());
+        let answers = tokio::select! {
+            biased;
+            answers = self.send() => answers,
+            () = session.sleep_until(shared.deadline) => Err(LookupError::Timeout { after: shared.options.after }),
+        };
+        shared.complete(answers);
     }
 
-    /// Sets the answers, unless they are already set, and wakes all callers.
-    fn complete(&self, answers: Result<Vec<Answer>, LookupError>) {
-        let mut state = lock(&self.state);
-        if state.answers.is_some() {
-            return;
+    async fn send(&mut self) -> Result<Vec<Answer>, LookupError> {
+        let Self { coalescer, shared, counted } = self;
+        if coalescer.recent_concurrency.load(Relaxed) > 1 {
+            yield_now().await;
         }
-        state.answers = Some(answers);
-        let wakers = mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        let _slot = coalescer.slots.acquire().await.map_err(|_| LookupError::Stopped)?;
+        coalescer.seal(shared);
+        let (batch, callers) = shared.take();
+        *counted = callers;
+        coalescer.count(callers);
+        coalescer.session.send(&batch, shared.deadline).await
     }
 }
 
-/// One caller of a batch and the range of its keys.
-struct Waiter {
-    shared: Arc<OpenBatch>,
-    number: usize,
-    keys: Range<usize>,
-    stage: Stage,
-}
-
-#[derive(PartialEq)]
-enum Stage {
-    /// The waker is registered; not polled yet.
-    Joined,
-    Waiting,
-    Answered,
-}
-
-impl Waiter {
-    /// Adds keys to an open batch, or to a new one. Returns whether the caller is the leader, which it is if the batch
-    /// is new; otherwise it is woken through `waker`.
-    fn join(
-        session: &Arc<ClientSession>,
-        keys: &[Key],
-        options: &LookupOptions,
-        after: Duration,
-        waker: &Waker,
-    ) -> (Self, bool) {
-        let LookupOptions { detail, prefix, .. } = *options;
-        let coalescer = &session.coalescer;
-        let half = (coalescer.recent_concurrency.load(Relaxed) / 2).max(CALLERS_MIN);
-        let mut open = lock(&coalescer.open);
-        let query = (detail, prefix, after);
-        if let Some(at) = open.iter().position(|shared| (shared.detail, shared.prefix, shared.after) == query) {
-            let mut state = lock(&open[at].state);
-            if state.wakers.len() < half && state.batch.size().with(keys).is_within(&coalescer.limits) {
-                return (Self::add(&open[at], &mut state, keys, Some(waker.clone())), false);
-            }
-            // The batch is full: seal it. Its leader sends it.
-            drop(state);
-            open.swap_remove(at);
-        }
-        let (session, deadline) = (session.clone(), Instant::now() + after);
-        let state = Mutex::new(State::new(detail, prefix));
-        let shared = Arc::new(OpenBatch { session, detail, prefix, deadline, after, state });
-        let waiter = Self::add(&shared, &mut lock(&shared.state), keys, None);
-        open.push(shared);
-        (waiter, true)
-    }
-
-    fn add(shared: &Arc<OpenBatch>, state: &mut State, keys: &[Key], waker: Option<Waker>) -> Self {
-        let first = state.batch.len();
-        for (at, key) in (first as u32..).zip(keys) {
-            state.batch.push(at, key);
-        }
-        let (number, keys) = (state.wakers.len(), first..first + keys.len());
-        let stage = if waker.is_some() { Stage::Joined } else { Stage::Waiting };
-        state.wakers.push(waker);
-        state.callers += 1;
-        Self { shared: shared.clone(), number, keys, stage }
-    }
-
-    /// Waits for the answers. The first poll is the one that joined, so its waker is already registered.
-    async fn answers(&mut self) -> Result<Vec<Answer>, LookupError> {
-        poll_fn(|context| {
-            if self.stage == Stage::Joined {
-                self.stage = Stage::Waiting;
-                return Poll::Pending;
-            }
-            let mut state = lock(&self.shared.state);
-            let answers = match &mut state.answers {
-                Some(Ok(answers)) => {
-                    let own = &mut answers[self.keys.clone()];
-                    Ok(own.iter_mut().map(|answer| mem::replace(answer, Answer::not_asked())).collect())
-                }
-                Some(Err(error)) => Err(error.clone()),
-                None => {
-                    match &mut state.wakers[self.number] {
-                        Some(waker) => waker.clone_from(context.waker()),
-                        empty => *empty = Some(context.waker().clone()),
-                    }
-                    return Poll::Pending;
-                }
-            };
-            self.stage = Stage::Answered;
-            Poll::Ready(answers)
-        })
-        .await
-    }
-}
-
-impl Drop for Waiter {
+impl<S: BatchSender> Drop for RunningBatch<S> {
     fn drop(&mut self) {
-        if self.stage == Stage::Answered {
-            return;
-        }
-        let mut state = lock(&self.shared.state);
-        state.callers -= 1;
-        if let Some(waker) = state.wakers.get_mut(self.number) {
-            *waker = None;
-        }
+        self.coalescer.seal(&self.shared);
+        self.shared.complete(Err(LookupError::Stopped));
+        self.coalescer.waiting.fetch_sub(self.counted, Relaxed);
     }
 }
-
-type LeaderFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The leader of a batch: sends it and reads its answer. If it is dropped early, the batch continues in a spawned task,
 /// or is cancelled if there are no other callers.
-struct Leader {
-    shared: Arc<OpenBatch>,
-    future: Option<LeaderFuture>,
+struct Leader<S: BatchSender> {
+    coalescer: Arc<Coalescer<S>>,
+    shared: Arc<OpenBatch<S>>,
+    /// Runs the batch; `None` when it has ended or was spawned.
+    running: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Leader {
-    async fn run_leader(mut self) {
-        if let Some(future) = &mut self.future {
-            future.as_mut().await;
+impl<S: BatchSender> Leader<S> {
+    fn new(coalescer: &Arc<Coalescer<S>>, shared: &Arc<OpenBatch<S>>) -> Self {
+        let running = RunningBatch { coalescer: coalescer.clone(), shared: shared.clone(), counted: 0 };
+        Self { coalescer: coalescer.clone(), shared: shared.clone(), running: Some(Box::pin(running.run())) }
+    }
+
+    async fn run(mut self) {
+        if let Some(running) = &mut self.running {
+            running.await;
         }
-        self.future = None;
+        self.running = None;
+    }
+
+    fn spawn(mut self) {
+        if let Some(running) = self.running.take() {
+            self.coalescer.session.spawn(running);
+        }
     }
 }
 
-impl Drop for Leader {
+impl<S: BatchSender> Drop for Leader<S> {
     fn drop(&mut self) {
-        let Some(future) = self.future.take() else { return };
-        let coalescer = self.shared.coalescer();
+        let Some(running) = self.running.take() else { return };
         // The lock is held so that nobody joins a batch that is about to be cancelled.
-        let mut open = lock(&coalescer.open);
-        if lock(&self.shared.state).callers > 1 {
+        let mut open = lock(&self.coalescer.open);
+        if self.shared.callers() > 1 {
             drop(open);
-            coalescer.runtime.spawn(future);
+            self.coalescer.session.spawn(running);
         } else {
             open.retain(|open| !Arc::ptr_eq(open, &self.shared));
             drop(open);
             // Resets the stream.
-            drop(future);
+            drop(running);
         }
     }
 }
 
-/// Completes a batch when it is dropped, however its leader ends.
-struct Completion {
-    shared: Arc<OpenBatch>,
-}
-
-impl Drop for Completion {
-    fn drop(&mut self) {
-        self.shared.coalescer().seal(&self.shared);
-        self.shared.complete(Err(LookupError::Stopped));
-        let sent = mem::take(&mut lock(&self.shared.state).sent);
-        self.shared.coalescer().waiting.fetch_sub(sent, Relaxed);
-    }
-}
-
 /// A lookup of a few keys in a shared batch.
-pub(super) struct SharedLookup {
-    waiter: Waiter,
-    leader: Option<Leader>,
+pub(super) struct SharedLookup<S: BatchSender> {
+    /// Dropped before the waiter, because it counts itself among the callers of its batch.
+    leader: Option<Leader<S>>,
+    waiter: Waiter<S>,
 }
 
-impl SharedLookup {
-    /// Joins an open batch, or opens one. The caller MUST have checked the keys with [`Coalescer::accepts`], and MUST
-    /// poll [`answers`](Self::answers) next, with the same waker in the first poll.
+impl<S: BatchSender> SharedLookup<S> {
+    /// Joins an open batch, or opens one. Returns `None` if the keys are too many for a shared batch.
+    ///
+    /// The caller MUST poll [`answers`](Self::answers) next, with the same waker in the first poll.
     pub(super) fn join(
-        session: &Arc<ClientSession>,
+        coalescer: &Arc<Coalescer<S>>,
         keys: &[Key],
         options: &LookupOptions,
         after: Duration,
         waker: &Waker,
-    ) -> Self {
-        let (waiter, is_leader) = Waiter::join(session, keys, options, after, waker);
-        let leader = is_leader.then(|| {
-            let shared = waiter.shared.clone();
-            let completion = Completion { shared: shared.clone() };
-            Leader { shared, future: Some(Box::pin(run_leader(completion))) }
-        });
-        Self { waiter, leader }
+    ) -> Option<Self> {
+        // Before they are weighed, which takes time for each key.
+        if keys.len() > SHARED_KEYS_MAX {
+            return None;
+        }
+        let size = BatchSize::of_all(keys, options.prefix);
+        if size.rows() > SHARED_KEYS_MAX || !size.is_within(&coalescer.limits) {
+            return None;
+        }
+        let options = BatchOptions { detail: options.detail, prefix: options.prefix, after };
+        let (waiter, is_leader) = coalescer.join(keys, size, options, waker);
+        let leader = is_leader.then(|| Leader::new(coalescer, &waiter.shared));
+        Some(Self { leader, waiter })
     }
 
     /// Returns the answers. A key that a truncated answer left out is [not asked](crate::Status::NotAsked).
     pub(super) async fn answers(&mut self) -> Result<Vec<Answer>, LookupError> {
         if let Some(leader) = self.leader.take() {
-            leader.run_leader().await;
+            leader.run().await;
         }
         self.waiter.answers().await
     }
@@ -337,10 +235,8 @@ impl SharedLookup {
     /// Moves the leader to the runtime of the connection, for callers that block a thread: they would otherwise be
     /// woken for every step.
     pub(super) fn spawn_leader(&mut self) {
-        if let Some(mut leader) = self.leader.take()
-            && let Some(future) = leader.future.take()
-        {
-            leader.shared.coalescer().runtime.spawn(future);
+        if let Some(leader) = self.leader.take() {
+            leader.spawn();
         }
     }
 
@@ -350,45 +246,7 @@ impl SharedLookup {
     }
 
     /// Returns the session of the batch.
-    pub(super) fn session(&self) -> Arc<ClientSession> {
+    pub(super) fn session(&self) -> Arc<S> {
         self.waiter.shared.session.clone()
     }
-}
-
-/// Sends a batch when a slot is free, and completes it.
-async fn run_leader(completion: Completion) {
-    let shared = &completion.shared;
-    let answers = match time::timeout_at(shared.deadline, send(shared)).await {
-        Ok(answers) => answers,
-        Err(_) => Err(LookupError::Timeout { after: shared.after }),
-    };
-    shared.complete(answers);
-}
-
-async fn send(shared: &Arc<OpenBatch>) -> Result<Vec<Answer>, LookupError> {
-    let (session, coalescer) = (&shared.session, shared.coalescer());
-    if coalescer.recent_concurrency.load(Relaxed) > 1 {
-        yield_now().await;
-    }
-    let _slot = coalescer.slots.acquire().await.map_err(|_| LookupError::Stopped)?;
-    coalescer.seal(shared);
-    let (batch, sent) = {
-        let mut state = lock(&shared.state);
-        state.sent = state.callers;
-        (mem::replace(&mut state.batch, KeyBatch::new(shared.detail, shared.prefix)), state.sent)
-    };
-    let waiting = coalescer.waiting.fetch_add(sent, Relaxed) + sent;
-    // Follows peaks at once and decays exponentially.
-    let recent_concurrency = coalescer.recent_concurrency.load(Relaxed);
-    coalescer.recent_concurrency.store(waiting.max(recent_concurrency - recent_concurrency.div_ceil(8)), Relaxed);
-    let raw = ask(session, &batch.columns(), batch.request_detail(), shared.deadline).await?;
-    let mut answers = vec![Answer::not_asked(); batch.len()];
-    // Keys that a truncated answer leaves out stay `NotAsked`, and their callers retry them.
-    match_answers(&raw.view()?, &batch, &mut answers)?;
-    Ok(answers)
-}
-
-/// Locks a mutex, ignoring poison: nothing that panics runs under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,18 +4,24 @@ use std::{
     collections::VecDeque,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Endpoint, RecvStream, SendStream};
 use rustls::client::Resumption;
 use tokio::{
     net::lookup_host,
     time::{self, Instant},
 };
 
-use super::{ClientConfig, ConnectError, Trust, coalescer::Coalescer, in_flight::InFlight, refusal_probe};
+use super::{
+    config::{ClientConfig, Trust},
+    error::ConnectError,
+    in_flight::InFlight,
+    refusal_probe,
+    session::ClientSession,
+};
 use crate::{
     net::{
         exchange, tls,
@@ -24,17 +30,6 @@ use crate::{
     },
     wire::{self, ErrorFrame, FrameKind, Hello, ServerLimits, Welcome, WireError},
 };
-
-/// A connection whose hello was accepted.
-#[derive(Debug)]
-pub(super) struct ClientSession {
-    pub(super) connection: Connection,
-    pub(super) limits: ServerLimits,
-    /// The end of the pause that the server requested, if any.
-    pub(super) paused_until: Mutex<Option<Instant>>,
-    /// The open batches of the connection.
-    pub(super) coalescer: Coalescer,
-}
 
 /// The client's side of the control stream. The send half is kept open: finishing it would signal that the client
 /// leaves.
@@ -45,7 +40,7 @@ pub(super) struct ControlStream {
 
 /// An established connection.
 pub(super) struct Connected {
-    pub(super) session: ClientSession,
+    pub(super) session: Arc<ClientSession>,
     pub(super) welcome: Welcome,
     pub(super) control: ControlStream,
 }
@@ -218,8 +213,7 @@ impl Attempt {
             return Err(malformed(WireError::Version { found: welcome.version }));
         }
         let limits = usable(&welcome.limits)?;
-        let session =
-            ClientSession { connection, limits, paused_until: Mutex::new(None), coalescer: Coalescer::new(limits) };
+        let session = Arc::new(ClientSession::new(connection, limits));
         Ok(Connected { session, welcome, control: ControlStream { _send: send, recv } })
     }
 }

@@ -218,6 +218,7 @@ fn closed_with(error: &ConnectionError) -> Option<ErrorCode> {
         _ => None,
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,8 +15,10 @@ use tokio::{
 };
 
 use super::{
-    ConnectError,
-    connector::{ClientSession, Connected, Connector, ControlStream},
+    coalescer::Coalescer,
+    connector::{Connected, Connector, ControlStream},
+    error::ConnectError,
+    session::ClientSession,
 };
 use crate::{
     net::exchange,
@@ -26,8 +28,8 @@ use crate::{
 /// The state of a connection, as its manager publishes it to the handles.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionState {
-    /// The established connection, if any.
-    pub(super) session: Option<Arc<ClientSession>>,
+    /// The open batches of the established connection, if there is one.
+    pub(super) coalescer: Option<Arc<Coalescer<ClientSession>>>,
     /// The last welcome, updated with the generation of the last notice.
     pub(super) welcome: Arc<Welcome>,
     /// Number of completed connection attempts.
@@ -48,13 +50,14 @@ pub(super) async fn run(
 ) {
     let mut failures = 0;
     loop {
-        let Some(session) = status.borrow().session.clone() else { return };
+        let session = status.borrow().coalescer.as_ref().map(|coalescer| coalescer.session().clone());
+        let Some(session) = session else { return };
         tokio::select! {
             () = watch_connection(&session, &mut control, &status) => {}
             () = status.closed() => return close(&session.connection).await,
         }
         // Batches in flight keep the old connection; new ones use the next.
-        status.send_modify(|status| status.session = None);
+        status.send_modify(|status| status.coalescer = None);
         drop(session);
         control = loop {
             let retry_at = status.borrow().retry_at;
@@ -71,7 +74,7 @@ pub(super) async fn run(
                 Ok(Connected { session, welcome, control }) => {
                     failures = 0;
                     status.send_modify(|status| {
-                        status.session = Some(Arc::new(session));
+                        status.coalescer = Some(Arc::new(Coalescer::new(session)));
                         status.welcome = Arc::new(welcome);
                         status.attempts += 1;
                         status.failure = None;
@@ -131,9 +134,7 @@ async fn watch_connection(
                 }
                 Ok(Notice::RetryAfter { pause_ms }) => {
                     let until = Instant::now() + Duration::from_millis(pause_ms).min(PAUSE_MAX);
-                    if let Ok(mut paused) = session.paused_until.lock() {
-                        *paused = Some(until);
-                    }
+                    session.pause(until);
                 }
                 Ok(Notice::Unknown(_)) => {}
                 Err(error) => {

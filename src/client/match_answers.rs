@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    LookupError,
-    batcher::{KeyBatch, Rows},
+    error::LookupError,
+    key_batch::{KeyBatch, Rows},
 };
 use crate::{
     answer::{Answer, Origin, Record, Status},

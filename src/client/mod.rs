@@ -4,18 +4,40 @@
 //! on demand after a loss. Handles are cheap to clone and observe the connection state through a watch channel. A
 //! lookup itself runs in the task of its caller: there is no hop through the manager, and dropping a lookup cancels it.
 //! Small lookups share batches and streams (see [`coalescer`]), large ones use their own.
+//!
+//! Files use one another in one direction, which a test enforces:
+//!
+//! ```text
+//!  blocking ─▶ Client ─┬─▶ manager ─▶ connector ────────────────────────┐   makes connections
+//!                      │      │                                         ▼
+//!                      │      ▼                                      session
+//!                      ├─▶ coalescer ─┬─▶ batch_sender ─┬─▶ exchange ───▲   small lookups share batches
+//!                      │              └─▶ open_batch    │               │
+//!                      └─▶ lookup ────┬─────────────────┼─▶ exchange ───┘   large lookups use their own
+//!                                     └─▶ batcher       └─▶ match_answers
+//! ```
+//!
+//! `open_batch`, `batcher` and `match_answers` are about the keys of a batch (`key_batch`) and their size
+//! (`batch_size`). All may use the errors and the settings, which use no other file.
 
+mod batch_sender;
+mod batch_size;
 mod batcher;
 mod blocking;
 mod coalescer;
 mod config;
 mod connector;
 mod error;
+mod exchange;
 mod in_flight;
+mod key_batch;
 mod lookup;
 mod manager;
 mod match_answers;
+mod open_batch;
 mod refusal_probe;
+mod session;
+mod sync;
 
 use std::{
     fmt,
@@ -33,17 +55,18 @@ use tokio::{
     time::{self, Instant},
 };
 
-use self::{
-    batcher::KeyBatch,
-    coalescer::SharedLookup,
-    connector::{ClientSession, Connected, Connector},
-    manager::ConnectionState,
-};
 pub use self::{
     blocking::BlockingClient,
     config::{ClientConfig, LookupOptions, Trust},
     error::{ConnectError, LookupError},
-    lookup::RawAnswer,
+    exchange::RawAnswer,
+};
+use self::{
+    coalescer::{Coalescer, SharedLookup},
+    connector::{Connected, Connector},
+    key_batch::KeyBatch,
+    manager::ConnectionState,
+    session::ClientSession,
 };
 use crate::{
     answer::{self, Answer},
@@ -90,7 +113,7 @@ impl Client {
             let mut connector = Connector::new(config.clone())?;
             let Connected { session, welcome, control } = connector.connect().await?;
             let (sender, status) = watch::channel(ConnectionState {
-                session: Some(Arc::new(session)),
+                coalescer: Some(Arc::new(Coalescer::new(session))),
                 welcome: Arc::new(welcome),
                 attempts: 1,
                 failure: None,
@@ -121,11 +144,6 @@ impl Client {
         let _ = ended.changed().await;
     }
 
-    /// Connects on a dedicated thread, for programs without a Tokio runtime.
-    pub fn spawn(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
-        BlockingClient::spawn(config)
-    }
-
     /// Returns the welcome of the server from the handshake, updated with the generation of the last notice.
     pub fn welcome(&self) -> Arc<Welcome> {
         self.shared.pool[0].status.borrow().welcome.clone()
@@ -150,7 +168,7 @@ impl Client {
         &self,
         keys: &[Key],
         options: &LookupOptions,
-        on_join: impl FnOnce(&mut SharedLookup),
+        on_join: impl FnOnce(&mut SharedLookup<ClientSession>),
     ) -> Result<Vec<Answer>, LookupError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -173,7 +191,7 @@ impl Client {
         Box::pin(self.lookup_unshared(pooled, keys, options, broken, (after, deadline))).await
     }
 
-    /// Adds keys to a shared batch; `None` if there is no connection or the coalescer does not accept the keys.
+    /// Adds keys to a shared batch; `None` if there is no connection or the keys are too many.
     fn join(
         &self,
         pooled: &PooledConnection,
@@ -181,11 +199,11 @@ impl Client {
         options: &LookupOptions,
         after: Duration,
         waker: &Waker,
-    ) -> Option<SharedLookup> {
+    ) -> Option<SharedLookup<ClientSession>> {
         let status = pooled.status.borrow();
-        let session = status.session.as_ref().filter(|session| session.coalescer.accepts(keys, options.prefix))?;
+        let lookup = SharedLookup::join(status.coalescer.as_ref()?, keys, options, after, waker)?;
         keys.iter().for_each(|key| self.warn_if_unsupported(key.kind(), &status));
-        Some(SharedLookup::join(session, keys, options, after, waker))
+        Some(lookup)
     }
 
     /// Looks up keys in separate batches. `broken` is the connection that failed, if this is a retry.
@@ -222,7 +240,7 @@ impl Client {
             let mut broken = None;
             loop {
                 let session = pooled.session(broken.as_ref(), deadline).await?;
-                match lookup::ask(&session, columns, options.detail, deadline).await {
+                match exchange::ask(&session, columns, options.detail, deadline).await {
                     Err(error) if error.is_loss() && broken.is_none() => broken = Some(session),
                     result => return result,
                 }
@@ -299,7 +317,7 @@ impl fmt::Debug for Client {
 
 /// Returns the session unless it is the broken one or closed.
 fn usable(status: &ConnectionState, broken: Option<&Arc<ClientSession>>) -> Option<Arc<ClientSession>> {
-    let session = status.session.as_ref()?;
+    let session = status.coalescer.as_ref()?.session();
     let is_broken = broken.is_some_and(|broken| Arc::ptr_eq(broken, session));
     (!is_broken && session.connection.close_reason().is_none()).then(|| session.clone())
 }
