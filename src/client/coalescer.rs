@@ -250,3 +250,6 @@ impl<S: BatchSender> SharedLookup<S> {
         self.waiter.shared.session.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
