@@ -114,12 +114,11 @@ async fn compute(
         let rows = column.rows();
         let answered = match column {
             RequestColumn::Known(known) => {
-                let slice = (SLICE_COST / known.key_cost()) as u32;
                 let mut next = 0;
                 loop {
-                    let end = rows.min(next + slice);
+                    let end = known.rows_within(next as usize, SLICE_COST) as u32;
                     let stopped = view.answer(number, known, next..end, request.options().detail, now, writer);
-                    since_yield += u64::from(end - next) * known.key_cost();
+                    since_yield += known.cost(next as usize..end as usize);
                     if let ControlFlow::Break(row) = stopped {
                         break row;
                     }
