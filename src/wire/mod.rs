@@ -65,8 +65,8 @@
 //! SHA-256 of a text. A digest column of another width below that of its kind is answered with error 9. A kind that the
 //! server does not know needs no new version: the whole column is answered `unsupported`.
 //!
-//! A batch MUST NOT cost more than the welcome allows. A whole web address costs 32 + length / 64, the length in bytes and
-//! the quotient rounded down; any other key costs 1, also a prefix and a key of an unknown kind.
+//! A batch MUST NOT cost more than the welcome allows. A whole web address costs 32 + length / 64, the length in bytes
+//! and the quotient rounded down; any other key costs 1, also a prefix and a key of an unknown kind.
 //!
 //! A column of web addresses of width 8 or 4 holds no addresses: a key is the leading bytes of the SHA-256 of one
 //! **expression**, of its text alone (`evil.example`, `evil.example/a/`), whatever the scope of the record. An address
