@@ -3,12 +3,13 @@
 //! Frames from the network and lists of [`Key`]s in process share one engine: it reads columns in place and writes hits
 //! one after the other.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use zerocopy::little_endian::U32;
 
 use crate::{
     key::{DigestKind, Ipv4Block, Key, KeyKind, PrefixWidth, Scope},
+    limits::{PROBE_COST, web_address_cost},
     record::RecordType,
     timestamp::Timestamp,
 };
@@ -66,13 +67,41 @@ impl Column<'_> {
         }
     }
 
-    /// Returns the cost of one key, which counts towards [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX): that of its
-    /// [kind](KeyKind::cost), but 1 for a prefix of an expression, which is one probe like that of a digest.
-    pub fn key_cost(&self) -> u64 {
+    /// Returns the cost of some rows, which counts towards [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX):
+    /// [`web_address_cost`] for a whole web address, [`PROBE_COST`] for any other key.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a row is not below [`rows`](Self::rows).
+    pub fn cost(&self, rows: Range<usize>) -> u64 {
         match self {
-            Self::WebPrefixes { .. } => 1,
-            Self::Digests { .. } | Self::Prefixes { .. } | Self::Web(_) | Self::Ipv4(_) => self.kind().cost(),
+            Self::Web(texts) => rows.map(|row| web_address_cost(texts.get(row).len())).sum(),
+            Self::Digests { .. } | Self::Prefixes { .. } | Self::WebPrefixes { .. } | Self::Ipv4(_) => {
+                assert!(rows.end <= self.rows());
+                rows.len() as u64 * PROBE_COST
+            }
         }
+    }
+
+    /// Returns the end of the longest run of rows from `start` that costs at most `cost`; of one row, if that costs
+    /// more. Returns the number of rows if none starts at `start`.
+    pub fn rows_within(&self, start: usize, cost: u64) -> usize {
+        let rows = self.rows();
+        let end = match self {
+            Self::Web(texts) => {
+                let (mut end, mut left) = (start, cost);
+                while end < rows
+                    && let Some(rest) = left.checked_sub(web_address_cost(texts.get(end).len()))
+                {
+                    (end, left) = (end + 1, rest);
+                }
+                end
+            }
+            Self::Digests { .. } | Self::Prefixes { .. } | Self::WebPrefixes { .. } | Self::Ipv4(_) => {
+                usize::try_from(cost / PROBE_COST).map_or(rows, |count| start.saturating_add(count))
+            }
+        };
+        end.max(start.saturating_add(1)).min(rows)
     }
 
     /// Returns the number of digest bytes that the keys omit, which [`Matched::Suffix`] and [`Matched::WebSuffix`]
@@ -236,7 +265,7 @@ pub enum Matched<'a> {
 pub enum Unanswered {
     /// Keys of this kind are not supported.
     Unsupported = 1,
-    /// The key is malformed.
+    /// The key is malformed: a web address that is not canonical.
     Malformed = 2,
 }
 
@@ -284,3 +313,41 @@ pub enum Detail {
 
 /// The length in bytes of the SHA-256 of an expression.
 const EXPRESSION_DIGEST_BYTES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Prevents long addresses that cost as little as short ones, and runs of rows above a cost.
+    #[test]
+    fn cost_counts_the_bytes_of_web_addresses() {
+        let lengths = [10, 63, 64, 200, 8_192, 127, 128];
+        let costs = [32, 32, 33, 35, 160, 33, 34];
+        let mut end = 0;
+        let ends: Vec<U32> = lengths
+            .iter()
+            .map(|length| {
+                end += length;
+                U32::new(end)
+            })
+            .collect();
+        let bytes = vec![b'a'; end as usize];
+        let web = Column::Web(Texts::new(&ends, &bytes).unwrap());
+        assert!((0..costs.len()).map(|row| web.cost(row..row + 1)).eq(costs));
+        assert_eq!((web.cost(0..7), web.cost(3..3)), (costs.iter().sum(), 0));
+        let digests = Column::Digests { kind: DigestKind::Md5, bytes: &[0; 16 * 40] };
+        assert_eq!(digests.cost(3..40), 37);
+        for column in [web, digests] {
+            let rows = column.rows();
+            for start in 0..rows {
+                for cost in [0, 1, 32, 64, 65, 97, 100, u64::MAX] {
+                    let end = column.rows_within(start, cost);
+                    assert!(end > start && end <= rows);
+                    assert!(column.cost(start..end) <= cost || end == start + 1);
+                    assert!(end == rows || column.cost(start..end + 1) > cost);
+                }
+            }
+            assert_eq!(column.rows_within(rows, 100), rows);
+        }
+    }
+}

@@ -7,6 +7,8 @@ use std::{
     ops::{ControlFlow, Range},
     path::Path,
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -43,9 +45,15 @@ impl Index {
         Self { view: ArcSwap::from_pointee(View::new(snapshot)) }
     }
 
-    /// Replaces the snapshot. Batches that are being answered finish with the view that they loaded.
-    pub fn replace(&self, snapshot: Snapshot) {
-        self.view.store(Arc::new(View::new(snapshot)));
+    /// Replaces the snapshot, and returns the previous view. Batches that are being answered finish with the view that
+    /// they loaded.
+    ///
+    /// Whoever drops the last reference to the previous view frees its memory, which takes long for gigabytes and may be
+    /// a thread that answers lookups; [`View::retire`] prevents that.
+    pub fn replace(&self, snapshot: Snapshot) -> Arc<View> {
+        let next = View::new(snapshot);
+        next.layer.build_as(&self.view.load().layer);
+        self.view.swap(Arc::new(next))
     }
 
     /// Returns the current view. Callers MUST load it once per batch.
@@ -84,6 +92,27 @@ impl View {
         self.layer.snapshot()
     }
 
+    /// Waits until no other thread uses a view that was replaced, and frees its memory on the calling thread. Returns
+    /// `false` after `patience` if it is still in use; then its last user frees it.
+    pub fn retire(mut self: Arc<Self>, patience: Duration) -> bool {
+        let started = Instant::now();
+        loop {
+            match Arc::try_unwrap(self) {
+                Ok(_) => return true,
+                Err(shared) => self = shared,
+            }
+            if started.elapsed() >= patience {
+                return false;
+            }
+            thread::sleep(RETIRE_POLL);
+        }
+    }
+
+    /// Returns the number of records.
+    pub fn total_records(&self) -> u64 {
+        KeyKind::ALL.iter().map(|&kind| self.records(kind)).sum()
+    }
+
     /// Returns the number of records that can match a kind of key.
     pub fn records(&self, kind: KeyKind) -> u64 {
         self.layer.snapshot().records(kind)
@@ -105,3 +134,6 @@ impl View {
         self.layer.answer(number, column, rows, detail, now, sink)
     }
 }
+
+/// The interval at which [`View::retire`] looks for other users of a view: batches take milliseconds.
+const RETIRE_POLL: Duration = Duration::from_millis(10);

@@ -22,7 +22,7 @@
 //! | data types | [`key`], [`record`], [`batch`], [`answer`], [`limits`], [`timestamp`] | no files, sockets or clocks |
 //! | formats | [`wire`], [`snapshot`], `feed` | encode and decode the data types; independent of each other |
 //! | index | `index` | tables over a snapshot |
-//! | engine | [`engine`], `compile` | looks up batches in a view; compiles feeds into a snapshot |
+//! | engine | [`engine`], [`reload`], `compile` | looks up batches in a view; replaces it; compiles feeds into a snapshot |
 //! | network | `net`, `server`, `client` | the only code with sockets |
 //! | program | the program `ksn` | uses only the public API of this crate |
 //!
@@ -47,6 +47,7 @@ pub mod limits;
 #[cfg(feature = "net")]
 mod net;
 pub mod record;
+pub mod reload;
 #[cfg(feature = "net")]
 mod server;
 pub mod snapshot;

@@ -7,12 +7,25 @@
 /// negligible, small enough to be answered within a few milliseconds.
 pub const BATCH_KEYS_MAX: usize = 65_536;
 
-/// Cost of one batch, in probes: a digest, an IPv4 address or a prefix of an expression costs 1, a web address
-/// [`WEB_ADDRESS_COST`]. Work is limited by cost, not by keys, because an address has up to thirty expressions.
+/// Cost of one batch, in probes: that of its keys, each [`PROBE_COST`] or [`web_address_cost`]. Work is limited by cost,
+/// not by keys, because an address has up to thirty expressions, which are as long as it is.
 pub const BATCH_COST_MAX: u64 = 262_144;
 
-/// Cost of one web address: its expressions (at most 30) and its domains, rounded to a power of two.
+/// Cost of a digest, an IPv4 address, or a prefix of a digest or of an expression.
+pub const PROBE_COST: u64 = 1;
+
+/// Cost of a web address besides that of its length: its expressions (at most 30) and its domains, rounded to a power of
+/// two.
 pub const WEB_ADDRESS_COST: u64 = 32;
+
+/// Bytes of a web address that cost one more. Each expression is hashed: the 30 of an address of 8,192 bytes take as long
+/// as a hundred probes.
+pub const WEB_ADDRESS_COST_BYTES: usize = 64;
+
+/// Returns the cost of a web address of some bytes: 32, and one more for every 64 whole bytes.
+pub const fn web_address_cost(bytes: usize) -> u64 {
+    WEB_ADDRESS_COST + (bytes / WEB_ADDRESS_COST_BYTES) as u64
+}
 
 /// Columns in one batch: every kind twice, with room for future kinds.
 pub const BATCH_COLUMNS_MAX: usize = 32;
@@ -102,7 +115,8 @@ pub const FEED_DOCUMENT_BYTES_MAX: u64 = 512 << 20;
 
 const _: () = {
     assert!(BATCH_KEYS_MAX * 32 < REQUEST_BYTES_MAX);
-    assert!(BATCH_KEYS_MAX as u64 <= BATCH_COST_MAX);
+    assert!(BATCH_KEYS_MAX as u64 * PROBE_COST <= BATCH_COST_MAX);
+    assert!(web_address_cost(WEB_ADDRESS_BYTES_MAX) <= BATCH_COST_MAX);
     assert!(ANSWER_TEXT_BYTES_MAX < ANSWER_BYTES_MAX);
     assert!(WEB_ADDRESS_BYTES_MAX < u16::MAX as usize);
     assert!(NAME_BYTES_MAX < FEED_LINE_BYTES_MAX);

@@ -16,6 +16,9 @@ mod connect;
 mod lookup;
 #[path = "cli/program.rs"]
 mod program;
+#[cfg(unix)]
+#[path = "cli/reload.rs"]
+mod reload;
 #[path = "cli/scan.rs"]
 mod scan;
 #[path = "cli/serve.rs"]

@@ -15,15 +15,15 @@ const LAYERS: [&[&str]; 6] = [
     &["key", "record", "batch", "limits", "timestamp", "answer"],
     &["wire", "snapshot", "feed"],
     &["index"],
-    &["engine", "compile", "in_process"],
+    &["engine", "reload", "compile", "in_process"],
     &["net", "server", "client"],
     &["cli"],
 ];
 
 /// Pairs in which the first module may use the second, of the same layer. Modules of the lowest layer may use one
 /// another.
-const MAY_USE: [(&str, &str); 4] =
-    [("server", "net"), ("client", "net"), ("compile", "engine"), ("in_process", "engine")];
+const MAY_USE: [(&str, &str); 5] =
+    [("server", "net"), ("client", "net"), ("reload", "engine"), ("compile", "engine"), ("in_process", "engine")];
 
 /// Pairs in which the first module must not use the second, although that is in a lower layer.
 const NEVER: [(&str, &str); 1] = [("index", "wire")];

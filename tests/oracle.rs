@@ -465,12 +465,14 @@ fn non_canonical_addresses_are_malformed_or_match_less() {
     )];
     let view = index_of(&rows).view();
     let mut keys = Keys::default();
-    let texts: [&[u8]; 6] = [b"", b"/", b"example", b"a.example/", b"\xff\xfe/", b"A.EXAMPLE/"];
+    let texts: [&[u8]; 8] =
+        [b"", b"/", b"example", b"a.example/", b"\xff\xfe/", b"A.EXAMPLE/", b"a.example/b/../c", b"a.example/?"];
     texts.iter().for_each(|text| keys.push_text(text));
     let answers = lookup(&view, &keys.column(KeyKind::Web), 0..u32::MAX, Detail::All, seconds(1), &[0, 1, 1, 0]);
     let malformed = Some(Unanswered::Malformed);
-    assert_eq!(answers.unanswered, [malformed, malformed, malformed, None, None, None]);
-    assert_eq!(answers.hits.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0]);
+    let (before, after) = ([malformed; 3], [malformed; 4]);
+    assert_eq!(answers.unanswered, [&before[..], &[None], &after].concat());
+    assert_eq!(answers.hits.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use ksn::key::{Key, Scope, ScopeSet, WebAddress, canonical_url};
+use ksn::key::{AddressParts, Key, Scope, ScopeSet, WebAddress, canonical_url};
 use sha2::{Digest as _, Sha256};
 
 #[path = "common/real_feeds.rs"]
@@ -35,9 +35,13 @@ fn parse(text: &str) -> WebAddress {
     WebAddress::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
-/// Checks that the canonical form of any text is its own canonical form.
+/// Checks that the canonical form of any text is its own canonical form, and that only it is accepted as canonical.
 fn check_fixed_point(text: &str) {
-    if let Ok(address) = WebAddress::parse(text) {
+    let address = WebAddress::parse(text);
+    let is_canonical = address.as_ref().is_ok_and(|address| address.as_str() == text);
+    assert_eq!(AddressParts::split(text.as_bytes()).is_some(), is_canonical, "{text:?}");
+    if let Ok(address) = address {
+        assert!(AddressParts::split(address.as_str().as_bytes()).is_some(), "{text:?}");
         assert_eq!(WebAddress::parse(address.as_str()).as_ref(), Ok(&address), "{text:?}");
         let key = Key::from(address);
         assert_eq!(key.to_string().parse().as_ref(), Ok(&key), "{text:?}");
@@ -52,6 +56,9 @@ fn canonical_urls_of_the_page() {
         let found = canonical_url(url).unwrap_or_else(|e| panic!("{}: {e}", url.escape_ascii()));
         assert_eq!(found, canonical, "{}", url.escape_ascii());
         assert_eq!(canonical_url(found.as_bytes()).as_ref(), Ok(&found));
+        check_fixed_point(&String::from_utf8_lossy(url));
+        check_fixed_point(&found);
+        check_fixed_point(found.trim_start_matches("http://").trim_start_matches("https://"));
     }
 }
 

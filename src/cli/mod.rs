@@ -16,6 +16,7 @@ mod lookup;
 mod merge;
 mod output;
 mod ping;
+mod reload;
 mod scan;
 mod serve;
 mod server_args;

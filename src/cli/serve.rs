@@ -1,23 +1,26 @@
 //! `ksn serve`: answers lookups over QUIC.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io::Write, net::SocketAddr, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
-use ksn::{Certificate, Server, ServerConfig};
+use ksn::{Certificate, Server, ServerConfig, reload::Reloader};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{
-    backend,
     exit::Exit,
-    output, signals,
+    output, reload, signals,
     state::{self, StartedServer},
 };
 
 /// Serve lookups over QUIC from a snapshot until SIGTERM or Ctrl-C.
+///
+/// The snapshot is reloaded when its file is replaced, which is looked at each second, and on SIGHUP. Build the new file
+/// under another name and rename it (`ksn build -o` does). It is verified beside the served one, which stays if the new
+/// file is damaged, empty, too small (--max-shrink) or does not fit into memory; a warning in the log states the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Snapshot to serve.
+    /// Snapshot to serve, and to reload when it is replaced.
     #[arg(long, value_name = "FILE")]
     db: PathBuf,
 
@@ -36,6 +39,10 @@ pub(super) struct Args {
     /// Number of cores to serve on; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     cores: usize,
+
+    /// Keep the served snapshot if its replacement has this much fewer records.
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    max_shrink: u8,
 
     /// Log level on standard error: off, error, warn, info, debug, trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -58,11 +65,20 @@ impl Args {
             .with_ansi(output::has_colours(&std::io::stderr()))
             .with_target(false)
             .init();
-        let index = Arc::new(backend::open(&self.db)?);
         // With several cores the server runs one thread per core, and this thread only waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // First of all: opening a large snapshot takes seconds, and SIGHUP must not end them.
+        let hangups = {
+            let _in_runtime = runtime.enter();
+            signals::Hangups::receive()?
+        };
+        let started = Instant::now();
+        let reloader = Reloader::open(&self.db, self.max_shrink).with_context(|| self.db.display().to_string())?;
+        let index = reloader.index().clone();
+        reload::log_loaded(&self.db, &index.view(), started.elapsed());
         runtime.block_on(async {
             let termination = signals::termination()?;
+            reload::watch(self.db, reloader, hangups)?;
             let (certificate, state) = match (self.cert, self.key) {
                 (Some(chain), Some(key)) => (Certificate::Files { chain, key }, state::directory().ok()),
                 _ => {

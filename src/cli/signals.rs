@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C.
+//! SIGTERM, Ctrl-C and SIGHUP.
 
 use std::{process, thread};
 
@@ -30,6 +30,31 @@ pub(super) fn termination() -> Result<impl Future<Output = SignalExit>> {
         }
         130
     })
+}
+
+/// The SIGHUP signals of this process, which do not end it from now on.
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    signals: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Starts to receive signals. Must be called in a runtime.
+    pub(super) fn receive() -> Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            signals: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal; forever where there are none.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signals.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 /// Starts a thread that on SIGTERM or Ctrl-C calls `clean_up` and ends the process.

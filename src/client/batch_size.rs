@@ -10,8 +10,8 @@
 use std::ops::Add;
 
 use crate::{
-    batch::Column,
     key::{Key, KeyKind, PrefixWidth},
+    limits::PROBE_COST,
     wire::{ServerLimits, request_bytes},
 };
 
@@ -32,7 +32,7 @@ impl BatchSize {
     /// Returns the size of one key. `prefix` is the prefix width; `None` sends whole keys.
     pub(super) fn of(key: &Key, prefix: Option<PrefixWidth>) -> Self {
         let columns = ColumnKey::Keys(key.kind()).bit();
-        let row = Self { rows: 1, cost: key.kind().cost(), columns, ..Self::default() };
+        let row = Self { rows: 1, cost: key.cost(), columns, ..Self::default() };
         match (key, prefix) {
             (Key::Digest(_), Some(width)) => Self { key_bytes: width.bytes(), ..row },
             (Key::Digest(digest), None) => Self { key_bytes: digest.bytes().len(), ..row },
@@ -44,7 +44,7 @@ impl BatchSize {
             (Key::Web(address), Some(width)) => {
                 let (parts, mut rows) = (address.parts(), 0);
                 parts.for_each_text(|_, _| rows += 1);
-                let cost = rows as u64 * Column::WebPrefixes { width, bytes: &[] }.key_cost();
+                let cost = rows as u64 * PROBE_COST;
                 let expressions = Self { rows, cost, key_bytes: rows * width.bytes(), columns, longest_address: 0 };
                 match parts.ipv4() {
                     None => expressions,

@@ -95,7 +95,7 @@ pub(super) mod tests {
                 let mut seen = Vec::new();
                 for batch in Batcher::new(&keys, limits, Detail::All, prefix) {
                     let columns = batch.columns();
-                    let cost: u64 = columns.iter().map(|c| c.rows() as u64 * c.key_cost()).sum();
+                    let cost: u64 = columns.iter().map(|c| c.cost(0..c.rows())).sum();
                     let rows: usize = columns.iter().map(Column::rows).sum();
                     assert!(rows as u32 <= limits.keys && cost <= limits.cost);
                     assert!(columns.len() <= limits.columns.into());

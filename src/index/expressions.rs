@@ -98,7 +98,7 @@ struct HashEntry {
 
 impl TextHashes {
     /// Hashes all expressions of a table.
-    fn of(texts: &WebTable<'_>) -> Self {
+    pub(super) fn of(texts: &WebTable<'_>) -> Self {
         let mut hashes = vec![([0; 8], 0u32); texts.len()];
         // Plain threads: if the caller runs on a rayon thread, rayon could make it steal a task that waits for this
         // table.

@@ -63,6 +63,13 @@ impl Layer {
         Self { snapshot, ipv4, text_hashes: OnceLock::new() }
     }
 
+    /// Builds what `other` has built at the first lookup that needed it, so that no lookup waits for it again.
+    pub(crate) fn build_as(&self, other: &Self) {
+        if other.text_hashes.get().is_some() {
+            self.text_hashes.get_or_init(|| TextHashes::of(&WebTable::of(&self.snapshot)));
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

@@ -14,7 +14,7 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use super::canonical::{self, HOST_BYTES_MAX, WebAddressError};
+use super::canonical::{self, WebAddressError};
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
 /// The set of addresses that an expression matches.
@@ -112,7 +112,7 @@ impl WebAddress {
 
     /// Returns the parts of the address.
     pub fn parts(&self) -> AddressParts<'_> {
-        AddressParts::split(self.text.as_bytes()).expect("a canonical address has a host and a path")
+        AddressParts::of_canonical(self.text.as_bytes()).expect("a canonical address has a host and a path")
     }
 }
 
@@ -130,8 +130,8 @@ impl fmt::Debug for WebAddress {
 
 /// A borrowed canonical address, split into host, path and query.
 ///
-/// The text comes from a client, which canonicalised it; text that is not canonical is not detected, it only matches
-/// less.
+/// Clients canonicalise addresses, servers check that they did: an address that is not canonical would match less than
+/// it should, and would be reported as unknown.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressParts<'a> {
     text: &'a [u8],
@@ -144,16 +144,29 @@ pub struct AddressParts<'a> {
 }
 
 impl<'a> AddressParts<'a> {
-    /// Splits an address into host, path and query. Returns `None` when the text has no host or no path, or when the
-    /// host or the text is longer than in any canonical address: a host of thousands of labels would have as many
-    /// parent domains to look up.
+    /// Splits a canonical address into host, path and query. Returns `None` when the text is not canonical: exactly if
+    /// [`WebAddress::parse`] would change it or fail.
+    ///
+    /// ```
+    /// # use ksn::key::AddressParts;
+    /// assert!(AddressParts::split(b"evil.example/a?b").is_some());
+    /// assert!(AddressParts::split(b"Evil.example/a/../b").is_none());
+    /// ```
     #[inline]
     pub fn split(text: &'a [u8]) -> Option<Self> {
         if text.len() > WEB_ADDRESS_BYTES_MAX {
             return None;
         }
-        let hosts = 1..=HOST_BYTES_MAX;
-        let path_start = text.iter().position(|&b| b == b'/').filter(|at| hosts.contains(at))?;
+        let parts = Self::of_canonical(text)?;
+        let is_canonical = (parts.ipv4.is_some() || canonical::is_host(parts.host()))
+            && canonical::is_path(parts.path(), parts.query());
+        is_canonical.then_some(parts)
+    }
+
+    /// Splits an address that is known to be canonical. Returns `None` when it has no path.
+    #[inline]
+    fn of_canonical(text: &'a [u8]) -> Option<Self> {
+        let path_start = text.iter().position(|&b| b == b'/')?;
         let path_end = text[path_start..].iter().position(|&b| b == b'?').map_or(text.len(), |at| path_start + at);
         Some(Self { text, path_start, path_end, ipv4: dotted_quad(&text[..path_start]) })
     }
@@ -289,7 +302,7 @@ impl<'a> AddressParts<'a> {
 
 /// Parses a dotted quad in canonical form: four decimal numbers up to 255 without leading zeros.
 fn dotted_quad(host: &[u8]) -> Option<Ipv4Addr> {
-    if host.len() > 15 || !host.last()?.is_ascii_digit() || !host[0].is_ascii_digit() {
+    if host.len() > 15 || !host.last()?.is_ascii_digit() || !host.first()?.is_ascii_digit() {
         return None;
     }
     std::str::from_utf8(host).ok()?.parse().ok()
@@ -358,7 +371,7 @@ mod tests {
 
     #[test]
     fn each_text_is_tried_once_with_all_its_scopes() {
-        for address in ["a.b.c.d.e.f.g.h/1/2/3/4/5/6.html?q", "a.b/?", "a/", "1.2.3.4/x/?a=b", "[::1]/", "a.a.a/a/a"] {
+        for address in ["a.b.c.d.e.f.g.h/1/2/3/4/5/6.html?q", "a.b/?q", "a/", "1.2.3.4/x/?a=b", "[::1]/", "a.a.a/a/a"] {
             let parts = AddressParts::split(address.as_bytes()).unwrap();
             let (mut texts, mut found, mut expected) = (Vec::new(), Vec::new(), Vec::new());
             parts.for_each_text(|scopes, text| {
@@ -385,6 +398,7 @@ mod tests {
         assert!(AddressParts::split(b"/a").is_none());
         assert!(AddressParts::split(b"a").is_none());
         assert!(AddressParts::split(b"").is_none());
-        assert_eq!(AddressParts::split(b"1.2.3.04/").unwrap().ipv4(), None);
+        assert_eq!(AddressParts::split(b"1.2.3.4a/").unwrap().ipv4(), None);
+        assert!(AddressParts::split(b"1.2.3.04/").is_none());
     }
 }

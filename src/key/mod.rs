@@ -23,7 +23,7 @@ pub use self::{
     ipv4::{Ipv4Block, Ipv4BlockError},
     text::{KeyError, refang},
 };
-use crate::limits::WEB_ADDRESS_COST;
+use crate::limits::{PROBE_COST, web_address_cost};
 
 /// The kind of a key, with its number in frames and snapshots. Numbers MUST NOT be reused; later versions MAY add some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,15 +71,6 @@ impl KeyKind {
             Self::Ipv4 => "ipv4",
         }
     }
-
-    /// Returns the cost of one whole key of this kind, which counts towards
-    /// [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX).
-    pub fn cost(self) -> u64 {
-        match self {
-            Self::Digest(_) | Self::Ipv4 => 1,
-            Self::Web => WEB_ADDRESS_COST,
-        }
-    }
 }
 
 impl fmt::Display for KeyKind {
@@ -109,6 +100,14 @@ impl Key {
             Self::Digest(digest) => KeyKind::Digest(digest.kind()),
             Self::Web(_) => KeyKind::Web,
             Self::Ipv4(_) => KeyKind::Ipv4,
+        }
+    }
+
+    /// Returns the cost of the whole key, which counts towards [`BATCH_COST_MAX`](crate::limits::BATCH_COST_MAX).
+    pub fn cost(&self) -> u64 {
+        match self {
+            Self::Digest(_) | Self::Ipv4(_) => PROBE_COST,
+            Self::Web(address) => web_address_cost(address.as_str().len()),
         }
     }
 }

@@ -117,9 +117,9 @@ impl Query<'_> {
                 break;
             }
             slices.continue_or_yield().await?;
-            let within = (CALL_PROBES / column.key_cost()).max(1) as u32;
-            let end = rows.min(next.saturating_add(within.min(rows_at_once)));
-            let probes = u64::from(end - next) * column.key_cost();
+            let within = column.rows_within(next as usize, CALL_PROBES) as u32;
+            let end = within.min(next.saturating_add(rows_at_once));
+            let probes = column.cost(next as usize..end as usize);
             let mut metered = Metered::new(writer, probes, CALL_WORK);
             let flow = self.view.answer(self.number, column, next..end, detail, self.now, &mut metered);
             let (work, is_paused) = (metered.work(), metered.is_paused());

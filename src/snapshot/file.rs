@@ -48,9 +48,34 @@ impl SnapshotFile {
         Ok(Self { file, header, manifest })
     }
 
+    /// Returns the root checksum, which covers the whole file.
+    pub fn root(&self) -> [u8; 32] {
+        self.header.root
+    }
+
+    /// Returns the size of the file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.header.file_bytes.get()
+    }
+
+    /// Returns the number of keys (indicators) of a kind.
+    pub fn keys(&self, kind: KeyKind) -> u64 {
+        self.manifest.keys(kind)
+    }
+
+    /// Returns the number of records of a kind.
+    pub fn records(&self, kind: KeyKind) -> u64 {
+        self.manifest.records(kind)
+    }
+
     /// Returns the sources of the records, sorted by name.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = SourceInfo<'_>> {
         self.manifest.sources.iter().map(SourceEntry::info)
+    }
+
+    /// Reads and validates the whole file, as [`Snapshot::open`] does.
+    pub fn read_all(&self) -> Result<Snapshot, OpenError> {
+        Snapshot::read(&self.file, &self.header)
     }
 
     /// Reads the sections that lookups of some kinds of keys need, and validates them as [`Snapshot::open`] does: their

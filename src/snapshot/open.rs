@@ -44,6 +44,27 @@ pub struct SourceInfo<'a> {
     pub newest: Option<Timestamp>,
 }
 
+impl Manifest {
+    /// Returns the number of keys (indicators) of a kind.
+    pub(super) fn keys(&self, kind: KeyKind) -> u64 {
+        self.count(kind, &[SectionKind::Records])
+    }
+
+    /// Returns the number of records of a kind.
+    pub(super) fn records(&self, kind: KeyKind) -> u64 {
+        self.count(kind, &[SectionKind::Records, SectionKind::MoreRecords])
+    }
+
+    /// Returns the number of rows of these sections.
+    fn count(&self, kind: KeyKind, of: &[SectionKind]) -> u64 {
+        let sections = self.sections.iter().filter(|section| {
+            let (table, section) = (Table::from_number(section.table), SectionKind::from_number(section.kind));
+            table.and_then(Table::kind) == Some(kind) && section.is_some_and(|section| of.contains(&section))
+        });
+        sections.map(SectionEntry::rows).sum()
+    }
+}
+
 impl SourceEntry {
     pub(super) fn info(&self) -> SourceInfo<'_> {
         SourceInfo { name: &self.name, records: self.records, newest: Timestamp::from_seconds(self.newest) }
@@ -74,10 +95,16 @@ impl Snapshot {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let mut file = File::open(path)?;
         // The header is checked before memory is allocated for the rest.
-        let found = read_file_header(&mut file)?.file_bytes.get();
+        let header = read_file_header(&mut file)?;
+        Self::read(&file, &header)
+    }
+
+    /// Reads and validates the whole of a file with this header.
+    pub(super) fn read(file: &File, header: &Header) -> Result<Self, OpenError> {
+        let found = header.file_bytes.get();
         let bytes = usize::try_from(found)
             .map_err(|_| OpenError::invalid(format!("its {found} bytes exceed the address space")))?;
-        Self::check(Memory::read(&file, bytes)?)
+        Self::check(Memory::read(file, bytes)?)
     }
 
     /// Maps a snapshot into memory instead of reading it, and validates it. Its pages are shared between processes.
@@ -185,21 +212,12 @@ impl Snapshot {
 
     /// Returns the number of keys (indicators) of a kind.
     pub fn keys(&self, kind: KeyKind) -> u64 {
-        self.count(kind, &[SectionKind::Records])
+        self.manifest.keys(kind)
     }
 
     /// Returns the number of records of a kind.
     pub fn records(&self, kind: KeyKind) -> u64 {
-        self.count(kind, &[SectionKind::Records, SectionKind::MoreRecords])
-    }
-
-    /// Returns the number of rows of these sections, whether they were read or not.
-    fn count(&self, kind: KeyKind, of: &[SectionKind]) -> u64 {
-        let sections = self.manifest.sections.iter().filter(|section| {
-            let (table, section) = (Table::from_number(section.table), SectionKind::from_number(section.kind));
-            table.and_then(Table::kind) == Some(kind) && section.is_some_and(|section| of.contains(&section))
-        });
-        sections.map(SectionEntry::rows).sum()
+        self.manifest.records(kind)
     }
 
     pub(crate) fn web_seed(&self) -> u64 {

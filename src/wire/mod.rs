@@ -69,6 +69,9 @@
 //! SHA-256 of a text. A digest column of another width below that of its kind is answered with error 9. A kind that the
 //! server does not know needs no new version: the whole column is answered `unsupported`.
 //!
+//! A batch MUST NOT cost more than the welcome allows. A whole web address costs 32 + length / 64, the length in bytes
+//! and the quotient rounded down; any other key costs 1, also a prefix and a key of an unknown kind.
+//!
 //! A column of web addresses of width 8 or 4 holds no addresses: a key is the leading bytes of the SHA-256 of one
 //! **expression**, of its text alone (`evil.example`, `evil.example/a/`), whatever the scope of the record. An address
 //! has several expressions: up to 127 domains, the first of which is its host, and up to 30 pairs of host and path (see
@@ -124,10 +127,11 @@
 //! the last hit of a prefix: it has more candidates.
 //!
 //! Unanswered rows have 8 bytes and MUST ascend in the same way: row (4 bytes, `0xFFFFFFFF` for the whole column),
-//! column (2), code (2): 1 unsupported, 2 malformed. Suffixes are raw bytes: for each hit of a column of prefixes, in
-//! the order of the hits, the rest of the candidate's digest, or of the SHA-256 of the expression's text. The client
-//! MUST compare it with the digest that it looked up and discard the hit if they differ; it MUST also discard the hit
-//! of an expression if the address does not match that text in the scope of the hit. Then the texts.
+//! column (2), code (2): 1 unsupported, 2 malformed. A web address is malformed if it is not canonical: if and only if
+//! canonicalising it would change it or fail. Suffixes are raw bytes: for each hit of a column of prefixes, in the order
+//! of the hits, the rest of the candidate's digest, or of the SHA-256 of the expression's text. The client MUST compare
+//! it with the digest that it looked up and discard the hit if they differ; it MUST also discard the hit of an
+//! expression if the address does not match that text in the scope of the hit. Then the texts.
 //!
 //! # Hello: head of 64 bytes, texts
 //!
@@ -149,7 +153,7 @@
 //! | 8 | kinds | 2 | |
 //! | 10 | columns | 2 | maximum per batch |
 //! | 12 | keys | 4 | maximum per batch |
-//! | 16 | cost | 8 | maximum per batch, see [`Column::key_cost`](crate::batch::Column::key_cost) |
+//! | 16 | cost | 8 | maximum per batch, see the request |
 //! | 24 | request bytes | 4 | maximum length of a request body |
 //! | 28 | answer bytes | 4 | maximum length of an answer body |
 //! | 32 | streams | 4 | maximum number of concurrent batches |

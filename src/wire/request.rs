@@ -94,11 +94,11 @@ impl RequestColumn<'_> {
         }
     }
 
-    /// Returns the cost of one key.
-    fn key_cost(&self) -> u64 {
+    /// Returns the cost of all keys.
+    fn cost(&self) -> u64 {
         match self {
-            Self::Known(column) => column.key_cost(),
-            Self::Unknown { .. } => 1,
+            Self::Known(column) => column.cost(0..column.rows()),
+            Self::Unknown { count, .. } => u64::from(*count) * limits::PROBE_COST,
         }
     }
 }
@@ -147,7 +147,7 @@ impl<'a> RequestView<'a> {
             request.keys += u64::from(count);
             at_most(KEYS, limits.keys, request.keys)?;
             let column = column(kind, row, bytes, limits)?;
-            request.cost += u64::from(count) * column.key_cost();
+            request.cost += column.cost();
             at_most(COST, limits.cost, request.cost)?;
             request.columns.push(column);
         }

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use serde_json::Value;
@@ -81,12 +82,26 @@ impl Program {
 
     /// Starts a server on a free loopback port, and waits until it listens.
     pub(crate) fn serve(&self) -> Serving {
-        let mut child = self.command(&["serve", "--db", "records.ksn", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        self.serve_with(&[])
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) fn serve_with(&self, args: &[&str]) -> Serving {
+        let args = [&["serve", "--db", "records.ksn", "--listen", "127.0.0.1:0"], args].concat();
+        let mut child = self.command(&args).spawn().unwrap();
+        let (log, mut lines) = (Arc::new(Mutex::new(String::new())), BufReader::new(child.stderr.take().unwrap()));
+        let written = log.clone();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                written.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut line = || lines.next().unwrap().unwrap();
         let (first, second) = (line(), line());
         let address = first.strip_prefix("listening on ").unwrap().split(' ').next().unwrap().to_owned();
-        Serving { address, pin: second.strip_prefix("pin ").unwrap().to_owned(), child }
+        Serving { address, pin: second.strip_prefix("pin ").unwrap().to_owned(), child, log }
     }
 }
 
@@ -109,6 +124,8 @@ pub(crate) struct Serving {
     pub(crate) address: String,
     pub(crate) pin: String,
     pub(crate) child: Child,
+    /// What it has written to standard error.
+    pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Drop for Serving {

@@ -105,7 +105,11 @@ pub(crate) fn web_address(data: &[u8]) {
         assert_eq!(canonical_url(url.as_bytes()).as_deref(), Ok(url.as_str()));
         assert!(url.bytes().all(|b| b > 0x20 && b < 0x7f && b != b'#'), "{url}");
     }
-    if let Some(parts) = AddressParts::split(data) {
+    let parts = AddressParts::split(data);
+    let is_canonical = std::str::from_utf8(data)
+        .is_ok_and(|text| WebAddress::parse(text).is_ok_and(|address| address.as_str() == text));
+    assert_eq!(parts.is_some(), is_canonical, "{}", data.escape_ascii());
+    if let Some(parts) = parts {
         // No input takes more probes than the cost of an address.
         let mut tried = 0;
         parts.for_each_expression(ScopeSet::ALL, |_, _| tried += 1);

@@ -63,10 +63,10 @@ impl Batches {
     pub(super) fn check(&self, limits: &ServerLimits) -> Result<(), String> {
         for batch in &self.0 {
             let columns = batch.columns();
-            let cost: u64 = columns.iter().map(|column| column.rows() as u64 * column.kind().cost()).sum();
+            let cost: u64 = columns.iter().map(|column| column.cost(0..column.rows())).sum();
             let found = [
                 ("keys", u64::from(batch.keys), u64::from(limits.keys)),
-                ("probes (32 for a web address)", cost, limits.cost),
+                ("probes (32 for a web address, and 1 more for every 64 bytes)", cost, limits.cost),
                 ("bytes", request_bytes(&columns) as u64, limits.request_bytes.into()),
                 ("kinds of key", columns.len() as u64, limits.columns.into()),
             ];

@@ -38,6 +38,18 @@ pub(super) fn escape_into(out: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Returns the byte of the escape that a text starts with; `None` if it starts with none, or with one that canonical
+/// text cannot contain: of a byte that needs no escape, in lower case, or of a percent sign that would begin another
+/// escape.
+pub(super) fn canonical_escape(text: &[u8]) -> Option<u8> {
+    let [b'%', high @ (b'0'..=b'9' | b'A'..=b'F'), low @ (b'0'..=b'9' | b'A'..=b'F'), rest @ ..] = text else {
+        return None;
+    };
+    let byte = digit(*high)? << 4 | digit(*low)?;
+    let is_nested = byte == b'%' && matches!(rest, [a, b, ..] if digit(*a).and(digit(*b)).is_some());
+    (must_escape(byte) && !is_nested).then_some(byte)
+}
+
 /// Returns whether canonical text contains the byte only as an escape.
 pub(super) fn must_escape(byte: u8) -> bool {
     byte <= 0x20 || byte >= 0x7F || byte == b'#' || byte == b'%'

@@ -5,13 +5,16 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use idna::AsciiDenyList;
+use idna::{
+    AsciiDenyList,
+    uts46::{ErrorPolicy, Hyphens, Uts46},
+};
 
 use super::{WebAddressError, escape::escape_into, excerpt, is_port};
 
 /// Maximum length of a host in canonical form, in bytes: what fits into the 255 bytes of a DNS name (RFC 1035, section
 /// 2.3.4). An escape counts as its three bytes.
-pub(in crate::key) const HOST_BYTES_MAX: usize = 253;
+pub(super) const HOST_BYTES_MAX: usize = 253;
 
 /// Maximum length of an IDN in bytes, before Punycode. A character takes at most four bytes in UTF-8 and at least one
 /// in Punycode.
@@ -47,7 +50,7 @@ pub(super) fn write(out: &mut String, authority: &[u8]) -> Result<(), WebAddress
         return Err(WebAddressError::HostTooLong { found });
     }
     let name = &out[start..];
-    if name.contains(['(', '{']) && DEFANGED_DOTS.iter().any(|form| name.contains(form)) {
+    if is_defanged(name) {
         return Err(WebAddressError::Defanged { found: name.to_owned() });
     }
     if let Some(address) = parse_ipv4(name) {
@@ -55,6 +58,11 @@ pub(super) fn write(out: &mut String, authority: &[u8]) -> Result<(), WebAddress
         write_display(out, address);
     }
     Ok(())
+}
+
+/// Returns whether a name in lower case, without brackets, contains a defanged dot.
+pub(super) fn is_defanged(name: &str) -> bool {
+    name.contains(['(', '{']) && DEFANGED_DOTS.iter().any(|form| name.contains(form))
 }
 
 /// Returns the host in lower case, without leading, trailing and repeated dots.
@@ -87,6 +95,22 @@ fn punycode(name: &[u8]) -> Result<Option<String>, WebAddressError> {
     Ok(ascii)
 }
 
+/// Returns whether [`punycode`] returns a name, without allocating it.
+pub(super) fn is_idn(name: &[u8]) -> bool {
+    struct Discard;
+    impl Write for Discard {
+        fn write_str(&mut self, _: &str) -> std::fmt::Result {
+            Ok(())
+        }
+    }
+    // The options of `idna::domain_to_ascii_cow`.
+    let convert = |name: &str| {
+        let (hyphens, errors) = (Hyphens::Allow, ErrorPolicy::FailFast);
+        Uts46::new().process(name.as_bytes(), AsciiDenyList::URL, hyphens, errors, |_, _, _| false, &mut Discard, None)
+    };
+    !name.is_ascii() && std::str::from_utf8(name).is_ok_and(|name| convert(name).is_ok())
+}
+
 fn strip_port(host: &[u8]) -> Result<&[u8], WebAddressError> {
     let Some(colon) = host.iter().position(|&b| b == b':') else {
         return Ok(host);
@@ -111,20 +135,27 @@ fn write_ipv6(out: &mut String, host: &[u8]) -> Result<(), WebAddressError> {
     }
     let text = std::str::from_utf8(&host[1..end]).map_err(|_| error())?;
     let address: Ipv6Addr = text.parse().map_err(|_| error())?;
-    let segments = address.segments();
-    match segments {
-        [0, 0, 0, 0, 0, 0xFFFF, high, low] | [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => {
-            write_display(out, Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-        }
+    match embedded_ipv4(address) {
+        Some(address) => write_display(out, address),
         // The standard library compresses as RFC 5952 requires, and writes the dotted form of mapped addresses only.
-        _ => write_display(out, format_args!("[{address}]")),
+        None => write_display(out, format_args!("[{address}]")),
     }
     Ok(())
 }
 
+/// Returns the IPv4 address that an IPv6 address embeds, see [`write_ipv6`].
+pub(super) fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xFFFF, high, low] | [0x64, 0xFF9B, 0, 0, 0, 0, high, low] => {
+            Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
+    }
+}
+
 /// Parses an IPv4 address of one to four numbers, each in octal, hexadecimal or decimal; the last fills the rest of the
 /// 32 bits. A host with numbers that do not fit is a name: nothing is masked.
-fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
+pub(super) fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     let last = host.rsplit('.').next()?;
     if !last.starts_with(|c: char| c.is_ascii_digit()) || host.split('.').count() > 4 {
         return None;

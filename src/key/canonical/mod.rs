@@ -35,6 +35,7 @@
 //! | a host of more than 253 characters | an error | the limit of DNS |
 //! | an IPv6 zone (`%25eth0`) | an error | it is valid on one machine only |
 
+mod check;
 mod escape;
 mod host;
 mod path;
@@ -43,7 +44,10 @@ mod plain;
 use self::escape::{escape_into, unescape};
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
-pub(super) use self::host::{DEFANGED_DOTS, HOST_BYTES_MAX};
+pub(super) use self::{
+    check::{is_host, is_path},
+    host::DEFANGED_DOTS,
+};
 
 /// An error in the text of a web address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Prevents canonical text that parses as another address, and different results of the fast path and the general path.
 
 use super::*;
-use crate::key::{Key, WebAddress, refang};
+use crate::key::{AddressParts, Key, WebAddress, refang};
 use proptest::prelude::*;
 
 fn canonical(text: &str) -> String {
@@ -95,8 +95,35 @@ fn address() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => glued, 1 => random, 1 => led]
 }
 
+/// Checks that exactly canonical text is accepted without canonicalisation.
+fn check_is_canonical(text: &[u8]) -> Result<(), TestCaseError> {
+    let is_canonical = canonicalise_any(text).is_ok_and(|canonical| canonical.as_bytes() == text);
+    prop_assert_eq!(AddressParts::split(text).is_some(), is_canonical, "{}", text.escape_ascii());
+    Ok(())
+}
+
+/// Generates canonical addresses with a small mutation: a piece is inserted, or replaces a byte.
+fn almost_canonical() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_map(|byte| vec![byte]);
+    let piece = prop::sample::select(vec![
+        "", "", "%25", "%2", "%", "%C3%BC", "%e9", "%E9", "%00", "%41", "4", "1", "/", "//", "/.", "/..", "/./", ".",
+        "?", "\\", "#", "A", "[", "]", ":", "@", "(.)", "{", "}", "0", "07", "0x", "xn--", " ", "~",
+    ]);
+    let piece = piece.prop_map(|piece| piece.as_bytes().to_vec());
+    (address(), any::<prop::sample::Index>(), prop_oneof![1 => byte, 6 => piece], any::<bool>()).prop_map(
+        |(text, at, piece, replace)| {
+            let mut text = canonicalise_any(&text).map_or(text, String::into_bytes);
+            let at = at.index(text.len() + 1);
+            let end = (at + usize::from(replace)).min(text.len());
+            text.splice(at..end, piece);
+            text
+        },
+    )
+}
+
 /// Checks the invariants that hold for any bytes.
 fn check(text: &[u8]) -> Result<(), TestCaseError> {
+    check_is_canonical(text)?;
     let any = canonicalise_any(text);
     if let Some(plain) = plain::canonicalise(text) {
         prop_assert_eq!(Ok(&plain), any.as_ref(), "the fast path differs");
@@ -105,6 +132,7 @@ fn check(text: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(canonical_url(text).is_err());
         return Ok(());
     };
+    check_is_canonical(canonical.as_bytes())?;
     let again = canonicalise(canonical.as_bytes());
     prop_assert_eq!(again.as_ref(), Ok(&canonical), "not a fixed point");
     prop_assert!(canonical.bytes().all(|b| b > 0x20 && b < 0x7F && b != b'#'));
@@ -137,6 +165,11 @@ proptest! {
     ) {
         prop_assert!(plain::canonicalise(text.as_bytes()).is_some());
         check(text.as_bytes())?;
+    }
+
+    #[test]
+    fn exactly_canonical_text_is_accepted(text in almost_canonical()) {
+        check_is_canonical(&text)?;
     }
 
     #[test]
@@ -291,6 +324,93 @@ fn rejected() {
         ["http://evil(.)example/", "http://evil(DOT)example/", "evil%7B.%7Dexample", "\u{fc}.a\u{ff08}.\u{ff09}b"]
     {
         assert!(matches!(error(text), WebAddressError::Defanged { .. }), "{text}");
+    }
+}
+
+/// Prevents text that is accepted as canonical although canonicalising it would change it, and vice versa.
+#[test]
+fn accepted_as_canonical() {
+    for text in [
+        "evil.example/",
+        "evil.example/a.b/.c/..d/e../...",
+        "evil.example/a?b\\c//d/../?",
+        "evil.example/%25zz%254%25",
+        "evil.example/%25%25",
+        "evil.example/%09%0A%23%C3%BC",
+        "ev%C2%A0il.example/",
+        "xn--%C3%BC.example/",
+        "xn--a.example/",
+        "%01%80.com/",
+        "%EF%BC%8541.example/",
+        "1.2.3.4/",
+        "256.1.1.1/",
+        "1.2.3.09/",
+        "4294967296/",
+        "[2001:db8::1]/",
+        "[2001:0:0:1::1]/",
+        "[::c009:505]/",
+        "(a).example/",
+    ] {
+        assert!(AddressParts::split(text.as_bytes()).is_some(), "{text}");
+        check_is_canonical(text.as_bytes()).unwrap();
+    }
+    for text in [
+        "",
+        "/",
+        "evil.example",
+        "evil.example?",
+        "evil.example/?",
+        "Evil.example/",
+        "evil.example./",
+        ".evil.example/",
+        "evil..example/",
+        "evil.example:80/",
+        "a@evil.example/",
+        "evil.example\\a/",
+        "evil.example/a\\b",
+        "evil.example/a//b",
+        "evil.example/a/./b",
+        "evil.example/a/..",
+        "evil.example/.",
+        "evil.example/%41",
+        "evil.example/%c3%bc",
+        "evil.example/%2541",
+        "evil.example/?%25aF",
+        "evil.example/%",
+        "evil.example/a#b",
+        "evil.example/a b",
+        "evil.example/\u{fc}",
+        "%C3%BCmlat.com/",
+        "\u{fc}mlat.com/",
+        "evil(.)example/",
+        "evil{dot}example/",
+        "evil[.]example/",
+        "1.2.3.04/",
+        "1.2.772/",
+        "0x7f.1/",
+        "0/",
+        "[2001:DB8::1]/",
+        "[2001:db8:0:0::1]/",
+        "[::ffff:1.2.3.4]/",
+        "[64:ff9b::102:304]/",
+        "[::1/",
+        "[::1]a/",
+        "a[::1]/",
+    ] {
+        assert!(AddressParts::split(text.as_bytes()).is_none(), "{text}");
+        check_is_canonical(text.as_bytes()).unwrap();
+    }
+    let (host, fill) = ("a.".repeat(126) + "a", "b".repeat(WEB_ADDRESS_BYTES_MAX - 254));
+    for (text, is_canonical) in [
+        (format!("{host}/{fill}"), true),
+        (format!("{host}/{fill}b"), false),
+        (format!("{host}a/"), false),
+        (format!("{}%01/", &host[..250]), true),
+        (format!("{}%01/", &host[..251]), false),
+        (format!("a.example/%{}", "25".repeat(4_000)), false),
+    ] {
+        assert_eq!(AddressParts::split(text.as_bytes()).is_some(), is_canonical, "{} bytes", text.len());
+        check_is_canonical(text.as_bytes()).unwrap();
     }
 }
 
