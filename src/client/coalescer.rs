@@ -14,6 +14,7 @@
 //! therefore takes few locks, and is counted through its batch.
 
 use std::{
+    mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
@@ -110,22 +111,23 @@ struct RunningBatch<S: BatchSender> {
     shared: Arc<OpenBatch<S>>,
     /// The callers that the batch added to [`Coalescer::waiting`].
     counted: usize,
+    /// What the callers get.
+    answers: Result<Vec<Answer>, LookupError>,
 }
 
 impl<S: BatchSender> RunningBatch<S> {
     /// Sends the batch when a slot is free, and completes it.
     async fn run(mut self) {
         let (session, shared) = (self.coalescer.session.clone(), self.shared.clone());
-        let answers = tokio::select! {
+        self.answers = tokio::select! {
             biased;
             answers = self.send() => answers,
             () = session.sleep_until(shared.deadline) => Err(LookupError::Timeout { after: shared.options.after }),
         };
-        shared.complete(answers);
     }
 
     async fn send(&mut self) -> Result<Vec<Answer>, LookupError> {
-        let Self { coalescer, shared, counted } = self;
+        let Self { coalescer, shared, counted, .. } = self;
         if coalescer.recent_concurrency.load(Relaxed) > 1 {
             yield_now().await;
         }
@@ -140,8 +142,10 @@ impl<S: BatchSender> RunningBatch<S> {
 
 impl<S: BatchSender> Drop for RunningBatch<S> {
     fn drop(&mut self) {
+        // A batch that ends before it was sent is still open. A caller that joined it after its completion would wait
+        // forever.
         self.coalescer.seal(&self.shared);
-        self.shared.complete(Err(LookupError::Stopped));
+        self.shared.complete(mem::replace(&mut self.answers, Err(LookupError::Stopped)));
         self.coalescer.waiting.fetch_sub(self.counted, Relaxed);
     }
 }
@@ -157,8 +161,10 @@ struct Leader<S: BatchSender> {
 
 impl<S: BatchSender> Leader<S> {
     fn new(coalescer: &Arc<Coalescer<S>>, shared: &Arc<OpenBatch<S>>) -> Self {
-        let running = RunningBatch { coalescer: coalescer.clone(), shared: shared.clone(), counted: 0 };
-        Self { coalescer: coalescer.clone(), shared: shared.clone(), running: Some(Box::pin(running.run())) }
+        let (coalescer, shared) = (coalescer.clone(), shared.clone());
+        let answers = Err(LookupError::Stopped);
+        let running = RunningBatch { coalescer: coalescer.clone(), shared: shared.clone(), counted: 0, answers };
+        Self { coalescer, shared, running: Some(Box::pin(running.run())) }
     }
 
     async fn run(mut self) {

@@ -99,12 +99,9 @@ impl<S> OpenBatch<S> {
         (mem::replace(&mut state.batch, empty), state.callers)
     }
 
-    /// Sets the answers, unless they are already set, and wakes all callers.
+    /// Sets the answers and wakes all callers. The batch MUST be sealed.
     pub(super) fn complete(&self, answers: Result<Vec<Answer>, LookupError>) {
         let mut state = lock(&self.state);
-        if state.answers.is_some() {
-            return;
-        }
         state.answers = Some(answers);
         let wakers = mem::take(&mut state.wakers);
         drop(state);

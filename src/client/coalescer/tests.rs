@@ -86,7 +86,7 @@ impl BatchSender for FakeSession {
     async fn sleep_until(&self, _: Instant) {
         match self.network {
             Network::Reliable => pending().await,
-            Network::Unreliable => wait_for_a_moment(30).await,
+            Network::Unreliable => wait_for_a_moment(12).await,
         }
     }
 
