@@ -121,7 +121,11 @@ const COLUMN_BYTES: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{batch::Detail, client::key_batch::KeyBatch, key::DigestKind};
+    use crate::{
+        batch::{Column, Detail},
+        client::key_batch::KeyBatch,
+        key::DigestKind,
+    };
 
     #[test]
     fn sizes_add_up_to_that_of_the_request() {
