@@ -20,8 +20,8 @@ use std::{collections::BTreeMap, hint::black_box, ops::ControlFlow};
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use ksn::{
     Index, WebAddress,
-    batch::{Column, Detail, Hit, Position, Sink, Unanswered},
-    key::{Digest, DigestKind, Indicator},
+    batch::{Column, ColumnBuf, Detail, Hit, Position, Sink, Unanswered},
+    key::{Digest, DigestKind, Indicator, Key, KeyKind, Scope},
     record::{Entry, RecordSink, RecordType},
     snapshot::{Snapshot, SnapshotBuilder, SnapshotInfo},
     timestamp::Timestamp,
@@ -37,6 +37,7 @@ fn at_most(committed: u64) -> LibraryBenchmarkConfig {
 
 const KEYS: u32 = 4_096;
 const RECORDS: u32 = 20_000;
+const WEB_KEYS: u32 = 1_024;
 
 fn digest(number: u32) -> [u8; 32] {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
@@ -52,13 +53,35 @@ fn request() -> Vec<u8> {
 }
 
 fn index() -> (Index, Vec<u8>) {
+    let digest = |number| Indicator::Digest(Digest::new(DigestKind::Sha256, &digest(number)).expect("32 bytes"));
+    (index_of(digest), batch())
+}
+
+/// Returns addresses of 32 to 60 bytes as they occur in proxy logs, a tenth of which is listed by its domain.
+fn web_index() -> (Index, ColumnBuf) {
+    let host = |number: u32| format!("n{:x}.example.com", number.wrapping_mul(0x9e37_79b9));
+    let listed = |number| Indicator::Web { scope: Scope::Domain, expression: host(number).into() };
+    let mut keys = ColumnBuf::new(KeyKind::Web);
+    for number in 0..WEB_KEYS {
+        let host = host(if number % 10 == 0 { number } else { RECORDS + number });
+        let rest = match number % 3 {
+            0 => "bin.sh".into(),
+            1 => format!("wp-content/{number}/invoice.php?id={number}"),
+            _ => format!("caf%C3%A9/.well-known/{number}/"),
+        };
+        keys.push(&Key::from(WebAddress::parse(&format!("http://www.{host}/{rest}")).expect("an address")));
+    }
+    (index_of(listed), keys)
+}
+
+fn index_of(indicator: impl Fn(u32) -> Indicator) -> Index {
     let mut builder = SnapshotBuilder::new();
     for number in 0..RECORDS {
         let name = format!("Trojan.Family{}", number / 50);
         builder.add(
             0,
             Entry {
-                indicator: Indicator::Digest(Digest::new(DigestKind::Sha256, &digest(number)).expect("32 bytes")),
+                indicator: indicator(number),
                 id: number.into(),
                 record_type: RecordType::Malware,
                 name: &name,
@@ -72,8 +95,7 @@ fn index() -> (Index, Vec<u8>) {
     let created = Timestamp::from_seconds(1).expect("not zero");
     let info = SnapshotInfo { dataset: "b".into(), generation: 1, created, compiled_with: BTreeMap::new() };
     let built = builder.finish(&info).expect("it fits");
-    let index = Index::new(Snapshot::from_bytes(built.into_bytes()).expect("it was just built"));
-    (index, batch())
+    Index::new(Snapshot::from_bytes(built.into_bytes()).expect("it was just built"))
 }
 
 /// Sums the IDs of hits, the minimum that a caller does.
@@ -122,6 +144,16 @@ fn probe((index, keys): (Index, Vec<u8>)) -> u64 {
     black_box(count.0)
 }
 
+#[library_benchmark(config = at_most(WEB))]
+#[bench::domains(web_index())]
+fn web((index, keys): (Index, ColumnBuf)) -> u64 {
+    let mut count = Count(0);
+    let now = Timestamp::from_seconds(2).expect("not zero");
+    let _ = index.view().answer(0, &keys.column(), 0..WEB_KEYS, Detail::Winner, now, &mut count);
+    std::mem::forget(index);
+    black_box(count.0)
+}
+
 fn writer() -> (AnswerWriter, Vec<String>) {
     (AnswerWriter::new(AnswerCaps::default()), (0..100).map(|n| format!("Trojan.Family{n}")).collect())
 }
@@ -139,11 +171,12 @@ fn canonicalise(addresses: Vec<&'static str>) -> usize {
     black_box(known.map(|address| address.as_str().len()).sum())
 }
 
-library_benchmark_group!(name = every_key; benchmarks = parse, probe, encode, canonicalise);
+library_benchmark_group!(name = every_key; benchmarks = parse, probe, web, encode, canonicalise);
 main!(library_benchmark_groups = every_key);
 
 /// The committed instruction counts.
-const PARSE: u64 = 495;
+const PARSE: u64 = 499;
 const PROBE: u64 = 340_114;
+const WEB: u64 = 1_685_312;
 const ENCODE: u64 = 147_624;
 const CANONICALISE: u64 = 42_065;

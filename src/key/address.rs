@@ -14,8 +14,10 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use super::canonical::{self, WebAddressError};
-use crate::limits::WEB_ADDRESS_BYTES_MAX;
+use super::{
+    canonical::{self, WebAddressError},
+    find::find,
+};
 
 /// The set of addresses that an expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,20 +156,15 @@ impl<'a> AddressParts<'a> {
     /// ```
     #[inline]
     pub fn split(text: &'a [u8]) -> Option<Self> {
-        if text.len() > WEB_ADDRESS_BYTES_MAX {
-            return None;
-        }
         let parts = Self::of_canonical(text)?;
-        let is_canonical = (parts.ipv4.is_some() || canonical::is_host(parts.host()))
-            && canonical::is_path(parts.path(), parts.query());
-        is_canonical.then_some(parts)
+        canonical::is_canonical(text, parts.path_start, parts.path_end, parts.ipv4.is_some()).then_some(parts)
     }
 
     /// Splits an address that is known to be canonical. Returns `None` when it has no path.
     #[inline]
     fn of_canonical(text: &'a [u8]) -> Option<Self> {
-        let path_start = text.iter().position(|&b| b == b'/')?;
-        let path_end = text[path_start..].iter().position(|&b| b == b'?').map_or(text.len(), |at| path_start + at);
+        let path_start = find(text, b'/')?;
+        let path_end = find(&text[path_start..], b'?').map_or(text.len(), |at| path_start + at);
         Some(Self { text, path_start, path_end, ipv4: dotted_quad(&text[..path_start]) })
     }
 

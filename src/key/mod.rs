@@ -9,6 +9,7 @@
 mod address;
 mod canonical;
 mod digest;
+mod find;
 mod ipv4;
 mod text;
 

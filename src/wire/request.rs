@@ -93,14 +93,6 @@ impl RequestColumn<'_> {
             Self::Unknown { count, .. } => *count,
         }
     }
-
-    /// Returns the cost of all keys.
-    fn cost(&self) -> u64 {
-        match self {
-            Self::Known(column) => column.cost(0..column.rows()),
-            Self::Unknown { count, .. } => u64::from(*count) * limits::PROBE_COST,
-        }
-    }
 }
 
 /// A validated request.
@@ -147,7 +139,10 @@ impl<'a> RequestView<'a> {
             request.keys += u64::from(count);
             at_most(KEYS, limits.keys, request.keys)?;
             let column = column(kind, row, bytes, limits)?;
-            request.cost += column.cost();
+            request.cost += match &column {
+                RequestColumn::Known(column) => column.cost(0..count as usize),
+                RequestColumn::Unknown { .. } => u64::from(count) * limits::PROBE_COST,
+            };
             at_most(COST, limits.cost, request.cost)?;
             request.columns.push(column);
         }

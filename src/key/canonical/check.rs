@@ -1,7 +1,7 @@
 //! Whether an address is canonical, without canonicalising it: a server checks every address that it receives.
 //!
-//! Text is canonical exactly if [`canonicalise`](super::canonicalise) returns it unchanged. Usual addresses take a fast
-//! path of folds without early exit; the rest of this module is for the others. Nothing is allocated.
+//! Text is canonical exactly if [`canonicalise`](super::canonicalise) returns it unchanged. Nothing is
+//! allocated. All bytes are classified without a branch; what needs a closer look is rare.
 
 use std::{
     fmt::{self, Write},
@@ -11,44 +11,110 @@ use std::{
 use super::{
     escape::{canonical_escape, must_escape},
     host::{self, HOST_BYTES_MAX},
-    plain,
 };
+use crate::{key::find::find, limits::WEB_ADDRESS_BYTES_MAX};
 
-/// Returns whether a host is canonical. A canonical dotted quad MUST be excluded before.
+/// Returns whether a text is canonical, given the offsets at which its path starts and ends: those of the first slash and
+/// of the first question mark, or the end. `is_ipv4` is whether the host is a canonical dotted quad.
 #[inline]
-pub(in crate::key) fn is_host(host: &[u8]) -> bool {
-    if host.first() == Some(&b'[') {
-        return is_ipv6(host);
-    }
-    let mut label_start = 0;
-    let mut is_plain = true;
-    for (at, &byte) in host.iter().enumerate() {
-        if byte == b'.' {
-            if at == label_start {
-                return false;
-            }
-            label_start = at + 1;
-        }
-        is_plain &= IS_PLAIN[usize::from(byte)];
-    }
-    // An empty host has an empty last label, too.
-    if label_start == host.len() || host.len() > HOST_BYTES_MAX || !(is_plain || is_escaped_name(host)) {
-        return false;
-    }
-    // The last number of an IPv4 address starts with a digit in all notations.
-    !host[label_start].is_ascii_digit() || std::str::from_utf8(host).is_ok_and(|name| host::parse_ipv4(name).is_none())
+pub(in crate::key) fn is_canonical(text: &[u8], path_start: usize, path_end: usize, is_ipv4: bool) -> bool {
+    let (host, tail) = text.split_at(path_start);
+    let path = &text[path_start..path_end];
+    // An empty query is dropped.
+    text.len() <= WEB_ADDRESS_BYTES_MAX
+        && path_end + 1 != text.len()
+        && (is_ipv4 || is_host(host))
+        && is_escaped_tail(tail, path)
+        && (!has_adjacent_separators(&text[..path_end]) || (has_no_empty_label(host) && is_resolved(path)))
 }
 
-/// Returns whether a path, which starts with a slash, and a query without its question mark are canonical.
+/// Returns whether a host is canonical, except for empty labels after the first. Excludes dotted quads.
 #[inline]
-pub(in crate::key) fn is_path(path: &[u8], query: Option<&[u8]>) -> bool {
-    let text = query.unwrap_or_default();
-    // An empty query is dropped.
-    if query.is_some() && text.is_empty() {
+fn is_host(host: &[u8]) -> bool {
+    let class = |byte: u8, _| {
+        let is_letter = byte.wrapping_sub(b'a') < 26;
+        let is_plain = is_letter | (byte.wrapping_sub(b'-') < 13) | (byte == b'_');
+        u8::from(!is_plain | (byte == b'/'))
+    };
+    match host.first() {
+        None | Some(b'.') => return false,
+        Some(b'[') => return is_ipv6(host),
+        Some(_) => {}
+    }
+    if host.len() > HOST_BYTES_MAX || (fold(host, host, class) != 0 && !is_escaped_name(host)) {
         return false;
     }
-    (plain::needs_no_escape(path) && plain::is_resolved(path) && plain::needs_no_escape(text))
-        || (is_resolved(path) && !path.contains(&b'\\') && is_escaped(path) && is_escaped(text))
+    let last_label = host.iter().rposition(|&b| b == b'.').map_or(0, |at| at + 1);
+    // The last number of an IPv4 address starts with a digit in all notations.
+    !host.get(last_label).is_some_and(u8::is_ascii_digit)
+        || std::str::from_utf8(host).is_ok_and(|name| host::parse_ipv4(name).is_none())
+}
+
+/// Returns whether all bytes of a path and query that need an escape have one, and no others. A backslash is a slash in
+/// the path.
+#[inline]
+fn is_escaped_tail(tail: &[u8], path: &[u8]) -> bool {
+    const NEVER: u8 = 1;
+    const PERCENT: u8 = 2;
+    const BACKSLASH: u8 = 4;
+    let classes = fold(tail, tail, |byte, _| {
+        let never = (byte <= 0x20) | (byte >= 0x7F) | (byte == b'#');
+        (u8::from(never) * NEVER) | (u8::from(byte == b'%') * PERCENT) | (u8::from(byte == b'\\') * BACKSLASH)
+    });
+    classes & NEVER == 0
+        && (classes & PERCENT == 0 || has_canonical_escapes(tail))
+        && (classes & BACKSLASH == 0 || find(path, b'\\').is_none())
+}
+
+/// Returns whether each percent sign begins a canonical escape.
+fn has_canonical_escapes(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = find(rest, b'%') {
+        if canonical_escape(&rest[at..]).is_none() {
+            return false;
+        }
+        rest = &rest[at + 3..];
+    }
+    true
+}
+
+/// Returns whether a slash or a dot follows a slash or a dot. Only then can a host have an empty label, or a path an empty
+/// segment, `.` or `..`.
+#[inline]
+fn has_adjacent_separators(text: &[u8]) -> bool {
+    let is_separator = |byte: u8| u8::from(byte | 1 == b'/');
+    let Some((_, next)) = text.split_first() else { return false };
+    fold(&text[..next.len()], next, |byte, next| is_separator(byte) & is_separator(next)) != 0
+}
+
+fn has_no_empty_label(host: &[u8]) -> bool {
+    host.split(|&b| b == b'.').all(|label| !label.is_empty())
+}
+
+/// Combines the classes of all pairs of bytes of two texts of the same length. Compiles to vector instructions without a
+/// loop over the last bytes, which would take longer than all others.
+#[inline(always)]
+fn fold(text: &[u8], other: &[u8], class: impl Fn(u8, u8) -> u8) -> u8 {
+    let mut classes = [0; LANES];
+    let mut add = |bytes: &[u8; LANES], other: &[u8; LANES]| {
+        for ((all, &byte), &other) in classes.iter_mut().zip(bytes).zip(other) {
+            *all |= class(byte, other);
+        }
+    };
+    match (text.last_chunk(), other.last_chunk()) {
+        (Some(last), Some(last_other)) => {
+            text.as_chunks().0.iter().zip(other.as_chunks().0).for_each(|(bytes, other)| add(bytes, other));
+            add(last, last_other);
+        }
+        _ => {
+            // A letter is in no class.
+            let (mut bytes, mut others) = ([b'a'; LANES], [b'a'; LANES]);
+            bytes[..text.len()].copy_from_slice(text);
+            others[..other.len()].copy_from_slice(other);
+            add(&bytes, &others);
+        }
+    }
+    classes.into_iter().fold(0, |all, class| all | class)
 }
 
 /// Returns whether a host name with unusual bytes is canonical, apart from its dots and numbers.
@@ -72,19 +138,6 @@ fn is_escaped_name(name: &[u8]) -> bool {
     }
     let is_defanged = std::str::from_utf8(name).is_ok_and(host::is_defanged);
     !is_defanged && !host::is_idn(&decoded[..len])
-}
-
-/// Returns whether all bytes that need an escape have one, and no others.
-fn is_escaped(text: &[u8]) -> bool {
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'%' if canonical_escape(rest).is_some() => &rest[3..],
-            _ if must_escape(byte) => return false,
-            _ => after,
-        };
-    }
-    true
 }
 
 /// Returns whether no segment of a path is empty (but the last may be), `.` or `..`.
@@ -119,13 +172,5 @@ impl Write for Expected<'_> {
     }
 }
 
-/// The bytes of names without escapes, upper case and brackets.
-const IS_PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
-        byte += 1;
-    }
-    table
-};
+/// The number of bytes that are classified at once.
+const LANES: usize = 16;

@@ -44,10 +44,7 @@ mod plain;
 use self::escape::{escape_into, unescape};
 use crate::limits::WEB_ADDRESS_BYTES_MAX;
 
-pub(super) use self::{
-    check::{is_host, is_path},
-    host::DEFANGED_DOTS,
-};
+pub(super) use self::{check::is_canonical, host::DEFANGED_DOTS};
 
 /// An error in the text of a web address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

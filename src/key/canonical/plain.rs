@@ -77,15 +77,13 @@ fn strip_port(tail: &[u8]) -> Option<&[u8]> {
     matches!(tail.first(), None | Some(b'/' | b'?')).then_some(tail)
 }
 
-/// Returns whether canonical text can contain all bytes of a path or query as they are. Excludes backslashes, which a
-/// canonical query can contain.
-pub(super) fn needs_no_escape(tail: &[u8]) -> bool {
+fn needs_no_escape(tail: &[u8]) -> bool {
     tail.iter().fold(true, |ok, &b| ok & (b > 0x20) & (b < 0x7F) & (b != b'#') & (b != b'%') & (b != b'\\'))
 }
 
 /// Returns whether no slash is followed by another slash or by a dot. This excludes `/.` and `/..`, but also
 /// `/.well-known`.
-pub(super) fn is_resolved(path: &[u8]) -> bool {
+fn is_resolved(path: &[u8]) -> bool {
     let next = path.get(1..).unwrap_or_default();
     path.iter().zip(next).fold(true, |ok, (&b, &n)| ok & !((b == b'/') & ((n == b'/') | (n == b'.'))))
 }
