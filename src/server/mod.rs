@@ -150,6 +150,8 @@ impl Server {
             };
             let (mut polls, mut logs) = (every(GENERATION_POLL), every(LOG_INTERVAL));
             let mut certificate_looks = every(CERTIFICATE_INTERVAL);
+            // Nothing has been counted yet.
+            logs.reset();
             tokio::pin!(shutdown);
             loop {
                 tokio::select! {

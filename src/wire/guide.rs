@@ -145,7 +145,7 @@
 //!
 //! Canonical text is a fixed point: canonicalising it again changes nothing. Hosts of more than 253 bytes, texts of more
 //! than 8,192 bytes before or after, `[` and `]` outside an IPv6 address, and hosts with defanged dots (`[.]`, `(dot)`) are
-//! errors. `tests/vectors/canonical.json` has the cases that the rules leave open.
+//! errors. `tests/vectors/canonicalisation.json` has the cases that the rules leave open.
 //!
 //! # Web addresses: expressions and scopes
 //!

@@ -156,6 +156,16 @@ impl AnswerWriter {
         frame
     }
 
+    /// Makes room for one more hit. A frame that has become long gets all of the memory that it may need: doubling it
+    /// would copy megabytes at a time, in the middle of a slice of work. Memory that is not written takes no space.
+    fn make_room(&mut self) {
+        let (length, capacity) = (self.frame.len(), self.frame.capacity());
+        if capacity - length < size_of::<HitRow>() && length >= FRAME_BYTES_DOUBLED {
+            let most = HEADER_BYTES + self.caps.body_bytes + size_of::<HitRow>();
+            self.frame.reserve_exact(most.saturating_sub(length).max(size_of::<HitRow>()));
+        }
+    }
+
     /// Returns the length of the body in bytes after `more` bytes are added.
     fn body_bytes(&self, more: usize) -> usize {
         self.frame.len() - HEADER_BYTES
@@ -274,6 +284,7 @@ impl Sink for AnswerWriter {
             timestamp: Timestamp::to_field(hit.timestamp).into(),
             expiry: Timestamp::to_field(hit.expiry).into(),
         };
+        self.make_room();
         raw::push(&mut self.frame, &row);
         self.suffixes.extend_from_slice(suffix);
         self.hits += 1;
@@ -285,6 +296,9 @@ impl Sink for AnswerWriter {
         self.push_unanswered(at.column, at.row, unanswered)
     }
 }
+
+/// The length up to which a frame grows by doubling, in bytes.
+const FRAME_BYTES_DOUBLED: usize = 256 << 10;
 
 /// The maximum number of bytes to reserve for an answer in advance.
 const FRAME_BYTES_AHEAD: usize = 64 << 10;

@@ -472,6 +472,12 @@ pub(crate) fn wire_request(data: &[u8]) {
             RequestColumn::Unknown { .. } => None,
         })
         .collect();
+    // The deadline is read before the rest has arrived.
+    for arrived in [0, body.len() / 2, body.len()] {
+        let deadline_ms = RequestView::deadline_ms(&header, &body[..arrived]).unwrap();
+        assert!(deadline_ms.is_none_or(|deadline_ms| deadline_ms == request.options().deadline_ms));
+        assert!(arrived < body.len() || deadline_ms.is_some());
+    }
     let written = write_request(request.options(), &known);
     let (header, body) = Header::split(&written).unwrap();
     let again = RequestView::parse(&header, body, &RequestLimits::default()).unwrap();
