@@ -4,9 +4,7 @@ use std::{fmt, sync::Arc, thread};
 
 use tokio::{runtime, sync::oneshot};
 
-use super::{
-    Answer, Client, ClientConfig, ConnectError, Key, LookupError, LookupOptions, Welcome, coalescer::SharedLookup,
-};
+use super::{Answer, Client, ConnectError, Key, LookupError, LookupOptions, Welcome, coalescer::SharedLookup};
 
 /// A [`Client`] on a dedicated thread. Lookups block the calling thread; many threads may call at the same time.
 pub struct BlockingClient {
@@ -18,9 +16,9 @@ pub struct BlockingClient {
 }
 
 impl BlockingClient {
-    /// Starts the thread and connects. Fails like [`Client::connect`], or with [`ConnectError::Socket`] when the
-    /// runtime or the thread cannot be started.
-    pub(super) fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
+    /// Starts the thread and connects. Fails like `connect`, or with [`ConnectError::Socket`] when the runtime or the
+    /// thread cannot be started.
+    pub(super) fn spawn(connect: impl Future<Output = Result<Client, ConnectError>>) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<Client>();
@@ -36,7 +34,7 @@ impl BlockingClient {
         };
         let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
         let mut this = Self { client: None, runtime: handle, stop: Some(stop), thread: Some(thread) };
-        this.client = Some(this.runtime.block_on(Client::connect(config))?);
+        this.client = Some(this.runtime.block_on(connect)?);
         Ok(this)
     }
 
@@ -60,8 +58,8 @@ impl BlockingClient {
     }
 
     /// Returns the welcome of the server. See [`Client::welcome`].
-    pub fn welcome(&self) -> Arc<Welcome> {
-        self.client.as_ref().map(Client::welcome).expect("`spawn` returns only after it has connected")
+    pub fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.client.as_ref().and_then(Client::welcome)
     }
 }
 

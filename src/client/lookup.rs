@@ -72,6 +72,7 @@ pub(super) async fn ask(
     deadline: Instant,
 ) -> Result<RawAnswer, LookupError> {
     wait_for_pause(session, deadline).await?;
+    let _in_flight = session.activity.begin();
     let left = deadline.saturating_duration_since(Instant::now());
     let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
     let frame = write_request(&RequestOptions { detail, deadline_ms, ..RequestOptions::default() }, columns);
