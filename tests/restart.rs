@@ -92,47 +92,48 @@ impl Outage {
         (tasks.join_all().await, server.listening_at)
     }
 
-    /// Runs it, asserts that no lookup fails and that every client has an answer within a second of the restart, and
-    /// returns the slowest of these.
-    async fn assert_short(&self) -> Duration {
+    /// Runs it, asserts that no lookup fails, and returns the slowest of the clients' first answers after the restart.
+    async fn recovers_in(&self) -> Duration {
         let (clients, listening_at) = self.run(|_| {}).await;
-        let slowest = slowest(&clients, listening_at);
+        let times = recovery(&clients, listening_at);
         let Self { clients: count, cores, lasts, .. } = self;
-        println!("outage of {lasts:?}, {count} clients, {cores} cores: answered within {slowest:?}");
+        let (median, slowest) = (times[count / 2], times[count - 1]);
+        println!("outage of {lasts:?}, clients: {count}, cores: {cores}: median {median:?}, slowest {slowest:?}");
         for (_, _, answered) in clients.iter().flatten() {
             answered.as_ref().unwrap();
         }
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
         slowest
     }
 }
 
-/// Returns the time from the restart until every client had an answer.
-fn slowest(clients: &[Lookups], listening_at: Instant) -> Duration {
+/// Returns the times from the restart until each client had an answer, ascending. Panics if one had none.
+fn recovery(clients: &[Lookups], listening_at: Instant) -> Vec<Duration> {
     let first_answer = |lookups: &Lookups| {
         let answered = lookups.iter().filter(|(_, _, answered)| answered.is_ok()).map(|&(_, ended, _)| ended);
-        answered.filter(|&ended| ended >= listening_at).min().expect("an answer after the restart")
+        answered.filter(|&ended| ended >= listening_at).min().expect("an answer after the restart") - listening_at
     };
-    clients.iter().map(first_answer).max().unwrap() - listening_at
+    let mut times: Vec<Duration> = clients.iter().map(first_answer).collect();
+    times.sort();
+    times
 }
 
 const OBSERVED: Duration = Duration::from_millis(1_500);
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_client_is_answered_within_a_second_after_a_short_outage() {
     for (cores, millis) in [(1, 300), (2, 300)] {
         let lasts = Duration::from_millis(millis);
-        Outage { clients: 1, cores, lasts, observed: OBSERVED }.assert_short().await;
+        assert!(Outage { clients: 1, cores, lasts, observed: OBSERVED }.recovers_in().await < SECOND);
     }
 }
 
 #[tokio::test]
 async fn a_client_is_answered_within_a_second_after_an_outage_of_three_seconds() {
-    let outages = [1, 2].map(|cores| async move {
-        Outage { clients: 1, cores, lasts: Duration::from_secs(3), observed: OBSERVED }.assert_short().await
-    });
-    let [one, two] = outages;
-    tokio::join!(one, two);
+    let outage = |cores| Outage { clients: 1, cores, lasts: Duration::from_secs(3), observed: OBSERVED };
+    let (one, two) = (outage(1), outage(2));
+    let (one, two) = tokio::join!(one.recovers_in(), two.recovers_in());
+    assert!(one < SECOND && two < SECOND);
 }
 
 /// Prevents clients that depend on the reset, which a path may drop and a server with another secret does not send.
@@ -142,17 +143,20 @@ async fn silence_alone_is_noticed() {
     let forget = |state: &Path| std::fs::remove_file(state.join("server.secret")).unwrap();
     let (clients, listening_at) = outage.run(forget).await;
     assert!(clients.iter().flatten().all(|(_, _, answered)| answered.is_ok()));
-    assert!(slowest(&clients, listening_at) < Duration::from_secs(1));
+    assert!(recovery(&clients, listening_at)[0] < SECOND);
 }
 
 #[tokio::test]
-#[ignore = "takes 15 seconds; asserts times, for which the machine has to be idle"]
+#[ignore = "takes a minute; asserts times, for which the machine has to be idle"]
 async fn a_thousand_clients_are_answered_within_a_second_after_short_outages() {
+    let mut slowest = Duration::ZERO;
     for cores in [1, 2] {
         for lasts in [300, 3_000].map(Duration::from_millis) {
-            Outage { clients: 1_000, cores, lasts, observed: OBSERVED }.assert_short().await;
+            let observed = Duration::from_secs(6);
+            slowest = slowest.max(Outage { clients: 1_000, cores, lasts, observed }.recovers_in().await);
         }
     }
+    assert!(slowest < SECOND);
 }
 
 /// After the prompt phase lookups fail at once, and pauses are longer.
@@ -163,7 +167,8 @@ async fn clients_return_after_an_outage_of_twenty_seconds() {
         for clients in [1, 1_000] {
             let outage = Outage { clients, cores, lasts: Duration::from_secs(20), observed: Duration::from_secs(16) };
             let (lookups, listening_at) = outage.run(|_| {}).await;
-            let slowest = slowest(&lookups, listening_at);
+            let times = recovery(&lookups, listening_at);
+            let (recovered, slowest) = (times[clients / 2], times[clients - 1]);
             let failed = lookups.iter().flatten().filter(|(_, _, answered)| answered.is_err());
             let mut fastest_failures: Vec<Duration> = failed.map(|(began, ended, _)| *ended - *began).collect();
             fastest_failures.sort();
@@ -201,11 +206,14 @@ async fn a_server_that_stalls_keeps_its_connections() {
     let client = bounded(Client::connect(server.client_config())).await.unwrap();
     let id = rustix::process::Pid::from_raw(server.id() as i32).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    // It takes a moment until all of its threads have stopped.
+    time::sleep(Duration::from_millis(100)).await;
     let (first, later) = ([key(MD5_KNOWN)], [key("ipv4:192.0.2.7")]);
     let resumed = async {
         time::sleep(Duration::from_millis(1_200)).await;
+        let now = Instant::now();
         rustix::process::kill_process(id, rustix::process::Signal::CONT).unwrap();
-        Instant::now()
+        now
     };
     let later = async {
         time::sleep(Duration::from_millis(600)).await;

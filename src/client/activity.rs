@@ -104,7 +104,7 @@ fn patience(connection: &Connection) -> Duration {
 const PATIENCE_MIN: Duration = Duration::from_millis(250);
 
 /// The interval at which the counter of datagrams is read while batches are in flight; quinn cannot notify of them.
-const TICK: Duration = Duration::from_millis(25);
+const TICK: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

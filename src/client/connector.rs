@@ -82,23 +82,13 @@ impl Connector {
         Ok(Self { config, verifier, quic, endpoints: Default::default() })
     }
 
-    /// Connects for the first time, within [`ClientConfig::connect_timeout`]. Fails like [`Self::connect`].
-    pub(super) async fn connect_first(&self) -> Result<Connected, ConnectError> {
-        self.connect(self.timeout(), &AtomicBool::new(false)).await
-    }
-
-    /// Returns [`ClientConfig::connect_timeout`].
-    pub(super) fn timeout(&self) -> Duration {
-        self.config.connect_timeout
-    }
-
     /// Connects and exchanges hello and welcome. Sets `is_answered` when a server responds. Fails with [`ConnectError`]
     /// when no address of the server can be connected to within `after`, at once when no server listens there.
-    pub(super) async fn connect(&self, after: Duration, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
-        let server = self.config.server.clone();
+    pub(super) async fn connect(&self, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
+        let (server, after) = (self.config.server.clone(), self.config.connect_timeout);
         // If this times out while resolving the name, that is the error.
         let mut failure = Some(self.unresolved(io::ErrorKind::TimedOut.into()));
-        let connected = time::timeout(after, self.resolve_and_connect(after, is_answered, &mut failure)).await;
+        let connected = time::timeout(after, self.resolve_and_connect(is_answered, &mut failure)).await;
         let timed_out = || ConnectError::Timeout { server: server.clone(), after };
         match connected {
             Ok(Some(connected)) => Ok(connected),
@@ -112,7 +102,6 @@ impl Connector {
 
     async fn resolve_and_connect(
         &self,
-        after: Duration,
         is_answered: &AtomicBool,
         failure: &mut Option<ConnectError>,
     ) -> Option<Connected> {
@@ -124,7 +113,7 @@ impl Connector {
             }
         };
         *failure = addresses.is_empty().then(|| self.unresolved(io::ErrorKind::NotFound.into()));
-        self.connect_to_any(addresses, after, is_answered, failure).await
+        self.connect_to_any(addresses, is_answered, failure).await
     }
 
     /// Tries the addresses of the server, the next one when the previous has failed or is slow (RFC 8305, "Happy
@@ -132,12 +121,11 @@ impl Connector {
     async fn connect_to_any(
         &self,
         mut addresses: VecDeque<SocketAddr>,
-        after: Duration,
         is_answered: &AtomicBool,
         failure: &mut Option<ConnectError>,
     ) -> Option<Connected> {
         self.verifier.forget_refusal();
-        let stagger = STAGGER.min(after / (addresses.len() as u32 + 1));
+        let stagger = STAGGER.min(self.config.connect_timeout / (addresses.len() as u32 + 1));
         let (mut attempts, mut is_due, mut next_at) = (InFlight::new(), true, Instant::now());
         loop {
             while is_due && let Some(address) = addresses.pop_front() {
@@ -358,18 +346,17 @@ mod tests {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let connector = Connector::new(ClientConfig::new("ksn.example:1", Trust::Pin(pin))).unwrap();
-        let (after, is_answered) = (connector.timeout(), AtomicBool::new(false));
+        let is_answered = AtomicBool::new(false);
         let mut failure = None;
         let addresses = [closed, silent.local_addr().unwrap(), other, address];
         let began = Instant::now();
-        let connected = connector.connect_to_any(addresses.into(), after, &is_answered, &mut failure).await.unwrap();
+        let connected = connector.connect_to_any(addresses.into(), &is_answered, &mut failure).await.unwrap();
         assert_eq!(connected.welcome.dataset, "right");
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         assert!(matches!(failure, Some(ConnectError::WrongPin { .. })), "{failure:?}");
 
         let mut failure = None;
-        let connected =
-            connector.connect_to_any([closed, other, closed].into(), after, &is_answered, &mut failure).await;
+        let connected = connector.connect_to_any([closed, other, closed].into(), &is_answered, &mut failure).await;
         assert!(connected.is_none() && matches!(failure, Some(ConnectError::WrongPin { .. })), "{failure:?}");
     }
 

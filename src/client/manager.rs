@@ -119,9 +119,9 @@ impl Manager {
                     Err(error) => {
                         tracing::debug!(%error, "cannot connect");
                         is_answered.store(false, Relaxed);
-                        let is_permanent = is_permanent(&error);
-                        if is_permanent || attempts.len() == 0 {
-                            schedule.failed(Instant::now(), is_permanent);
+                        let (now, is_permanent) = (Instant::now(), is_permanent(&error));
+                        if is_permanent || attempts.len() == 0 || !schedule.is_prompt(now) {
+                            schedule.failed(now, is_permanent);
                         }
                         status.send_modify(|status| {
                             status.failure = Some(Arc::new(error));
@@ -136,9 +136,8 @@ impl Manager {
                         schedule.delay(now);
                     } else {
                         is_requested = false;
-                        schedule.begun(now);
-                        let timeout = connector.timeout().min(if schedule.is_prompt(now) { PROMPT_TIMEOUT } else { Duration::MAX });
-                        attempts.push(connector.connect(timeout, &is_answered));
+                        schedule.begun(now, attempts.len());
+                        attempts.push(connector.connect(&is_answered));
                     }
                 }
                 () = demand.wanted(), if !is_wanted => is_requested = true,
@@ -280,10 +279,6 @@ async fn read_notice(recv: &mut RecvStream) -> Result<Notice, exchange::Exchange
 
 /// The code of a close without an error.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
-
-/// The timeout of an attempt while others may run beside it: enough for two round trips around the world, of which one
-/// is lost. With the pauses of [`Schedule`], at most eight attempts run at a time.
-const PROMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest pause that a server can impose on a client.
 const PAUSE_MAX: Duration = Duration::from_secs(600);

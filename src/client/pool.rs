@@ -4,7 +4,7 @@ use std::{
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -42,7 +42,7 @@ impl Pool {
         let mut pool = Self::empty();
         for _ in 0..config.connections.max(1) {
             let connector = Connector::new(config.clone())?;
-            let connected = connector.connect_first().await?;
+            let connected = connector.connect(&AtomicBool::new(false)).await?;
             pool.add(connector, Some(connected));
         }
         Ok(pool.complete())

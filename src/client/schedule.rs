@@ -1,10 +1,12 @@
 //! Decides when the next attempt to connect begins, and how long lookups wait for it. It takes clocks as arguments.
 //!
 //! An outage begins with the first attempt after a loss. For [`PROMPT_PHASE`], as long as a server takes to restart,
-//! attempts follow one another within half a second while lookups wait for a connection: an attempt that is not
-//! answered yet does not hold up the next, which begins beside it. Lookups wait until their own deadline, whatever becomes
-//! of single attempts. After that phase there is one attempt at a time, pauses grow to [`PAUSE_MAX`], and lookups fail
-//! at once while a pause lasts, because queueing them would only delay the program that makes them.
+//! a failed attempt is followed by the next within half a second while lookups wait for a connection, and lookups wait
+//! until their own deadline, whatever becomes of single attempts. An attempt without a response, whose packets are sent
+//! again after ever longer pauses, does not hold up the next, which begins beside it; but not soon, because a server
+//! that all of its clients connect to is slow to respond, and more attempts would slow it further. After that phase there
+//! is one attempt at a time, pauses grow to [`PAUSE_MAX`], and lookups fail at once while a pause lasts, because
+//! queueing them would only delay the program that makes them.
 //!
 //! Half of every pause is random, so that the clients of a restarted server do not reconnect all at once.
 
@@ -23,17 +25,18 @@ pub(super) struct Schedule {
     outage_since: Option<Instant>,
     /// Whether the outage is a mistake of configuration, not a restart: it has no prompt phase.
     is_permanent: bool,
-    /// Attempts begun in the prompt phase.
-    attempts: u32,
+    /// Failures in the prompt phase.
+    prompt_failures: u32,
     /// Failures after the prompt phase.
     failures: u32,
+    last_at: Option<Instant>,
     next_at: Instant,
 }
 
 impl Schedule {
     /// Creates a schedule whose first attempt may begin at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { outage_since: None, is_permanent: false, attempts: 0, failures: 0, next_at: now }
+        Self { outage_since: None, is_permanent: false, prompt_failures: 0, failures: 0, last_at: None, next_at: now }
     }
 
     /// Returns the earliest time of the next attempt.
@@ -51,27 +54,29 @@ impl Schedule {
         (self.is_permanent || self.failures > 0).then_some(self.next_at)
     }
 
-    /// Records the beginning of an attempt.
-    pub(super) fn begun(&mut self, now: Instant) {
+    /// Records the beginning of an attempt, beside a number of others.
+    pub(super) fn begun(&mut self, now: Instant, others: usize) {
         self.outage_since.get_or_insert(now);
-        self.next_at =
-            now + jittered(PROMPT_PAUSE_MIN.saturating_mul(1 << self.attempts.min(16)).min(PROMPT_PAUSE_MAX));
-        self.attempts += 1;
+        self.last_at = Some(now);
+        self.next_at = now + doubled(BESIDE_PAUSE_MIN, others as u32, PAUSE_MAX);
     }
 
-    /// Records that no attempt is left and the last one failed, or that one failed for a reason that only a change of
-    /// configuration removes.
+    /// Records that the last attempt failed; or, for a reason that only a change of configuration removes, one of them.
     pub(super) fn failed(&mut self, now: Instant, is_permanent: bool) {
         self.is_permanent |= is_permanent;
-        if !self.is_prompt(now) {
-            self.next_at = now + jittered(PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX));
+        if self.is_prompt(now) {
+            self.next_at = now + jittered(doubled(PROMPT_PAUSE_MIN, self.prompt_failures, PROMPT_PAUSE_MAX));
+            self.prompt_failures += 1;
+        } else {
+            self.next_at = now + jittered(doubled(PAUSE_MIN, self.failures, PAUSE_MAX));
             self.failures += 1;
         }
     }
 
-    /// Lets the next attempt begin at once: the server is known to run again.
+    /// Lets the next attempt begin at once, unless one has just begun: the server is known to run again.
     pub(super) fn hasten(&mut self, now: Instant) {
-        self.next_at = self.next_at.min(now);
+        let earliest = self.last_at.map_or(now, |last| now.max(last + PROMPT_PAUSE_MAX));
+        self.next_at = self.next_at.min(earliest);
     }
 
     /// Delays the next attempt: a server responds to the present one.
@@ -84,6 +89,11 @@ impl Schedule {
     pub(super) fn connected(&mut self, now: Instant) {
         *self = Self::new(now + PROMPT_PAUSE_MIN);
     }
+}
+
+/// Doubles a pause a number of times, up to a maximum.
+fn doubled(pause: Duration, times: u32, max: Duration) -> Duration {
+    pause.saturating_mul(1 << times.min(16)).min(max)
 }
 
 /// Returns a random duration between half of `full` and `full`.
@@ -99,6 +109,10 @@ const PROMPT_PHASE: Duration = Duration::from_secs(5);
 const PROMPT_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PROMPT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// After this, another attempt begins beside one without a response. Two such attempts send a packet at least every
+/// 750 ms with the initial round-trip time of private networks.
+const BESIDE_PAUSE_MIN: Duration = Duration::from_secs(1);
+
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -113,7 +127,7 @@ mod tests {
             let start = Instant::now();
             let (mut schedule, mut now) = (Schedule::new(start), start);
             while schedule.is_prompt(now) {
-                schedule.begun(now);
+                schedule.begun(now, 0);
                 schedule.failed(now, false);
                 let pause = schedule.next_at() - now;
                 assert!(pause >= PROMPT_PAUSE_MIN / 2 && pause <= PROMPT_PAUSE_MAX, "{pause:?}");
@@ -122,7 +136,7 @@ mod tests {
             }
             assert!(now >= start + Duration::from_secs(5) && now < start + Duration::from_millis(5_600));
             for failures in 0..40 {
-                schedule.begun(now);
+                schedule.begun(now, 0);
                 schedule.failed(now, false);
                 let (pause, full) = (schedule.next_at() - now, PAUSE_MIN * (1 << failures.min(5)));
                 assert!(pause >= full.min(PAUSE_MAX) / 2 && pause <= full.min(PAUSE_MAX), "{pause:?}");
@@ -140,7 +154,7 @@ mod tests {
     fn a_permanent_failure_has_no_prompt_phase() {
         let now = Instant::now();
         let mut schedule = Schedule::new(now);
-        schedule.begun(now);
+        schedule.begun(now, 0);
         schedule.failed(now, true);
         assert!(!schedule.is_prompt(now) && schedule.next_at() > now + PAUSE_MIN / 3);
         assert_eq!(schedule.fails_until(), Some(schedule.next_at()));
