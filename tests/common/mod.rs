@@ -3,7 +3,7 @@
 
 pub(crate) mod raw;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use ksn::{
     Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
