@@ -121,7 +121,7 @@ impl Backend {
     pub(super) fn records(&self, kind: KeyKind) -> Option<u64> {
         match self {
             Self::Local(local) => Some(local.index.view().records(kind)),
-            Self::Server(client, _) => Some(client.welcome().records(kind)),
+            Self::Server(client, _) => client.welcome().map(|welcome| welcome.records(kind)),
             Self::Disconnected(_) => None,
         }
     }

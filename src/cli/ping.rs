@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ksn::{Client, LookupOptions};
 use serde_json::{Value, json};
 use tokio::time;
@@ -76,7 +76,7 @@ impl Args {
         };
         let connected_in = began.elapsed();
         if !self.json {
-            let welcome = client.welcome();
+            let welcome = client.welcome().context("the server sent no welcome")?;
             let (dataset, software) = (plain(&welcome.dataset), plain(&welcome.software));
             let generation = welcome.generation;
             writeln!(out, "{server}: {dataset}, generation {generation}, {software}, connected in {connected_in:.1?}")?;
@@ -129,9 +129,9 @@ fn answered(server: &str, number: u64, connected_in: Duration, took: Duration, c
         "status": "answered",
         "round_trip_us": took.as_secs_f64() * 1e6,
         "connect_us": connected_in.as_secs_f64() * 1e6,
-        "dataset": welcome.dataset,
-        "generation": welcome.generation,
-        "software": welcome.software,
+        "dataset": welcome.as_ref().map(|welcome| &welcome.dataset),
+        "generation": welcome.as_ref().map(|welcome| welcome.generation),
+        "software": welcome.as_ref().map(|welcome| &welcome.software),
     })
 }
 

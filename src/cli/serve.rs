@@ -91,7 +91,8 @@ impl Args {
             let view = index.view();
             let about = format!("{}, generation {}", view.dataset(), view.generation());
             drop(view);
-            let config = ServerConfig { cores: self.cores, ..ServerConfig::new(self.listen, certificate) };
+            let config =
+                ServerConfig { cores: self.cores, state: state.clone(), ..ServerConfig::new(self.listen, certificate) };
             let server = Server::bind(config, index)?;
             // With --cert, a missing state directory does not prevent serving.
             let saved = state.map(|state| StartedServer::new(server.local_addr(), server.pin()).save(&state));

@@ -25,12 +25,17 @@ impl Client {
     /// Connects on a dedicated thread, for programs without a Tokio runtime. Fails like [`Client::connect`], or with
     /// [`ConnectError::Socket`] when the runtime or the thread cannot be started.
     pub fn spawn(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
-        BlockingClient::spawn(config)
+        BlockingClient::spawn(Self::connect(config))
+    }
+
+    /// Does on a dedicated thread what [`Client::connect_lazy`] does, for programs without a Tokio runtime.
+    pub fn spawn_lazy(config: ClientConfig) -> Result<BlockingClient, ConnectError> {
+        BlockingClient::spawn(async { Self::connect_lazy(config) })
     }
 }
 
 impl BlockingClient {
-    fn spawn(config: ClientConfig) -> Result<Self, ConnectError> {
+    fn spawn(connect: impl Future<Output = Result<Client, ConnectError>>) -> Result<Self, ConnectError> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Socket)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<Client>();
@@ -46,7 +51,7 @@ impl BlockingClient {
         };
         let thread = thread::Builder::new().name("ksn-client".into()).spawn(work).map_err(ConnectError::Socket)?;
         let mut this = Self { client: None, runtime: handle, stop: Some(stop), thread: Some(thread) };
-        this.client = Some(this.runtime.block_on(Client::connect(config))?);
+        this.client = Some(this.runtime.block_on(connect)?);
         Ok(this)
     }
 
@@ -70,8 +75,8 @@ impl BlockingClient {
     }
 
     /// Returns the welcome of the server. See [`Client::welcome`].
-    pub fn welcome(&self) -> Arc<Welcome> {
-        self.client.as_ref().map(Client::welcome).expect("`spawn` returns only after it has connected")
+    pub fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.client.as_ref().and_then(Client::welcome)
     }
 }
 

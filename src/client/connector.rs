@@ -4,11 +4,14 @@ use std::{
     collections::VecDeque,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use quinn::{Endpoint, RecvStream, SendStream};
+use quinn::{Endpoint, EndpointConfig, RecvStream, SendStream};
 use rustls::client::Resumption;
 use tokio::{
     net::lookup_host,
@@ -50,37 +53,37 @@ pub(super) struct Connector {
     config: ClientConfig,
     verifier: Arc<Verifier>,
     quic: quinn::ClientConfig,
-    endpoints: [Option<(Endpoint, Transport)>; 2],
-    /// Whether a connection was established before.
-    has_connected: bool,
+    /// One for IPv4 and one for IPv6, created when needed.
+    endpoints: [Mutex<Option<(Endpoint, Transport)>>; 2],
 }
 
 impl Connector {
+    /// Creates a connector. Fails with [`ConnectError`] when the configuration is invalid: the file of CA certificates, or
+    /// the form of the server's address or name.
     pub(super) fn new(config: ClientConfig) -> Result<Self, ConnectError> {
+        let port = config.server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "expected an address with a port, name:port");
+            return Err(ConnectError::Resolve { server: config.server, source });
+        }
         let verifier = Arc::new(match &config.trust {
             Trust::Pin(pin) => Verifier::with_pin(*pin),
             Trust::Authorities { file, .. } => Verifier::with_authorities(file)?,
         });
         let quic = quinn::ClientConfig::new(Arc::new(tls::client_config(verifier.clone(), Resumption::default())?));
-        Ok(Self { config, verifier, quic, endpoints: [None, None], has_connected: false })
+        Ok(Self { config, verifier, quic, endpoints: Default::default() })
     }
 
-    /// Connects and exchanges hello and welcome. Fails with [`ConnectError`] when no address of the server can be
-    /// connected to within [`ClientConfig::connect_timeout`].
-    ///
-    /// The first time, an address without a server fails at once. Later it does not, because servers are restarted to
-    /// replace their snapshot.
-    pub(super) async fn connect(&mut self) -> Result<Connected, ConnectError> {
+    /// Connects and exchanges hello and welcome. Sets `is_answered` when a server responds. Fails with [`ConnectError`]
+    /// when no address of the server can be connected to within `after`, at once when no server listens there.
+    pub(super) async fn connect(&self, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
         let (server, after) = (self.config.server.clone(), self.config.connect_timeout);
         // If this times out while resolving the name, that is the error.
         let mut failure = Some(self.unresolved(io::ErrorKind::TimedOut.into()));
-        let connected = time::timeout(after, self.resolve_and_connect(&mut failure)).await;
+        let connected = time::timeout(after, self.resolve_and_connect(is_answered, &mut failure)).await;
         let timed_out = || ConnectError::Timeout { server: server.clone(), after };
         match connected {
-            Ok(Some(connected)) => {
-                self.has_connected = true;
-                Ok(connected)
-            }
+            Ok(Some(connected)) => Ok(connected),
             Ok(None) => Err(failure.unwrap_or_else(timed_out)),
             Err(_) => {
                 keep_most_telling(&mut failure, timed_out());
@@ -89,7 +92,11 @@ impl Connector {
         }
     }
 
-    async fn resolve_and_connect(&mut self, failure: &mut Option<ConnectError>) -> Option<Connected> {
+    async fn resolve_and_connect(
+        &self,
+        is_answered: &AtomicBool,
+        failure: &mut Option<ConnectError>,
+    ) -> Option<Connected> {
         let addresses = match lookup_host(&self.config.server).await {
             Ok(addresses) => in_order(addresses),
             Err(source) => {
@@ -98,14 +105,15 @@ impl Connector {
             }
         };
         *failure = addresses.is_empty().then(|| self.unresolved(io::ErrorKind::NotFound.into()));
-        self.connect_to_any(addresses, failure).await
+        self.connect_to_any(addresses, is_answered, failure).await
     }
 
     /// Tries the addresses of the server, the next one when the previous has failed or is slow (RFC 8305, "Happy
     /// Eyeballs"): the first that connects wins. `None` when all fail; `failure` then has the most telling error.
     async fn connect_to_any(
-        &mut self,
+        &self,
         mut addresses: VecDeque<SocketAddr>,
+        is_answered: &AtomicBool,
         failure: &mut Option<ConnectError>,
     ) -> Option<Connected> {
         self.verifier.forget_refusal();
@@ -115,7 +123,7 @@ impl Connector {
             while is_due && let Some(address) = addresses.pop_front() {
                 match self.attempt(address) {
                     Ok(attempt) => {
-                        attempts.push(attempt.run());
+                        attempts.push(attempt.run(is_answered));
                         (is_due, next_at) = (false, Instant::now() + stagger);
                     }
                     Err(error) => keep_most_telling(failure, error),
@@ -138,7 +146,7 @@ impl Connector {
         ConnectError::Resolve { server: self.config.server.clone(), source }
     }
 
-    fn attempt(&mut self, address: SocketAddr) -> Result<Attempt, ConnectError> {
+    fn attempt(&self, address: SocketAddr) -> Result<Attempt, ConnectError> {
         let (endpoint, transport) = self.endpoint(address)?;
         let mut quic = self.quic.clone();
         quic.transport_config(Arc::new(transport.client(Profile::of(address.ip()))));
@@ -148,21 +156,23 @@ impl Connector {
         };
         let hello = Hello::new(&self.config.software, &self.config.software_version, std::env::consts::OS).to_frame();
         let verifier = self.verifier.clone();
-        Ok(Attempt { address, endpoint, quic, verifier, name, hello, has_probe: !self.has_connected })
+        Ok(Attempt { address, endpoint, quic, verifier, name, hello })
     }
 
-    fn endpoint(&mut self, address: SocketAddr) -> Result<(Endpoint, Transport), ConnectError> {
+    fn endpoint(&self, address: SocketAddr) -> Result<(Endpoint, Transport), ConnectError> {
         let (slot, any): (_, SocketAddr) = match address {
-            SocketAddr::V4(_) => (&mut self.endpoints[0], (Ipv4Addr::UNSPECIFIED, 0).into()),
-            SocketAddr::V6(_) => (&mut self.endpoints[1], (Ipv6Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V4(_) => (&self.endpoints[0], (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&self.endpoints[1], (Ipv6Addr::UNSPECIFIED, 0).into()),
         };
-        match slot {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
             Some(made) => Ok(made.clone()),
-            empty => {
+            None => {
                 let socket = Socket::bind(any).map_err(ConnectError::Socket)?;
                 let transport = socket.transport(self.config.packet_bytes_max);
-                let endpoint = socket.endpoint(transport, None, (0, 1)).map_err(ConnectError::Socket)?;
-                Ok(empty.insert((endpoint, transport)).clone())
+                let endpoint =
+                    socket.endpoint(transport, EndpointConfig::default(), None).map_err(ConnectError::Socket)?;
+                Ok(slot.insert((endpoint, transport)).clone())
             }
         }
     }
@@ -178,26 +188,27 @@ struct Attempt {
     name: String,
     /// The frame of the hello.
     hello: Vec<u8>,
-    has_probe: bool,
 }
 
 impl Attempt {
-    async fn run(self) -> Result<Connected, ConnectError> {
-        let (server, has_probe) = (self.address, self.has_probe);
+    async fn run(self, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
+        let server = self.address;
         tokio::select! {
             biased;
-            connected = self.connect() => connected,
-            source = refusal_probe::refused(server), if has_probe => Err(ConnectError::Unreachable { server, source }),
+            connected = self.connect(is_answered) => connected,
+            source = refusal_probe::refused(server) => Err(ConnectError::Unreachable { server, source }),
         }
     }
 
-    async fn connect(self) -> Result<Connected, ConnectError> {
+    async fn connect(self, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
         let Self { address, name, .. } = &self;
-        let connecting = self
+        let mut connecting = self
             .endpoint
             .connect_with(self.quic.clone(), *address, name)
             .map_err(|e| TlsError::setup(format!("cannot connect to {address} as {name:?}"), e))?;
         let lost = |e| ConnectError::from_connection(e, &self.verifier);
+        connecting.handshake_data().await.map_err(lost)?;
+        is_answered.store(true, Relaxed);
         let connection = connecting.await.map_err(lost)?;
         let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
         let broken = |e| ConnectError::from_exchange(e, &self.verifier);
@@ -321,17 +332,18 @@ mod tests {
         let ((address, pin), (other, _)) = (start("right"), start("wrong"));
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut connector = Connector::new(ClientConfig::new("ksn.example:1", Trust::Pin(pin))).unwrap();
+        let connector = Connector::new(ClientConfig::new("ksn.example:1", Trust::Pin(pin))).unwrap();
+        let is_answered = AtomicBool::new(false);
         let mut failure = None;
         let addresses = [closed, silent.local_addr().unwrap(), other, address];
         let began = Instant::now();
-        let connected = connector.connect_to_any(addresses.into(), &mut failure).await.unwrap();
+        let connected = connector.connect_to_any(addresses.into(), &is_answered, &mut failure).await.unwrap();
         assert_eq!(connected.welcome.dataset, "right");
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         assert!(matches!(failure, Some(ConnectError::WrongPin { .. })), "{failure:?}");
 
         let mut failure = None;
-        let connected = connector.connect_to_any([closed, other, closed].into(), &mut failure).await;
+        let connected = connector.connect_to_any([closed, other, closed].into(), &is_answered, &mut failure).await;
         assert!(connected.is_none() && matches!(failure, Some(ConnectError::WrongPin { .. })), "{failure:?}");
     }
 

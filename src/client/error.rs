@@ -87,7 +87,9 @@ pub enum ConnectError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// A connection could not be established.
+    /// A connection could not be established. Lookups wait for one until their timeout in the first five seconds of an
+    /// outage; later they fail with this at once, unless an attempt is due. They also do when the server is not the right
+    /// one.
     #[error(transparent)]
     Connect(#[from] Arc<ConnectError>),
     /// The lookup was not answered in time.

@@ -32,6 +32,7 @@ pub(super) async fn ask(
     deadline: Instant,
 ) -> Result<RawAnswer, LookupError> {
     session.wait_for_pause(deadline).await?;
+    let _in_flight = session.activity.begin();
     let left = deadline.saturating_duration_since(Instant::now());
     let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
     let frame = write_request(&RequestOptions { detail, deadline_ms, ..RequestOptions::default() }, columns);

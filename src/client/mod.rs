@@ -1,16 +1,17 @@
 //! The client: looks up keys on a server, over pooled connections that reconnect by themselves.
 //!
 //! Each connection has a connection manager, a task that owns its endpoint: it connects, reads notices, and reconnects
-//! on demand after a loss. Handles are cheap to clone and observe the connection state through a watch channel. A
-//! lookup itself runs in the task of its caller: there is no hop through the manager, and dropping a lookup cancels it.
-//! Small lookups share batches and streams (see [`coalescer`]), large ones use their own.
+//! on demand after a loss, or beside a connection that does not respond. Handles are cheap to clone and observe the
+//! connection state through a watch channel. A lookup itself runs in the task of its caller: there is no hop through the
+//! manager, and dropping a lookup cancels it. Small lookups share batches and streams (see [`coalescer`]), large ones use
+//! their own.
 //!
 //! Files use one another in one direction, which a test enforces:
 //!
 //! ```text
-//!  blocking ─▶ Client ─┬─▶ manager ─▶ connector ────────────────────────┐   makes connections
-//!                      │      │                                         ▼
-//!                      │      ▼                                      session
+//!  blocking ─▶ Client ─┬─▶ pool ─▶ manager ─▶ connector ────────────────┐   makes connections
+//!                      │      │      │                                  ▼
+//!                      │      └──────┴─▶ status                      session
 //!                      ├─▶ coalescer ─┬─▶ batch_sender ─┬─▶ exchange ───▲   small lookups share batches
 //!                      │              └─▶ open_batch    │               │
 //!                      └─▶ lookup ────┬─────────────────┼─▶ exchange ───┘   large lookups use their own
@@ -18,8 +19,10 @@
 //! ```
 //!
 //! `open_batch`, `batcher` and `match_answers` are about the keys of a batch (`key_batch`) and their size
-//! (`batch_size`). All may use the errors and the settings, which use no other file.
+//! (`batch_size`); `schedule` and `activity` tell the manager when to dial. All may use the errors and the settings, which
+//! use no other file.
 
+mod activity;
 mod batch_sender;
 mod batch_size;
 mod batcher;
@@ -35,8 +38,11 @@ mod lookup;
 mod manager;
 mod match_answers;
 mod open_batch;
+mod pool;
 mod refusal_probe;
+mod schedule;
 mod session;
+mod status;
 mod sync;
 
 use std::{
@@ -44,16 +50,13 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Poll, Waker},
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 
 pub use self::{
     blocking::BlockingClient,
@@ -62,11 +65,11 @@ pub use self::{
     exchange::RawAnswer,
 };
 use self::{
-    coalescer::{Coalescer, SharedLookup},
-    connector::{Connected, Connector},
+    coalescer::SharedLookup,
     key_batch::KeyBatch,
-    manager::ConnectionState,
+    pool::{Pool, PooledConnection},
     session::ClientSession,
+    status::ConnectionState,
 };
 use crate::{
     answer::{self, Answer},
@@ -84,20 +87,9 @@ pub struct Client {
 
 struct ClientState {
     config: ClientConfig,
-    pool: Vec<PooledConnection>,
-    /// Closed when all connection managers have ended.
-    ended: watch::Receiver<()>,
-    /// Round-robin counter of the pool.
-    next_connection: AtomicUsize,
+    pool: Pool,
     /// The kinds of keys for which the missing records were already reported, one bit each.
     warned: AtomicU32,
-}
-
-/// One connection of the pool, as seen by the handles.
-struct PooledConnection {
-    status: watch::Receiver<ConnectionState>,
-    /// Makes the connection manager reconnect.
-    demand: Arc<Notify>,
 }
 
 impl Client {
@@ -107,29 +99,26 @@ impl Client {
     /// [`ConnectError::Unreachable`] if the system knows that no server listens there, else after
     /// [`ClientConfig::connect_timeout`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        let mut pool = Vec::new();
-        let (running, ended) = watch::channel(());
-        for _ in 0..config.connections.max(1) {
-            let mut connector = Connector::new(config.clone())?;
-            let Connected { session, welcome, control } = connector.connect().await?;
-            let (sender, status) = watch::channel(ConnectionState {
-                coalescer: Some(Arc::new(Coalescer::new(session))),
-                welcome: Arc::new(welcome),
-                attempts: 1,
-                failure: None,
-                retry_at: Instant::now(),
-            });
-            let demand = Arc::new(Notify::new());
-            let (managing, running) = (manager::run(connector, control, sender, demand.clone()), running.clone());
-            tokio::spawn(async move {
-                managing.await;
-                drop(running);
-            });
-            pool.push(PooledConnection { status, demand });
-        }
-        let (next_connection, warned) = (AtomicUsize::new(0), AtomicU32::new(0));
-        let shared = ClientState { config, pool, ended, next_connection, warned };
-        Ok(Self { shared: Arc::new(shared) })
+        let pool = Pool::connect(&config).await?;
+        Ok(Self::new(config, pool))
+    }
+
+    /// Creates a client without waiting for its server, which need not run yet: the first lookup connects, like one after
+    /// a loss of the connection. The Tokio runtime of the caller also runs the connection managers.
+    ///
+    /// Fails with [`ConnectError`] when the configuration is invalid: the file of CA certificates, or an address without
+    /// a port. Whether the server is the right one is known when it is connected to.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime.
+    pub fn connect_lazy(config: ClientConfig) -> Result<Self, ConnectError> {
+        let pool = Pool::connect_lazy(&config)?;
+        Ok(Self::new(config, pool))
+    }
+
+    fn new(config: ClientConfig, pool: Pool) -> Self {
+        Self { shared: Arc::new(ClientState { config, pool, warned: AtomicU32::new(0) }) }
     }
 
     /// Drops the handle and waits until the connections are closed and the close was sent to the server, without waiting
@@ -138,15 +127,16 @@ impl Client {
     /// Dropping the last handle closes them too, but in the background: the server is not notified if the runtime ends
     /// at once.
     pub async fn close(self) {
-        let mut ended = self.shared.ended.clone();
+        let mut ended = self.shared.pool.ended();
         drop(self);
         // Nothing is ever sent: this returns when the channel closes.
         let _ = ended.changed().await;
     }
 
-    /// Returns the welcome of the server from the handshake, updated with the generation of the last notice.
-    pub fn welcome(&self) -> Arc<Welcome> {
-        self.shared.pool[0].status.borrow().welcome.clone()
+    /// Returns the welcome of the server from the last handshake, updated with the generation of the last notice; `None`
+    /// before the first connection, which only [`Self::connect_lazy`] leaves to the first lookup.
+    pub fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.shared.pool.first().status.borrow().welcome.clone()
     }
 
     /// Returns the answer to each key, with the winning record, in the order of the keys.
@@ -157,8 +147,9 @@ impl Client {
     /// Returns the answer to each key, in the order of the keys.
     ///
     /// Keys are sent in as many batches as the limits of the server require; small lookups share a batch with
-    /// concurrent ones. If the connection is lost meanwhile, all keys are retried once over a new one. Dropping the
-    /// future cancels the lookup.
+    /// concurrent ones. If the connection is lost meanwhile, all keys are retried once over a new one. While there is
+    /// none, the lookup waits for it, for as long as a server takes to restart; see [`LookupError::Connect`]. Dropping
+    /// the future cancels the lookup.
     pub async fn lookup_with(&self, keys: &[Key], options: &LookupOptions) -> Result<Vec<Answer>, LookupError> {
         self.lookup_with_leader(keys, options, |_| {}).await
     }
@@ -174,7 +165,7 @@ impl Client {
             return Ok(Vec::new());
         }
         let after = options.timeout.unwrap_or(self.shared.config.lookup_timeout);
-        let (pooled, mut broken, mut deadline) = (self.pooled(), None, None);
+        let (pooled, mut broken, mut deadline) = (self.shared.pool.next(), None, None);
         let joined = poll_fn(|context| Poll::Ready(self.join(pooled, keys, options, after, context.waker()))).await;
         if let Some(mut lookup) = joined {
             on_join(&mut lookup);
@@ -235,7 +226,7 @@ impl Client {
     /// the rows that a truncated answer left out.
     pub async fn exchange(&self, columns: &[Column<'_>], options: &LookupOptions) -> Result<RawAnswer, LookupError> {
         let (after, deadline) = self.deadline(options);
-        let pooled = self.pooled();
+        let pooled = self.shared.pool.next();
         let exchange = async {
             let mut broken = None;
             loop {
@@ -255,17 +246,11 @@ impl Client {
         (after, Instant::now() + after)
     }
 
-    /// Returns the next connection of the pool, round-robin.
-    fn pooled(&self) -> &PooledConnection {
-        let pool = &self.shared.pool;
-        let turn = if pool.len() > 1 { self.shared.next_connection.fetch_add(1, Relaxed) } else { 0 };
-        &pool[turn % pool.len()]
-    }
-
     /// Warns, once per kind of key, if the server has no records of that kind: all its keys will be unknown.
     fn warn_if_unsupported(&self, kind: KeyKind, status: &ConnectionState) {
         let bit = 1 << kind.number();
-        if self.shared.warned.load(Relaxed) & bit != 0 || status.welcome.records(kind) > 0 {
+        let is_listed = status.welcome.as_ref().is_none_or(|welcome| welcome.records(kind) > 0);
+        if self.shared.warned.load(Relaxed) & bit != 0 || is_listed {
             return;
         }
         if self.shared.warned.fetch_or(bit, Relaxed) & bit == 0 {
@@ -274,50 +259,8 @@ impl Client {
     }
 }
 
-impl PooledConnection {
-    /// Returns the established session, other than `broken`, and reconnects if there is none.
-    ///
-    /// Fails with [`LookupError::Connect`] when the next attempt is due only after the deadline, or when it fails.
-    async fn session(
-        &self,
-        broken: Option<&Arc<ClientSession>>,
-        deadline: Instant,
-    ) -> Result<Arc<ClientSession>, LookupError> {
-        let mut status = self.status.clone();
-        let attempts = {
-            let now = status.borrow_and_update();
-            if let Some(session) = usable(&now, broken) {
-                return Ok(session);
-            }
-            // While the server is unreachable, lookups fail at once instead of queueing.
-            if let Some(failure) = now.failure.clone().filter(|_| now.retry_at > deadline) {
-                return Err(failure.into());
-            }
-            now.attempts
-        };
-        self.demand.notify_one();
-        loop {
-            status.changed().await.map_err(|_| LookupError::Stopped)?;
-            let now = status.borrow_and_update();
-            if let Some(session) = usable(&now, broken) {
-                return Ok(session);
-            }
-            if let Some(failure) = now.failure.clone().filter(|_| now.attempts > attempts) {
-                return Err(failure.into());
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("server", &self.shared.config.server).finish_non_exhaustive()
     }
-}
-
-/// Returns the session unless it is the broken one or closed.
-fn usable(status: &ConnectionState, broken: Option<&Arc<ClientSession>>) -> Option<Arc<ClientSession>> {
-    let session = status.coalescer.as_ref()?.session();
-    let is_broken = broken.is_some_and(|broken| Arc::ptr_eq(broken, session));
-    (!is_broken && session.connection.close_reason().is_none()).then(|| session.clone())
 }

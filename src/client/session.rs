@@ -8,7 +8,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::error::LookupError;
+use super::{activity::Activity, error::LookupError};
 use crate::wire::ServerLimits;
 
 /// A connection whose hello was accepted.
@@ -16,6 +16,7 @@ use crate::wire::ServerLimits;
 pub(super) struct ClientSession {
     pub(super) connection: Connection,
     pub(super) limits: ServerLimits,
+    pub(super) activity: Activity,
     /// The runtime of the connection.
     pub(super) runtime: Handle,
     /// The end of the pause that the server requested, if any.
@@ -29,7 +30,13 @@ impl ClientSession {
     ///
     /// Panics outside a Tokio runtime; it must be called in the runtime of the connection.
     pub(super) fn new(connection: Connection, limits: ServerLimits) -> Self {
-        Self { connection, limits, runtime: Handle::current(), paused_until: Mutex::default() }
+        Self {
+            connection,
+            limits,
+            activity: Activity::default(),
+            runtime: Handle::current(),
+            paused_until: Mutex::default(),
+        }
     }
 
     /// Makes all later batches wait until then, as the server requested.

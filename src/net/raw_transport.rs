@@ -3,10 +3,11 @@
 
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
-use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use rustls::client::Resumption;
 
 use super::{
+    secret::ServerSecret,
     tls::{self, Identity, Pin, Verifier},
     transport::{Profile, Socket},
 };
@@ -30,9 +31,10 @@ pub fn server(packet_bytes_max: u16, idle: Duration) -> Made<(Endpoint, Pin)> {
     settings
         .receive_window(VarInt::from_u32(transport.window_bytes))
         .max_concurrent_bidi_streams(VarInt::from_u32(ServerLimits::default().streams));
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
-    config.transport_config(Arc::new(with_idle_timeout(settings, idle)?)).migration(false);
-    Ok((socket.endpoint(transport, Some(config), (0, 1))?, pin))
+    let keys = ServerSecret::random().keys(socket.local_addr()?);
+    let mut config = quinn::ServerConfig::new(Arc::new(tls::server_config(identity)?), keys.token_key());
+    config.transport_config(Arc::new(with_idle_timeout(settings, idle)?));
+    Ok((socket.endpoint(transport, keys.endpoint_config(0, 1), Some(config))?, pin))
 }
 
 /// Creates a client endpoint that trusts one certificate and makes a full handshake for each connection. The arguments
@@ -43,7 +45,7 @@ pub fn client(pin: Pin, packet_bytes_max: u16, idle: Duration) -> Made<Endpoint>
     let tls = tls::client_config(Arc::new(Verifier::with_pin(pin)), Resumption::disabled())?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
     config.transport_config(Arc::new(with_idle_timeout(transport.client(Profile::Local), idle)?));
-    let mut endpoint = socket.endpoint(transport, None, (0, 1))?;
+    let mut endpoint = socket.endpoint(transport, EndpointConfig::default(), None)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }

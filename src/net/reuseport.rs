@@ -4,17 +4,13 @@
 //! The kernel distributes the packets of a port that several sockets share (`SO_REUSEPORT`) by addresses, so that a
 //! client whose address changes reaches a socket that does not know its connection. Connection IDs do not change with
 //! addresses: a small BPF filter selects the socket by one byte of the destination connection ID, and each endpoint
-//! generates IDs whose byte identifies it. The first packets of a client have an ID that it chose at random; the
+//! generates [IDs whose byte identifies it](super::connection_id). The first packets of a client have an ID that it chose at random; the
 //! connection stays on the socket that this ID selects.
 
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
-    time::Duration,
 };
-
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
-use rustls::crypto::SecureRandom;
 
 use super::transport::Socket;
 
@@ -81,44 +77,6 @@ fn attach_filter(socket: &Socket, sockets: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes an endpoint generate connection IDs that route to it.
-pub(crate) fn route_connection_ids(config: &mut EndpointConfig, number: usize, endpoints: usize) {
-    if endpoints > 1 {
-        let random = super::tls::provider().secure_random;
-        let (number, endpoints) = (number as u8, endpoints as u8);
-        config.cid_generator(move || Box::new(RoutedIds { number, endpoints, random }));
-    }
-}
-
-/// Generates random connection IDs whose first byte, modulo the number of endpoints, is the number of this endpoint.
-struct RoutedIds {
-    number: u8,
-    endpoints: u8,
-    random: &'static dyn SecureRandom,
-}
-
-impl ConnectionIdGenerator for RoutedIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        let mut id = [0; ID_BYTES];
-        // Without randomness IDs could be guessed, but then TLS has already failed.
-        let _ = self.random.fill(&mut id);
-        let rounds = u8::MAX / self.endpoints;
-        id[0] = (id[0] % rounds) * self.endpoints + self.number;
-        ConnectionId::new(&id)
-    }
-
-    fn cid_len(&self) -> usize {
-        ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Length of connection IDs, the same as quinn's default.
-const ID_BYTES: usize = 8;
-
 /// Pins the calling thread to the core of an endpoint, which keeps caches and queues warm. Does nothing on systems
 /// other than Linux.
 pub(crate) fn pin_thread(number: usize) {
@@ -141,20 +99,9 @@ pub(crate) fn pin_thread(number: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn ids_route_to_their_endpoint() {
-        let random = crate::net::tls::provider().secure_random;
-        for endpoints in [2u8, 3, 64] {
-            for number in 0..endpoints {
-                let mut ids = RoutedIds { number, endpoints, random };
-                let some: Vec<ConnectionId> = (0..200).map(|_| ids.generate_cid()).collect();
-                assert!(some.iter().all(|id| id[0] % endpoints == number && id.len() == ID_BYTES));
-                assert!(some.iter().any(|id| id != &some[0]));
-            }
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_port_in_use_is_not_shared() {

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex},
@@ -24,6 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem:
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::state_file::{self, Access};
 use crate::{
     key::{Digest, DigestKind, Hex},
     wire::ALPN,
@@ -137,18 +138,16 @@ impl Identity {
     pub(crate) fn load_or_create(directory: &Path) -> Result<Self, TlsError> {
         let [chain, key, pin] = ["server.crt", "server.key", "server.pin"].map(|name| directory.join(name));
         if !chain.exists() || !key.exists() {
-            fs::create_dir_all(directory).map_err(|source| TlsError::File { path: directory.into(), source })?;
             let names = vec!["localhost".to_owned(), "ksn".to_owned()];
             let created = rcgen::generate_simple_self_signed(names).map_err(|e| TlsError::Make(e.into()))?;
+            let write = |path: &Path, text: &str, access| {
+                let failed = |source| TlsError::File { path: path.into(), source };
+                state_file::write(path, text.as_bytes(), access).map_err(failed)
+            };
             // The certificate is written last, so that it never exists without its key.
-            write_atomically(directory, &key, created.signing_key.serialize_pem().as_bytes(), true)?;
-            write_atomically(
-                directory,
-                &pin,
-                format!("{}\n", Pin::of_certificate(created.cert.der())).as_bytes(),
-                false,
-            )?;
-            write_atomically(directory, &chain, created.cert.pem().as_bytes(), false)?;
+            write(&key, &created.signing_key.serialize_pem(), Access::Private)?;
+            write(&pin, &format!("{}\n", Pin::of_certificate(created.cert.der())), Access::Public)?;
+            write(&chain, &created.cert.pem(), Access::Public)?;
         }
         Self::from_files(&chain, &key)
     }
@@ -336,27 +335,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-/// Writes a file atomically. Temporary files are readable only by their owner; a secret file stays so.
-fn write_atomically(directory: &Path, path: &Path, content: &[u8], secret: bool) -> Result<(), TlsError> {
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        io::Write::write_all(&mut file, content)?;
-        #[cfg(unix)]
-        if !secret {
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
-        #[cfg(not(unix))]
-        let _ = secret;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|source| TlsError::File { path: path.into(), source })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

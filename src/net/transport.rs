@@ -28,7 +28,6 @@ use std::{
 use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Type};
 
-use super::reuseport;
 use crate::limits::{ANSWER_BYTES_MAX, EARLY_BATCHES_MAX, IDLE_TIMEOUT_MS, PACKET_BYTES_MAX, REQUEST_BYTES_MAX};
 
 /// The largest packet with small socket buffers: that of Ethernet.
@@ -69,6 +68,17 @@ impl Profile {
             (true, _) => Self::Local,
             (false, true) => Self::Near,
             (false, false) => Self::Far,
+        }
+    }
+
+    /// Returns the round-trip time to assume before the first sample; `None` for that of RFC 9002, section 6.2.2, with
+    /// which a lost first packet is sent again after a second. Both values are well above those of such networks, so
+    /// that few packets are sent twice without need.
+    fn initial_rtt(self) -> Option<Duration> {
+        match self {
+            Self::Local => Some(Duration::from_millis(10)),
+            Self::Near => Some(Duration::from_millis(50)),
+            Self::Far => None,
         }
     }
 }
@@ -136,16 +146,14 @@ impl Socket {
         }
     }
 
-    /// Creates an endpoint on the socket, in the current Tokio runtime: endpoint `number` of `endpoints` on its port.
+    /// Creates an endpoint on the socket, in the current Tokio runtime.
     pub(crate) fn endpoint(
         self,
         transport: Transport,
+        mut config: EndpointConfig,
         server: Option<quinn::ServerConfig>,
-        (number, endpoints): (usize, usize),
     ) -> io::Result<quinn::Endpoint> {
-        let mut config = EndpointConfig::default();
         config.max_udp_payload_size(transport.packet_bytes.max(PACKET_BYTES_SMALL)).expect("within 1,200 and 65,527");
-        reuseport::route_connection_ids(&mut config, number, endpoints);
         quinn::Endpoint::new(config, server, self.udp, Arc::new(quinn::TokioRuntime))
     }
 
@@ -215,6 +223,9 @@ impl Transport {
             .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS as u32))))
             // Batches are answered in the order in which they started; interleaving them in packets benefits none.
             .send_fairness(false);
+        if let Some(rtt) = profile.initial_rtt() {
+            config.initial_rtt(rtt);
+        }
         if profile == Profile::Local {
             // If packets of this size are lost, quinn's black hole detection falls back to MTU discovery.
             config.initial_mtu(self.packet_bytes);

@@ -1,6 +1,10 @@
 //! The settings of a server.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     limits::{
@@ -34,6 +38,13 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The certificate of the server.
     pub certificate: Certificate,
+    /// The directory of the server's secret, `server.secret`, from which the keys of its QUIC endpoints are derived: a
+    /// server that crashed and is started again with the same secret and address tells its former clients that their
+    /// connections are gone, and they reconnect at once. `None` for that of a [self-signed](Certificate::SelfSigned)
+    /// certificate; without any, the secret is random and ends with the process.
+    ///
+    /// Servers of one address on several machines MUST NOT share a secret.
+    pub state: Option<PathBuf>,
     /// Number of cores to serve on, each with its own endpoint and thread; 0 for all that the process may use. With
     /// one, the server runs in the runtime in which it was bound. Where packets cannot be routed to the core of their
     /// connection (on systems other than Linux), it is always one.
@@ -82,6 +93,7 @@ impl ServerConfig {
         Self {
             listen,
             certificate,
+            state: None,
             cores: 1,
             limits: ServerLimits::default(),
             answer_text_bytes: caps.text_bytes,
@@ -100,6 +112,14 @@ impl ServerConfig {
             // Listed keys stay listed; an unknown key may be listed in the next generation.
             positive_ttl: Duration::from_secs(3_600),
             negative_ttl: Duration::from_secs(300),
+        }
+    }
+
+    /// Returns the directory of the server's secret.
+    pub(super) fn state_directory(&self) -> Option<&Path> {
+        match (&self.state, &self.certificate) {
+            (Some(state), _) | (None, Certificate::SelfSigned { state }) => Some(state),
+            (None, Certificate::Files { .. }) => None,
         }
     }
 

@@ -27,6 +27,7 @@ mod worker;
 use std::{
     fmt, io,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,6 +44,7 @@ use crate::{
     engine::Index,
     net::{
         Pin, TlsError, reuseport,
+        secret::ServerSecret,
         tls::{self, Identity},
         transport::Profile,
     },
@@ -92,10 +94,11 @@ impl Server {
         let sockets = reuseport::bind(config.listen, cores).map_err(listen)?;
         let local = sockets[0].local_addr().map_err(listen)?;
         let transport = sockets[0].transport(config.packet_bytes_max);
-        let mut far = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(identity)?));
-        // Without migration, a client whose address changes opens a new connection, and no peer can redirect the
-        // packets of the server.
-        far.transport_config(Arc::new(transport.server(Profile::Far))).migration(false);
+        let keys = secret(config.state_directory()).keys(local);
+        let mut far = quinn::ServerConfig::new(Arc::new(tls::server_config(identity)?), keys.token_key());
+        // With migration, a client behind a NAT that forgets its port goes on with its connection. An address to which a
+        // connection moves gets at most three times the bytes that came from it until it proves that it receives them.
+        far.transport_config(Arc::new(transport.server(Profile::Far))).migration(true);
         let settings = |profile| {
             let mut config = far.clone();
             config.transport_config(Arc::new(transport.server(profile)));
@@ -116,7 +119,7 @@ impl Server {
             index,
             config,
         });
-        let workers = Workers::start(&shared, sockets, transport, &far)
+        let workers = Workers::start(&shared, sockets, transport, &far, &keys)
             .map_err(|source| ServerError::Listen { address: local, source })?;
         if is_open_without_identity(&shared.config.certificate, local) {
             tracing::info!(
@@ -204,6 +207,20 @@ impl CertificateEnd {
     fn left(&self, now: i64) -> Option<i64> {
         Some(self.0? - now)
     }
+}
+
+/// Returns the secret of a state directory. Without one, or with one that cannot be used, it is random: the server works,
+/// but its clients do not notice when it crashes.
+fn secret(directory: Option<&Path>) -> ServerSecret {
+    const EFFECT: &str = "the server's secret is random: after a crash, clients wait for their own timers";
+    let Some(directory) = directory else {
+        tracing::info!("no state directory: {EFFECT}");
+        return ServerSecret::random();
+    };
+    ServerSecret::load_or_create(directory).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{EFFECT}");
+        ServerSecret::random()
+    })
 }
 
 /// Polling interval for new generations. Reading a generation costs nanoseconds.

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     net::{
         reuseport,
+        secret::EndpointKeys,
         tls::has_no_common_protocol,
         transport::{Profile, Socket, Transport},
     },
@@ -56,18 +57,19 @@ impl Workers {
         mut sockets: Vec<Socket>,
         transport: Transport,
         config: &quinn::ServerConfig,
+        keys: &EndpointKeys,
     ) -> io::Result<Self> {
         let count = sockets.len();
         if count == 1
             && let Some(socket) = sockets.pop()
         {
-            let endpoint = socket.endpoint(transport, Some(config.clone()), (0, 1))?;
+            let endpoint = socket.endpoint(transport, keys.endpoint_config(0, 1), Some(config.clone()))?;
             return Ok(Self::InRuntime(Worker::new(shared.clone(), endpoint)));
         }
         let threads = sockets.into_iter().enumerate().map(|(number, socket)| {
-            let (shared, config) = (shared.clone(), config.clone());
+            let (shared, config, endpoint) = (shared.clone(), config.clone(), keys.endpoint_config(number, count));
             Thread::spawn(number, move || {
-                let endpoint = socket.endpoint(transport, Some(config), (number, count))?;
+                let endpoint = socket.endpoint(transport, endpoint, Some(config))?;
                 Ok(Worker::new(shared, endpoint))
             })
         });

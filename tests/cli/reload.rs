@@ -64,7 +64,7 @@ fn a_replaced_snapshot_is_served_and_announced() {
     wait_for(&server, "loaded dataset local, generation 5, 4 records, in ", 1);
     let trust = Trust::Pin(server.pin.parse().unwrap());
     let client = Client::spawn(ClientConfig::new(server.address.clone(), trust)).unwrap();
-    assert_eq!(client.welcome().generation, 5);
+    assert_eq!(client.welcome().unwrap().generation, 5);
     let key = [UNKNOWN.parse().unwrap()];
     let answer = || client.lookup(&key).unwrap().remove(0);
     assert_eq!((answer().generation, answer().winner().is_some()), (5, false));
@@ -78,7 +78,7 @@ fn a_replaced_snapshot_is_served_and_announced() {
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(answer().generation, 6);
-    while client.welcome().generation != 6 {
+    while client.welcome().unwrap().generation != 6 {
         assert!(replaced.elapsed() < Duration::from_secs(10), "no notice of the new generation");
         thread::sleep(Duration::from_millis(50));
     }

@@ -3,7 +3,7 @@
 
 pub(crate) mod raw;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use ksn::{
     Certificate, Client, ClientConfig, Index, Key, Pin, Server, ServerConfig, Trust,
@@ -71,10 +71,7 @@ impl Running {
         alpn: &[u8],
         change: impl FnOnce(&mut quinn::TransportConfig),
     ) -> Result<quinn::Connection, quinn::ConnectionError> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.state.path().join("server.crt")).unwrap()).unwrap();
-        let endpoint = raw_endpoint(roots, alpn, change);
-        bounded(endpoint.connect(self.address, "localhost").unwrap()).await
+        dial(self.address, self.state.path(), alpn, change).await
     }
 
     /// Begins the shutdown.
@@ -91,6 +88,23 @@ impl Running {
     pub(crate) async fn stopped(mut self) {
         bounded(&mut self.task).await.unwrap();
     }
+}
+
+/// Opens a QUIC connection, without code of the client, to a server with the certificate of a state directory.
+pub(crate) async fn raw(address: SocketAddr, state: &Path) -> quinn::Connection {
+    dial(address, state, wire::ALPN, |_| {}).await.unwrap()
+}
+
+async fn dial(
+    address: SocketAddr,
+    state: &Path,
+    alpn: &[u8],
+    change: impl FnOnce(&mut quinn::TransportConfig),
+) -> Result<quinn::Connection, quinn::ConnectionError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(state.join("server.crt")).unwrap()).unwrap();
+    let endpoint = raw_endpoint(roots, alpn, change);
+    bounded(endpoint.connect(address, "localhost").unwrap()).await
 }
 
 /// Panics if a future takes longer than 30 seconds, so that a test fails instead of hanging.

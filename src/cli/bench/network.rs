@@ -133,7 +133,7 @@ impl LoadState {
         for _ in (number..self.load.connections).step_by(self.load.threads) {
             match Client::connect(self.config.clone()).await {
                 Ok(client) => {
-                    connected.send(Ok(client.welcome())).ok()?;
+                    connected.send(Ok(client.welcome()?)).ok()?;
                     clients.push(client);
                 }
                 Err(error) => {
@@ -151,7 +151,7 @@ impl LoadState {
         });
         let mut tasks = JoinSet::new();
         for client in &clients {
-            for _ in 0..self.load.in_flight(&client.welcome()) {
+            for _ in 0..self.load.in_flight(&*client.welcome()?) {
                 tasks.spawn(run_task(self.clone(), client.clone(), pace.clone(), record.clone()));
             }
         }
