@@ -2,7 +2,7 @@
 //!
 //! shuttle runs all tasks in one thread and chooses which continues at every lock, atomic operation and `await`; it
 //! reports tasks that wait for one another, and prints the schedule of a failure for `shuttle::replay`. With a hundred
-//! times the schedules, for about ten minutes: `cargo test --lib client::coalescer -- --ignored`
+//! times the schedules, for about four minutes: `cargo test --lib client::coalescer -- --ignored`
 
 use std::{future::pending, future::poll_fn, task::Poll};
 
