@@ -53,7 +53,8 @@ pub(crate) fn serve(snapshot: &Path) {
     let state = tempfile::tempdir().expect("a temporary directory");
     let certificate = Certificate::SelfSigned { state: state.path().into() };
     let config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), certificate);
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut builder = runtime::Builder::new_current_thread();
+    let runtime = builder.event_interval(ServerConfig::EVENT_INTERVAL).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let server = Server::bind(config, index.into()).expect("a free port");
         println!("{} {}", server.local_addr(), server.pin());

@@ -64,7 +64,11 @@ impl Packets {
 
 /// Returns a runtime that runs on the calling thread.
 pub(crate) fn one_thread() -> Runtime {
-    runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    runtime::Builder::new_current_thread()
+        .event_interval(ksn::ServerConfig::EVENT_INTERVAL)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// A server on a thread on the server core. It is stopped on drop.

@@ -66,7 +66,10 @@ impl Args {
             .with_target(false)
             .init();
         // With several cores the server runs one thread per core, and this thread only waits.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .event_interval(ServerConfig::EVENT_INTERVAL)
+            .enable_all()
+            .build()?;
         // First of all: opening a large snapshot takes seconds, and SIGHUP must not end them.
         let hangups = {
             let _in_runtime = runtime.enter();

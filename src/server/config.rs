@@ -46,7 +46,8 @@ pub struct ServerConfig {
     /// Servers of one address on several machines MUST NOT share a secret.
     pub state: Option<PathBuf>,
     /// Number of cores to serve on, each with its own endpoint and thread; 0 for all that the process may use. With
-    /// one, the server runs in the runtime in which it was bound. Where packets cannot be routed to the core of their
+    /// one, the server runs in the runtime in which it was bound, which should have the
+    /// [`EVENT_INTERVAL`](Self::EVENT_INTERVAL). Where packets cannot be routed to the core of their
     /// connection (on systems other than Linux), it is always one.
     pub cores: usize,
     /// Limits of one batch, and of the concurrent batches of a connection. Values above [`limits`](crate::limits) are
@@ -87,6 +88,14 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// The number of tasks after which the runtime of a server should look for new packets
+    /// ([`event_interval`](tokio::runtime::Builder::event_interval)), if other tasks are always ready.
+    ///
+    /// With Tokio's default of 61, a server that sends long answers to several peers at once received the packets of
+    /// another up to 20 ms late. Threads that the server starts itself have it; a runtime that runs a server on one core
+    /// should be built with it.
+    pub const EVENT_INTERVAL: u32 = 16;
+
     /// Returns the default settings for an address and a certificate.
     pub fn new(listen: SocketAddr, certificate: Certificate) -> Self {
         let caps = AnswerCaps::default();

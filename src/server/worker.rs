@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     admission::{ConnectionPermit, Exceeded, HandshakePermit},
+    config::ServerConfig,
     connection::{self, report_panic},
     counts::Event,
     reply::close_code,
@@ -106,7 +107,11 @@ impl Thread {
         let (made, is_made) = std::sync::mpsc::channel();
         let work = move || {
             reuseport::pin_thread(number);
-            let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+            let runtime = match runtime::Builder::new_current_thread()
+                .event_interval(ServerConfig::EVENT_INTERVAL)
+                .enable_all()
+                .build()
+            {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(made.send(Err(error))),
             };
