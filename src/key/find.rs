@@ -1,7 +1,7 @@
 //! Searches for a byte.
 
-/// Returns the offset of the first occurrence of a byte. Compares eight bytes at a time: addresses are too long for a loop
-/// over bytes, and too short for anything that needs a setup.
+/// Returns the offset of the first occurrence of a byte. Compares eight bytes at a time: addresses are too long for a
+/// loop over bytes, and too short for anything that needs a setup.
 #[inline]
 pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
     const LOW_BITS: u64 = 0x0101_0101_0101_0101;

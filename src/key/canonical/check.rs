@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{key::find::find, limits::WEB_ADDRESS_BYTES_MAX};
 
-/// Returns whether a text is canonical, given the offsets at which its path starts and ends: those of the first slash and
-/// of the first question mark, or the end. `is_ipv4` is whether the host is a canonical dotted quad.
+/// Returns whether a text is canonical, given the offsets at which its path starts and ends: those of the first slash
+/// and of the first question mark, or the end. `is_ipv4` is whether the host is a canonical dotted quad.
 #[inline]
 pub(in crate::key) fn is_canonical(text: &[u8], path_start: usize, path_end: usize, is_ipv4: bool) -> bool {
     let (host, tail) = text.split_at(path_start);
@@ -78,8 +78,8 @@ fn has_canonical_escapes(text: &[u8]) -> bool {
     true
 }
 
-/// Returns whether a slash or a dot follows a slash or a dot. Only then can a host have an empty label, or a path an empty
-/// segment, `.` or `..`.
+/// Returns whether a slash or a dot follows a slash or a dot. Only then can a host have an empty label, or a path an
+/// empty segment, `.` or `..`.
 #[inline]
 fn has_adjacent_separators(text: &[u8]) -> bool {
     let is_separator = |byte: u8| u8::from(byte | 1 == b'/');
