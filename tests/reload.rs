@@ -165,3 +165,24 @@ fn a_refused_file_is_tried_again_when_it_changes() {
     assert!(matches!(reloader.poll(), Some(Ok(Reloaded::Replaced(_)))));
     assert_eq!(reloader.index().view().generation(), 4);
 }
+
+/// Prevents a reload that waits for the writer of a pipe, and never looks at the file again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_no_regular_file_is_refused() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.ksn");
+    write(&path, 1, 100);
+    let mut reloader = Reloader::open(&path, 50).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    assert!(matches!(reloader.poll(), Some(Err(ReloadError::NotAFile))));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(reloader.poll(), Some(Err(ReloadError::NotAFile))));
+    std::fs::remove_dir(&path).unwrap();
+    write(&path, 2, 100);
+    assert!(matches!(reloader.poll(), Some(Ok(Reloaded::Replaced(_)))));
+}

@@ -1,5 +1,7 @@
 //! Reads and writes frames on a QUIC stream. A header is validated before anything is allocated for its body.
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
 use bytes::Bytes;
 use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 
@@ -113,11 +115,37 @@ pub(crate) async fn read_end(stream: &mut RecvStream) -> Result<(), ExchangeErro
 
 /// Writes a whole frame without copying it.
 pub(crate) async fn write_frame(stream: &mut SendStream, frame: Bytes) -> Result<(), ExchangeError> {
-    stream.write_chunk(frame).await.map_err(|e| match e {
-        WriteError::Stopped(code) => ExchangeError::Aborted(code),
-        WriteError::ConnectionLost(e) => ExchangeError::Connection(e),
-        WriteError::ClosedStream | WriteError::ZeroRttRejected => ExchangeError::Truncated,
-    })
+    Ok(stream.write_chunk(frame).await?)
+}
+
+/// Writes as many of the bytes as there is room for, without waiting, and removes them.
+pub(crate) async fn write_now(stream: &mut SendStream, bytes: &mut Bytes) -> Result<(), ExchangeError> {
+    while !bytes.is_empty() {
+        let mut chunks = [std::mem::take(bytes)];
+        let written = poll_once(stream.write_chunks(&mut chunks)).await;
+        [*bytes] = chunks;
+        match written {
+            Poll::Ready(written) => drop(written?),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
+}
+
+/// Polls a future once and drops it.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+impl From<WriteError> for ExchangeError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(code) => Self::Aborted(code),
+            WriteError::ConnectionLost(e) => Self::Connection(e),
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::Truncated,
+        }
+    }
 }
 
 impl From<ReadError> for ExchangeError {

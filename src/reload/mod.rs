@@ -114,6 +114,9 @@ pub enum ReloadError {
         /// The available memory in bytes.
         available: u64,
     },
+    /// The path is not that of a regular file. Opening a pipe would wait for a writer.
+    #[error("expected a regular file, found something else; rename a snapshot to this name")]
+    NotAFile,
     /// The file changed while it was read.
     #[error("the file changed while it was read; write another file and rename it to this name")]
     Changed,
@@ -146,6 +149,9 @@ impl Reloader {
     pub fn reload(&mut self) -> Result<Reloaded, ReloadError> {
         let started = Instant::now();
         self.seen = FileState::of(&self.path);
+        if fs::metadata(&self.path).is_ok_and(|about| !about.is_file()) {
+            return Err(ReloadError::NotAFile);
+        }
         let file = SnapshotFile::open(&self.path)?;
         let current = self.index.view();
         if file.root() == current.snapshot().root() {

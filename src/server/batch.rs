@@ -14,7 +14,7 @@ use super::{
     state::ServerSession,
 };
 use crate::{
-    net::exchange::{self, BodyReader},
+    net::exchange::{self, BodyReader, ExchangeError},
     wire::{ErrorCode, Header, RequestLimits, RequestView, WireError},
 };
 
@@ -42,7 +42,7 @@ pub(super) async fn answer(
         compute(session, &request, stopped, deadline).await?
     };
     drop(body);
-    let sent = send(reply, frame, deadline).await;
+    let sent = send(session, reply, frame, deadline).await;
     drop(held);
     if sent.is_err() {
         session.shared.counts.add(Event::AnswerUnread);
@@ -109,12 +109,14 @@ async fn read(
 /// Sends an answer and waits until it is acknowledged: until then its memory is held, and a server that shuts down
 /// waits. Fails when the deadline passes before.
 async fn send(
+    session: &ServerSession,
     reply: &mut ReplyStream,
     frame: Bytes,
     deadline: Instant,
 ) -> Result<Result<(), Failure>, time::error::Elapsed> {
     let sent = async {
-        reply.finish(frame).await?;
+        let last = write_in_turns(session, reply, frame).await?;
+        reply.finish(last).await?;
         match reply.stopped().await {
             Ok(None) => Ok(()),
             Ok(Some(code)) => Err(Failure::Aborted(code)),
@@ -123,3 +125,32 @@ async fn send(
     };
     time::timeout_at(deadline, sent).await
 }
+
+/// Writes a long answer in pieces, each in a turn, and returns the last piece, which is not written yet.
+///
+/// Encrypting and sending are work like looking up: if every connection had megabytes to send at once, each step of
+/// another batch would wait until all of them had sent a part.
+async fn write_in_turns(
+    session: &ServerSession,
+    reply: &mut ReplyStream,
+    mut frame: Bytes,
+) -> Result<Bytes, ExchangeError> {
+    while frame.len() > PIECE_BYTES {
+        let mut piece = frame.split_to(PIECE_BYTES);
+        let turn = session.turns.next(session.connection.stable_id()).await;
+        reply.write_now(&mut piece).await?;
+        if piece.is_empty() {
+            // The connection sends the piece before the turn ends.
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        if !piece.is_empty() {
+            // There is no room until the peer reads: others have their turn meanwhile.
+            reply.write(piece).await?;
+        }
+    }
+    Ok(frame)
+}
+
+/// The bytes of an answer that are sent in one turn: a packet train that the kernel takes at once.
+const PIECE_BYTES: usize = 64 << 10;

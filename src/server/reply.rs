@@ -45,6 +45,11 @@ impl ReplyStream {
         exchange::write_frame(&mut self.send, frame).await
     }
 
+    /// Writes as much as there is room for now, and leaves the rest.
+    pub(super) async fn write_now(&mut self, bytes: &mut Bytes) -> Result<(), ExchangeError> {
+        exchange::write_now(&mut self.send, bytes).await
+    }
+
     /// Writes the last frame.
     pub(super) async fn finish(&mut self, frame: Bytes) -> Result<(), ExchangeError> {
         self.write(frame).await?;
