@@ -75,7 +75,8 @@ impl Connector {
     }
 
     /// Connects and exchanges hello and welcome. Sets `is_answered` when a server responds. Fails with [`ConnectError`]
-    /// when no address of the server can be connected to within `after`, at once when no server listens there.
+    /// when no address of the server can be connected to within [`ClientConfig::connect_timeout`], at once when no server
+    /// listens there.
     pub(super) async fn connect(&self, is_answered: &AtomicBool) -> Result<Connected, ConnectError> {
         let (server, after) = (self.config.server.clone(), self.config.connect_timeout);
         // If this times out while resolving the name, that is the error.

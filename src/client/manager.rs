@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use quinn::{Connection, RecvStream, VarInt};
+use quinn::{Connection, ConnectionError, RecvStream, VarInt};
 use tokio::{
     sync::watch,
     task,
@@ -135,8 +135,8 @@ impl Manager {
                 },
                 () = time::sleep_until(schedule.next_at()), if may_begin => {
                     let now = Instant::now();
-                    // A server that is slow because all its clients reconnect is not given more to do.
-                    if is_answered.load(Relaxed) {
+                    // A server that runs, and is slow because all its clients reconnect, is not given more to do.
+                    if attempts.len() > 0 && is_answered.load(Relaxed) {
                         schedule.delay(now);
                     } else {
                         is_requested = false;
@@ -147,8 +147,12 @@ impl Manager {
                 () = demand.wanted(), if !is_wanted => is_requested = true,
                 event = until_event(&mut silent) => match event {
                     SilentEvent::Responded(established) => return Some(republish(status, established)),
-                    // It was reset, so that the server runs again; or its idle timeout is over.
-                    SilentEvent::Ended => schedule.hasten(Instant::now()),
+                    // It was reset: the server runs again.
+                    SilentEvent::Ended(Some(ConnectionError::Reset)) => {
+                        is_answered.store(true, Relaxed);
+                        schedule.hasten(Instant::now());
+                    }
+                    SilentEvent::Ended(_) => {}
                 },
                 () = status.closed() => {
                     if let Some(silent) = silent {
@@ -164,7 +168,8 @@ impl Manager {
 /// What becomes of a connection that did not respond.
 enum SilentEvent {
     Responded(Established),
-    Ended,
+    /// It has ended, for this reason; or the server is going away.
+    Ended(Option<ConnectionError>),
 }
 
 /// Waits for a connection to respond or to end, and takes it. Never completes without one.
@@ -173,12 +178,13 @@ async fn until_event(slot: &mut Option<Silent>) -> SilentEvent {
     let connection = &silent.established.session.connection;
     let has_ended = tokio::select! {
         () = &mut silent.established.ended => true,
-        // The last datagram may be a reset.
-        () = activity::until_heard(connection, silent.received) => connection.close_reason().is_some(),
+        () = activity::until_heard(connection, silent.received) => false,
     };
+    // The last datagram may be a reset.
+    let reason = connection.close_reason();
     match slot.take() {
-        Some(silent) if !has_ended => SilentEvent::Responded(silent.established),
-        _ => SilentEvent::Ended,
+        Some(silent) if !has_ended && reason.is_none() => SilentEvent::Responded(silent.established),
+        _ => SilentEvent::Ended(reason),
     }
 }
 

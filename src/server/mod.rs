@@ -97,7 +97,8 @@ impl Server {
         let keys = secret(config.state_directory()).keys(local);
         let mut far = quinn::ServerConfig::new(Arc::new(tls::server_config(identity)?), keys.token_key());
         // With migration, a client behind a NAT that forgets its port goes on with its connection. An address to which a
-        // connection moves gets at most three times the bytes that came from it until it proves that it receives them.
+        // connection moves gets no new datagram after three times the bytes that came from it, until it proves that it
+        // receives them.
         far.transport_config(Arc::new(transport.server(Profile::Far))).migration(true);
         let settings = |profile| {
             let mut config = far.clone();

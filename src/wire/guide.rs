@@ -120,12 +120,13 @@
 //! its state directory: a client whose library handles resets learns it with the next packet that it sends. A client MUST
 //! NOT rely on that alone, because resets may be lost and libraries may ignore them. When a batch is in flight and no
 //! datagram has arrived for four round trips or 250 ms, whichever is longer, a client SHOULD open a new connection beside the
-//! old one, and send over it what was not answered once it is established. While lookups wait it SHOULD dial at least
-//! every 500 ms for the first 5 s of an outage; then the pauses SHOULD grow, with jitter, so that the clients of a restarted
-//! server do not come all at once.
+//! old one, and send over it what was not answered once it is established. While lookups wait, a failed
+//! attempt SHOULD be followed by the next within 500 ms in the first 5 s of an outage, and one without a response for a
+//! second by another beside it; then the pauses SHOULD grow, with jitter, so that the clients of a restarted server do not
+//! come all at once.
 //!
-//! A client whose address changes (a rebound NAT) MAY stay on its connection: the server validates the new path, and sends
-//! at most three times what it received there until then.
+//! A client whose address changes (a rebound NAT) MAY stay on its connection: the server validates the new path. Until
+//! then it begins no datagram there after three times what it received.
 //!
 //! # Web addresses: canonical form
 //!

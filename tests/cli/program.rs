@@ -87,7 +87,12 @@ impl Program {
 
     /// Starts a server with more arguments.
     pub(crate) fn serve_with(&self, args: &[&str]) -> Serving {
-        let args = [&["serve", "--db", "records.ksn", "--listen", "127.0.0.1:0"], args].concat();
+        self.serve_on("127.0.0.1:0", args)
+    }
+
+    /// Starts a server on an address, with more arguments.
+    pub(crate) fn serve_on(&self, listen: &str, args: &[&str]) -> Serving {
+        let args = [&["serve", "--db", "records.ksn", "--listen", listen], args].concat();
         let mut child = self.command(&args).spawn().unwrap();
         let (log, mut lines) = (Arc::new(Mutex::new(String::new())), BufReader::new(child.stderr.take().unwrap()));
         let written = log.clone();

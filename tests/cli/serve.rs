@@ -1,7 +1,10 @@
 //! Prevents `serve`, and `lookup` through it, from sending keys to the wrong server, answering differently than a
 //! snapshot, and reporting keys as unknown when no server answers.
 
-use std::net::UdpSocket;
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use crate::program::{Program, SHA256, UNKNOWN};
 
@@ -100,4 +103,50 @@ fn sigterm_ends_the_server_and_a_restart_keeps_its_pin() {
     assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     assert_eq!(program.serve().pin, pin);
+}
+
+/// Prevents clients that get no answer for half a minute after the server was killed and started again.
+#[cfg(unix)]
+#[test]
+fn a_killed_server_is_back_for_its_clients_within_a_second() {
+    use std::os::unix::fs::PermissionsExt;
+    let program = Program::with_records();
+    for cores in ["1", "2"] {
+        let mut server = program.serve_with(&["--cores", cores]);
+        let secret = program.path("state").join("server.secret");
+        let metadata = secret.metadata().unwrap();
+        assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (32, 0o600));
+        let trust = ksn::Trust::Pin(server.pin.parse().unwrap());
+        let client = ksn::Client::spawn(ksn::ClientConfig::new(server.address.clone(), trust)).unwrap();
+        let keys = [SHA256.parse().unwrap()];
+        client.lookup(&keys).unwrap();
+        server.child.kill().unwrap();
+        server.child.wait().unwrap();
+        std::thread::scope(|scope| {
+            let answered = scope.spawn(|| {
+                let answers = client.lookup(&keys).unwrap();
+                (answers[0].status, Instant::now())
+            });
+            std::thread::sleep(Duration::from_millis(300));
+            let _server = program.serve_on(&server.address, &["--cores", cores]);
+            let listening_at = Instant::now();
+            let (status, at) = answered.join().unwrap();
+            assert_eq!(status, ksn::Status::Known);
+            assert!(at < listening_at + Duration::from_secs(1), "{:?}", at - listening_at);
+        });
+    }
+}
+
+/// Prevents an operator from relying on resets that a server without a state directory cannot send.
+#[test]
+fn a_secret_that_cannot_be_kept_is_reported() {
+    let program = Program::with_records();
+    program.write("state/server.secret", "short");
+    let server = program.serve();
+    let wanted = "server.secret: expected 32 random bytes, found 5";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !server.log.lock().unwrap().contains(wanted) {
+        assert!(Instant::now() < deadline, "{}", server.log.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

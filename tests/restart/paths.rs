@@ -129,7 +129,7 @@ async fn read_frame(recv: &mut RecvStream) -> usize {
 /// A datagram of a client is sent from another address, as by an attacker who wants that address to be flooded, while a
 /// long answer is on its way.
 #[tokio::test]
-async fn an_unproved_address_gets_at_most_three_times_what_it_sent() {
+async fn an_unproved_address_gets_no_datagram_after_three_times_what_it_sent() {
     let others = if cfg!(target_os = "linux") { vec![[127, 0, 0, 1], [127, 0, 0, 2]] } else { vec![[127, 0, 0, 1]] };
     for other in others {
         let server = Running::start(|_| {}).await;
