@@ -96,8 +96,8 @@ async fn unread_answers_make_their_own_connection_wait_and_the_budget_refuses_ot
         config.answer_memory_bytes = 18 << 20;
     })
     .await;
-    // Its windows hold nothing, so that answers stay at the server.
-    let greedy = server.raw_with(|config| _ = config.stream_receive_window(VarInt::from_u32(2_000))).await;
+    // Its windows hold little, so that answers stay at the server.
+    let greedy = server.raw_with(|config| _ = config.stream_receive_window(VarInt::from_u32(100_000))).await;
     let _control = hello(&greedy).await;
     let mut unread = send_unread(&greedy, 8).await;
     // All of it has arrived.
@@ -249,6 +249,22 @@ async fn unfinished_handshakes_do_not_lock_an_address_out() {
     // Beyond the bound, clients validate their address first, and are served.
     let client = bounded(server.client()).await;
     assert_eq!(bounded(client.lookup(&[key(MD5_KNOWN)])).await.unwrap()[0].status, Status::Known);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn unfinished_handshakes_delay_a_client_by_little() {
+    let server = Running::start(|_| {}).await;
+    let attacker = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // Below the bound beyond which addresses are validated: the client queues behind all of them.
+    for packet in initials(400).await {
+        attacker.send_to(&packet, server.address).await.unwrap();
+    }
+    let started = Instant::now();
+    let client = bounded(server.client()).await;
+    assert_eq!(bounded(client.lookup(&[key(MD5_KNOWN)])).await.unwrap()[0].status, Status::Known);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     drop(client);
     server.stop().await;
 }
