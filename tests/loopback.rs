@@ -465,3 +465,35 @@ async fn a_dropped_server_releases_its_port() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Prevents a server that refuses clients from looking like a lost connection, without its code and message.
+#[tokio::test]
+async fn a_close_before_the_welcome_tells_why() {
+    for (code, is_expected) in [
+        (
+            2u32,
+            (|e| matches!(e, ConnectError::Server { code: 2, message } if message == "why"))
+                as fn(&ConnectError) -> bool,
+        ),
+        (12, |e| matches!(e, ConnectError::Refused)),
+        (13, |e| matches!(e, ConnectError::Refused)),
+        (0, |e| matches!(e, ConnectError::Lost(_))),
+    ] {
+        let (endpoint, pin) = raw_server(wire::ALPN);
+        let config = ClientConfig::new(endpoint.local_addr().unwrap().to_string(), Trust::Pin(pin));
+        let serve = async {
+            let connection = endpoint.accept().await.unwrap().await.unwrap();
+            let _hello = connection.accept_bi().await.unwrap();
+            connection.close(code.into(), b"why");
+            connection.closed().await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serve => panic!("the server ended"),
+            result = bounded(Client::connect(config)) => {
+                let error = result.unwrap_err();
+                assert!(is_expected(&error), "{code}: {error:?}");
+            }
+        }
+    }
+}

@@ -143,10 +143,15 @@ impl ConnectError {
         }
         let is_refused = matches!(&error, ConnectionError::ConnectionClosed(close)
             if close.error_code == TransportErrorCode::CONNECTION_REFUSED);
-        match () {
-            () if has_no_common_protocol(&error) => Self::WrongProtocol,
-            () if is_refused || closed_with(&error) == Some(ErrorCode::GoingAway) => Self::Refused,
-            () => Self::Lost(error.into()),
+        match (closed_with(&error), &error) {
+            _ if has_no_common_protocol(&error) => Self::WrongProtocol,
+            _ if is_refused => Self::Refused,
+            (Some(ErrorCode::GoingAway | ErrorCode::Overloaded), _) => Self::Refused,
+            (Some(code), ConnectionError::ApplicationClosed(close)) => {
+                let message = String::from_utf8_lossy(&close.reason).into_owned();
+                Self::Server { code: code.number(), message }
+            }
+            _ => Self::Lost(error.into()),
         }
     }
 
