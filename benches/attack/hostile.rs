@@ -1,7 +1,9 @@
 //! Hostile clients: plain QUIC connections that send requests of our protocol, as many at a time as the server allows.
 
 use std::{
+    error::Error,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -16,15 +18,12 @@ use ksn::{
     wire::{self, Hello, RequestOptions, ServerLimits, write_request},
 };
 use quinn::{Connection, Endpoint, VarInt, crypto::rustls::QuicClientConfig};
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{runtime, time};
 
 use crate::{
+    Skip,
     cores::{self, Pinned},
     records,
 };
@@ -75,8 +74,9 @@ struct Counts {
     batches: AtomicU64,
 }
 
-/// Starts clients in a thread of their own.
-pub(crate) fn start(load: Load, server: SocketAddr) -> Running {
+/// Starts clients in a thread of their own. They trust the server with the certificate in this file.
+pub(crate) fn start(load: Load, server: SocketAddr, certificate: &Path) -> Result<Running, Skip> {
+    let tls = Arc::new(tls(certificate).map_err(|e| e.to_string())?);
     let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
     let (stopped, counting) = (stop.clone(), counts.clone());
     let thread = thread::spawn(move || {
@@ -87,10 +87,10 @@ pub(crate) fn start(load: Load, server: SocketAddr) -> Running {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             for _ in 0..load.connections {
-                let (stopped, counting) = (stopped.clone(), counting.clone());
+                let (tls, stopped, counting) = (tls.clone(), stopped.clone(), counting.clone());
                 tokio::spawn(async move {
                     while !stopped.load(Relaxed) {
-                        client(load, server, &stopped, &counting).await;
+                        client(load, server, &tls, &stopped, &counting).await;
                         time::sleep(Duration::from_millis(50)).await;
                     }
                 });
@@ -100,7 +100,7 @@ pub(crate) fn start(load: Load, server: SocketAddr) -> Running {
             }
         });
     });
-    Running { stop, counts, started: Instant::now(), thread }
+    Ok(Running { stop, counts, started: Instant::now(), thread })
 }
 
 impl Running {
@@ -115,8 +115,14 @@ impl Running {
 }
 
 /// Serves one connection until it is lost or all is stopped.
-async fn client(load: Load, server: SocketAddr, stop: &Arc<AtomicBool>, counts: &Arc<Counts>) {
-    let Some((connection, _control)) = connect(load, server).await else { return };
+async fn client(
+    load: Load,
+    server: SocketAddr,
+    tls: &Arc<QuicClientConfig>,
+    stop: &Arc<AtomicBool>,
+    counts: &Arc<Counts>,
+) {
+    let Some((connection, _control)) = connect(load, server, tls).await else { return };
     let frame = bytes::Bytes::from(frame(load));
     let streams = ServerLimits::default().streams;
     let mut tasks = tokio::task::JoinSet::new();
@@ -187,20 +193,17 @@ fn frame(load: Load) -> Vec<u8> {
     }
 }
 
-async fn connect(load: Load, server: SocketAddr) -> Option<(Connection, quinn::SendStream)> {
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .ok()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustsAnybody))
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+async fn connect(
+    load: Load,
+    server: SocketAddr,
+    tls: &Arc<QuicClientConfig>,
+) -> Option<(Connection, quinn::SendStream)> {
     let mut transport = quinn::TransportConfig::default();
     if load.habit == Habit::LeavesUnread {
         // Nothing has room at the client: all of it stays at the server.
         transport.stream_receive_window(VarInt::from_u32(1_000));
     }
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).ok()?));
+    let mut config = quinn::ClientConfig::new(tls.clone());
     config.transport_config(Arc::new(transport));
     let endpoint = Endpoint::client("127.0.0.1:0".parse().ok()?).ok()?;
     let connection = endpoint.connect_with(config, server, "localhost").ok()?.await.ok()?;
@@ -213,45 +216,13 @@ async fn connect(load: Load, server: SocketAddr) -> Option<(Connection, quinn::S
     Some((connection, send))
 }
 
-/// A verifier that trusts any certificate: an attacker does not care whom he attacks.
-#[derive(Debug)]
-struct TrustsAnybody;
-
-impl ServerCertVerifier for TrustsAnybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not supported".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+fn tls(certificate: &Path) -> Result<QuicClientConfig, Box<dyn Error>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate)?)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![wire::ALPN.to_vec()];
+    Ok(QuicClientConfig::try_from(tls)?)
 }

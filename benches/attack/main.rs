@@ -77,10 +77,10 @@ fn attacks() -> Vec<Attack> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [serve, snapshot] = &arguments[..]
+    if let [serve, snapshot, state] = &arguments[..]
         && serve == "--serve"
     {
-        return server::serve(snapshot.as_ref());
+        return server::serve(snapshot.as_ref(), state.as_ref());
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("attack: no tests; run the attacks with `cargo attack`");
@@ -163,7 +163,7 @@ impl std::fmt::Display for Measured {
 fn measure(snapshot: &std::path::Path, load: Option<Load>) -> Result<Measured, Skip> {
     let server = ChildServer::start(snapshot)?;
     let before = server.memory()?;
-    let others = load.map(|load| hostile::start(load, server.address));
+    let others = load.map(|load| hostile::start(load, server.address, &server.certificate())).transpose()?;
     // The others fill the queues first.
     thread::sleep(Duration::from_secs(1));
     let latencies = ordinary::measure(server.client_config(), MEASURED)?;

@@ -1,6 +1,12 @@
 //! The server under attack, in a child process, which is this program started again.
 
-use std::{fs, io::Write, net::SocketAddr, path::Path, process::Command};
+use std::{
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ksn::{Certificate, ClientConfig, Index, Pin, Server, ServerConfig, Trust};
 use tokio::runtime;
@@ -12,16 +18,25 @@ pub(crate) struct ChildServer {
     process: Process,
     pub(crate) address: SocketAddr,
     pin: Pin,
+    state: tempfile::TempDir,
 }
 
 impl ChildServer {
     pub(crate) fn start(snapshot: &Path) -> Result<Self, Skip> {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        let (process, line) = Process::start_and_read_line(Command::new(program).arg("--serve").arg(snapshot))?;
+        let state = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let mut command = Command::new(program);
+        command.arg("--serve").arg(snapshot).arg(state.path());
+        let (process, line) = Process::start_and_read_line(&mut command)?;
         let bad = || format!("expected address and pin of the server, found {line:?}");
         let (address, pin) = line.trim().split_once(' ').ok_or_else(bad)?;
         let (address, pin) = (address.parse().map_err(|_| bad())?, pin.parse().map_err(|_| bad())?);
-        Ok(Self { process, address, pin })
+        Ok(Self { process, address, pin, state })
+    }
+
+    /// Returns the file of the server's certificate.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.state.path().join("server.crt")
     }
 
     pub(crate) fn client_config(&self) -> ClientConfig {
@@ -48,10 +63,9 @@ impl ChildServer {
 }
 
 /// Serves a snapshot on one core until the process is killed; runs in the child.
-pub(crate) fn serve(snapshot: &Path) {
+pub(crate) fn serve(snapshot: &Path, state: &Path) {
     let index = Index::open(snapshot).expect("a snapshot");
-    let state = tempfile::tempdir().expect("a temporary directory");
-    let certificate = Certificate::SelfSigned { state: state.path().into() };
+    let certificate = Certificate::SelfSigned { state: state.into() };
     let config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), certificate);
     let mut builder = runtime::Builder::new_current_thread();
     let runtime = builder.event_interval(ServerConfig::EVENT_INTERVAL).enable_all().build().expect("a runtime");
@@ -59,8 +73,6 @@ pub(crate) fn serve(snapshot: &Path) {
         let server = Server::bind(config, index.into()).expect("a free port");
         println!("{} {}", server.local_addr(), server.pin());
         std::io::stdout().flush().expect("the parent reads it");
-        // The certificate has been read. Dropped here, the directory is removed even though this process is killed.
-        drop(state);
         server.run(std::future::pending()).await;
     });
 }
