@@ -42,13 +42,14 @@ pub(super) async fn answer(
         compute(session, &request, stopped, deadline).await?
     };
     drop(body);
-    let sent = send(session, reply, frame, deadline).await;
+    // Until the answer is acknowledged its memory is held, and a server that shuts down waits.
+    let sent = time::timeout_at(deadline, send(session, reply, frame)).await;
     drop(held);
-    if sent.is_err() {
+    sent.unwrap_or_else(|_| {
         session.shared.counts.add(Event::AnswerUnread);
         reply.reset(close_code(ErrorCode::Deadline));
-    }
-    sent.unwrap_or(Ok(()))
+        Ok(())
+    })
 }
 
 async fn wait_for_hello(session: &ServerSession, deadline: Instant) -> Result<(), Failure> {
@@ -94,7 +95,7 @@ async fn read(
     let (mut body, mut has_deadline) = (BodyReader::new(header), false);
     while !body.is_complete() {
         within(deadline, body.read_more(recv)).await?;
-        held.grow_to(body.bytes().len()).map_err(|_| Failure::overloaded("requests"))?;
+        held.grow_to(body.bytes().len())?;
         if !has_deadline && let Some(wanted) = RequestView::deadline_ms(header, body.bytes())? {
             has_deadline = true;
             if wanted > 0 {
@@ -106,24 +107,15 @@ async fn read(
     Ok((Body { bytes: body.into_bytes(), _held: held }, deadline))
 }
 
-/// Sends an answer and waits until it is acknowledged: until then its memory is held, and a server that shuts down
-/// waits. Fails when the deadline passes before.
-async fn send(
-    session: &ServerSession,
-    reply: &mut ReplyStream,
-    frame: Bytes,
-    deadline: Instant,
-) -> Result<Result<(), Failure>, time::error::Elapsed> {
-    let sent = async {
-        let last = write_in_turns(session, reply, frame).await?;
-        reply.finish(last).await?;
-        match reply.stopped().await {
-            Ok(None) => Ok(()),
-            Ok(Some(code)) => Err(Failure::Aborted(code)),
-            Err(_) => Err(Failure::Lost),
-        }
-    };
-    time::timeout_at(deadline, sent).await
+/// Sends an answer and waits until it is acknowledged.
+async fn send(session: &ServerSession, reply: &mut ReplyStream, frame: Bytes) -> Result<(), Failure> {
+    let last = write_in_turns(session, reply, frame).await?;
+    reply.finish(last).await?;
+    match reply.stopped().await {
+        Ok(None) => Ok(()),
+        Ok(Some(code)) => Err(Failure::Aborted(code)),
+        Err(_) => Err(Failure::Lost),
+    }
 }
 
 /// Writes a long answer in pieces, each in a turn, and returns the last piece, which is not written yet.
@@ -137,7 +129,7 @@ async fn write_in_turns(
 ) -> Result<Bytes, ExchangeError> {
     while frame.len() > PIECE_BYTES {
         let mut piece = frame.split_to(PIECE_BYTES);
-        let turn = session.turns.next(session.connection.stable_id()).await;
+        let turn = session.turns.pieces.next(session.connection.stable_id()).await;
         reply.write_now(&mut piece).await?;
         if piece.is_empty() {
             // The connection sends the piece before the turn ends.

@@ -70,7 +70,7 @@ async fn answer(
         }
     }
     let frame = Bytes::from(writer.finish(&meta(slices.session, view)));
-    held.grow_to(frame.len()).map_err(|_| Failure::overloaded("answers"))?;
+    held.grow_to(frame.len())?;
     held.settle();
     Ok((frame, held))
 }
@@ -108,8 +108,8 @@ impl Query<'_> {
         let rows = column.rows() as u32;
         let detail = self.request.options().detail;
         let mut next = 0;
-        // The rows of one call of the engine, which falls where keys have many records: what is probed in vain when the
-        // engine stops within a chunk is bounded by what it did.
+        // The rows of one call of the engine, fewer where keys have many records: the rows that are probed again because
+        // the engine stopped before them are bounded by those that it answered.
         let mut rows_at_once = u32::MAX;
         while next < rows {
             if slices.batch_work >= BATCH_WORK {
@@ -124,7 +124,7 @@ impl Query<'_> {
             let flow = self.view.answer(self.number, column, next..end, detail, self.now, &mut metered);
             let (work, is_paused) = (metered.work(), metered.is_paused());
             slices.count(work);
-            held.grow_to(writer.bytes()).map_err(|_| Failure::overloaded("answers"))?;
+            held.grow_to(writer.bytes())?;
             match flow {
                 ControlFlow::Continue(()) => {
                     next = end;
@@ -171,38 +171,39 @@ impl<S: Future<Output = Result<Option<VarInt>, StoppedError>>> Slices<'_, S> {
         self.turn = None;
         // Packets are received and sent in between, also if no other batch waits.
         tokio::task::yield_now().await;
-        self.wait(std::future::ready(())).await?;
+        if Instant::now() > self.deadline {
+            return Err(Failure::deadline());
+        }
+        tokio::select! {
+            biased;
+            stopped = &mut self.stopped => return Err(stopped_failure(stopped)),
+            () = std::future::ready(()) => {}
+        }
         self.next_turn().await
     }
 
     async fn next_turn(&mut self) -> Result<(), Failure> {
         let session = self.session;
-        self.turn = Some(self.wait(session.turns.next(session.connection.stable_id())).await?);
+        self.turn = Some(self.wait(session.turns.lookups.next(session.connection.stable_id())).await?);
         self.turn_work = 0;
         Ok(())
     }
 
-    /// Waits for something, until the deadline or until the peer stops the answer.
+    /// Waits for something, until the deadline or until the peer stops the answer. Nearly always it is there: then
+    /// nothing else is polled.
     async fn wait<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Failure> {
-        if self.batch_work > 0 && Instant::now() > self.deadline {
-            return Err(Failure::deadline());
-        }
-        let is_first = self.batch_work == 0;
-        tokio::pin!(wanted);
-        if is_first {
-            // Nearly always it is there: then nothing else is polled.
-            let ready = std::future::poll_fn(|context| std::task::Poll::Ready(wanted.as_mut().poll(context))).await;
-            if let std::task::Poll::Ready(value) = ready {
-                return Ok(value);
-            }
-        }
         tokio::select! {
             biased;
-            stopped = &mut self.stopped => Err(stopped.ok().flatten().map_or(Failure::Lost, Failure::Aborted)),
             value = wanted => Ok(value),
+            stopped = &mut self.stopped => Err(stopped_failure(stopped)),
             () = time::sleep_until(self.deadline) => Err(Failure::deadline()),
         }
     }
+}
+
+/// Returns why an answer that was stopped fails.
+fn stopped_failure(stopped: Result<Option<VarInt>, StoppedError>) -> Failure {
+    stopped.ok().flatten().map_or(Failure::Lost, Failure::Aborted)
 }
 
 fn meta<'a>(session: &ServerSession, view: &'a View) -> AnswerMeta<'a> {

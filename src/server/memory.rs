@@ -16,6 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The memory that all connections share, in bytes.
 #[derive(Debug)]
 pub(super) struct Budget {
+    /// What it is for, for messages.
+    name: &'static str,
     held: AtomicUsize,
     max: usize,
 }
@@ -36,13 +38,13 @@ pub(super) struct Held {
     reserved: OwnedSemaphorePermit,
 }
 
-/// The budget of the server is spent.
+/// The budget of the server with this name is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spent;
+pub(super) struct Spent(pub(super) &'static str);
 
 impl Budget {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), max })
+    pub(super) fn new(name: &'static str, max: usize) -> Arc<Self> {
+        Arc::new(Self { name, held: AtomicUsize::new(0), max })
     }
 }
 
@@ -66,7 +68,7 @@ impl Held {
         if bytes > self.bytes {
             let (more, max) = (bytes - self.bytes, self.budget.max);
             let grow = |held: usize| held.checked_add(more).filter(|&held| held <= max);
-            self.budget.held.fetch_update(Relaxed, Relaxed, grow).map_err(|_| Spent)?;
+            self.budget.held.fetch_update(Relaxed, Relaxed, grow).map_err(|_| Spent(self.budget.name))?;
             self.bytes = bytes;
         }
         Ok(())
@@ -102,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_share_makes_its_own_batches_wait_and_a_budget_refuses() {
-        let budget = Budget::new(10_000);
+        let budget = Budget::new("answers", 10_000);
         let (own, other) = (Share::new(budget.clone(), 8_192), Share::new(budget.clone(), 8_192));
         let mut first = own.reserve(4_096).await;
         let second = own.reserve(4_096).await;
@@ -113,7 +115,7 @@ mod tests {
         let mut beside = other.reserve(8_192).await;
         assert_eq!(first.grow_to(1_000), Ok(()));
         assert_eq!(beside.grow_to(8_192), Ok(()));
-        assert_eq!(first.grow_to(1_900), Err(Spent));
+        assert_eq!(first.grow_to(1_900), Err(Spent("answers")));
         assert_eq!(budget.held.load(Relaxed), 9_192);
         // What was reserved and is not needed returns to the share.
         first.settle();

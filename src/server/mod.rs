@@ -12,11 +12,13 @@
 
 mod admission;
 mod batch;
+mod certificate_end;
 mod compute;
 mod config;
 mod connection;
 mod control;
 mod counts;
+mod handshakes;
 mod memory;
 mod reply;
 mod state;
@@ -30,7 +32,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{
@@ -39,7 +41,14 @@ use tokio::{
 };
 
 pub use self::config::{Certificate, ServerConfig};
-use self::{admission::Admission, counts::Counts, memory::Budget, state::ServerState, worker::Workers};
+use self::{
+    admission::Admission,
+    certificate_end::{CertificateEnd, is_open_without_identity},
+    counts::Counts,
+    memory::Budget,
+    state::ServerState,
+    worker::Workers,
+};
 use crate::{
     engine::Index,
     net::{
@@ -108,8 +117,8 @@ impl Server {
         let shared = Arc::new(ServerState {
             admission: Admission::new(config.connections, config.connections_per_address, config.handshakes),
             counts: Counts::default(),
-            requests: Budget::new(config.request_memory_bytes),
-            answers: Budget::new(config.answer_memory_bytes),
+            requests: Budget::new("requests", config.request_memory_bytes),
+            answers: Budget::new("answers", config.answer_memory_bytes),
             windows: Arc::new(Semaphore::new(config.window_bytes >> 10)),
             window_bytes: transport.window_bytes,
             writers: Mutex::default(),
@@ -117,6 +126,7 @@ impl Server {
             going_away: watch::Sender::new(false),
             local: settings(Profile::Local),
             near: settings(Profile::Near),
+            far: Arc::new(far.clone()),
             index,
             config,
         });
@@ -179,37 +189,6 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Returns whether other machines reach the server, but only know by its pin that it is the right one.
-fn is_open_without_identity(certificate: &Certificate, listening: SocketAddr) -> bool {
-    matches!(certificate, Certificate::SelfSigned { .. }) && !listening.ip().to_canonical().is_loopback()
-}
-
-/// The time at which the server's certificate ends, in seconds since 1970, if it is known.
-struct CertificateEnd(Option<i64>);
-
-impl CertificateEnd {
-    /// Warns if the certificate has ended or ends soon. Clients that pin the certificate do not look at its dates.
-    fn warn(&self) {
-        let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
-        match self.left(now.as_secs() as i64) {
-            Some(left) if left < 0 => {
-                tracing::warn!(
-                    "the certificate has expired: only clients that pin it accept it; replace it and restart"
-                );
-            }
-            Some(left) if left < CERTIFICATE_NEAR.as_secs() as i64 => {
-                tracing::warn!(days = left / 86_400, "the certificate expires soon: replace it and restart");
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns the seconds that are left.
-    fn left(&self, now: i64) -> Option<i64> {
-        Some(self.0? - now)
-    }
-}
-
 /// Returns the secret of a state directory. Without one, or with one that cannot be used, it is random: the server works,
 /// but its clients do not notice when it crashes.
 fn secret(directory: Option<&Path>) -> ServerSecret {
@@ -232,21 +211,3 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Interval in which the end of the certificate is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
-
-/// Time before the end of a certificate from which on it is logged.
-const CERTIFICATE_NEAR: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_self_signed_certificate_is_enough_on_loopback_only() {
-        let own = Certificate::SelfSigned { state: "state".into() };
-        let issued = Certificate::Files { chain: "chain".into(), key: "key".into() };
-        let is_open = |certificate, address: &str| is_open_without_identity(certificate, address.parse().unwrap());
-        assert!(["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"].iter().all(|address| !is_open(&own, address)));
-        assert!(["0.0.0.0:1", "[::]:1", "192.0.2.1:1"].iter().all(|address| is_open(&own, address)));
-        assert!(!is_open(&issued, "0.0.0.0:1"));
-    }
-}

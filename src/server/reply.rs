@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quinn::{SendStream, VarInt};
 use tokio::time::{self, Instant};
 
+use super::memory::Spent;
 use crate::{
     net::exchange::{self, ExchangeError},
     wire::{ErrorCode, ErrorFrame, WireError},
@@ -104,12 +105,14 @@ impl Failure {
     pub(super) fn deadline() -> Self {
         Self::Reply { code: ErrorCode::Deadline, detail: 0, message: "the batch took longer than its deadline".into() }
     }
+}
 
-    pub(super) fn overloaded(what: &str) -> Self {
+impl From<Spent> for Failure {
+    fn from(Spent(name): Spent) -> Self {
         Self::Reply {
             code: ErrorCode::Overloaded,
             detail: 0,
-            message: format!("the server has no memory left for {what}; retry later"),
+            message: format!("the server has no memory left for {name}; retry later"),
         }
     }
 }

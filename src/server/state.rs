@@ -1,8 +1,11 @@
 //! The state that all connections of a server share, and that of one connection.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use quinn::Connection;
@@ -13,10 +16,11 @@ use super::{
     config::ServerConfig,
     counts::Counts,
     memory::{Budget, Share},
-    turns::Turns,
+    turns::WorkerTurns,
 };
 use crate::{
     engine::Index,
+    net::transport::Profile,
     wire::{AnswerCaps, AnswerWriter, HEADER_BYTES},
 };
 
@@ -38,10 +42,10 @@ pub(super) struct ServerState {
     pub(super) writers: Mutex<Vec<AnswerWriter>>,
     pub(super) generation: watch::Sender<u64>,
     pub(super) going_away: watch::Sender<bool>,
-    /// Settings for [`Profile::Local`](crate::net::transport::Profile::Local); the endpoints use those for `Far`.
+    /// QUIC settings for peers on this machine, in a private network, and elsewhere.
     pub(super) local: Arc<quinn::ServerConfig>,
-    /// Settings for [`Profile::Near`](crate::net::transport::Profile::Near).
     pub(super) near: Arc<quinn::ServerConfig>,
+    pub(super) far: Arc<quinn::ServerConfig>,
 }
 
 /// The state that the streams of one connection share.
@@ -49,7 +53,7 @@ pub(super) struct ServerSession {
     pub(super) shared: Arc<ServerState>,
     pub(super) connection: Connection,
     /// The turns of the worker that serves the connection.
-    pub(super) turns: Arc<Turns>,
+    pub(super) turns: WorkerTurns,
     /// The share of the connection in the memory of requests, and of answers.
     pub(super) requests: Share,
     pub(super) answers: Share,
@@ -65,6 +69,16 @@ impl ServerState {
     pub(super) fn watch_generation(&self) {
         let generation = self.index.view().generation();
         self.generation.send_if_modified(|last| std::mem::replace(last, generation) != generation);
+    }
+
+    /// Returns the QUIC settings for a peer.
+    pub(super) fn settings(&self, peer: IpAddr) -> Arc<quinn::ServerConfig> {
+        let settings = match Profile::of(peer) {
+            Profile::Local => &self.local,
+            Profile::Near => &self.near,
+            Profile::Far => &self.far,
+        };
+        settings.clone()
     }
 
     /// Returns the longest answer frame, in bytes.
@@ -94,7 +108,7 @@ impl ServerState {
 }
 
 impl ServerSession {
-    pub(super) fn new(shared: Arc<ServerState>, turns: Arc<Turns>, connection: Connection) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>, turns: WorkerTurns, connection: Connection) -> Self {
         // Two of the longest: one is computed while the other is sent.
         let requests = 2 * shared.config.limits.request_bytes as usize;
         let answers = 2 * shared.answer_bytes_max();

@@ -2,10 +2,9 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use quinn::{Connection, ConnectionError};
 use tokio::{
     runtime,
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     task::JoinSet,
     time::{self, Instant},
 };
@@ -15,16 +14,17 @@ use super::{
     config::ServerConfig,
     connection::{self, report_panic},
     counts::Event,
+    handshakes::Handshakes,
     reply::close_code,
     state::ServerState,
-    turns::Turns,
+    turns::WorkerTurns,
 };
 use crate::{
     net::{
         reuseport,
         secret::EndpointKeys,
         tls::has_no_common_protocol,
-        transport::{Profile, Socket, Transport},
+        transport::{Socket, Transport},
     },
     wire::ErrorCode,
 };
@@ -41,19 +41,8 @@ pub(super) enum Workers {
 pub(super) struct Worker {
     shared: Arc<ServerState>,
     endpoint: quinn::Endpoint,
-    turns: Arc<Turns>,
+    turns: WorkerTurns,
     handshakes: Arc<Handshakes>,
-}
-
-/// Limits the handshakes that a worker does at the same time, of clients whose address is validated and of others, so
-/// that the former need not wait for the latter.
-///
-/// A server that has restarted gets the handshakes of all its clients at once. If it did a little of each, none would
-/// finish before nearly all of them have; one after the other, the first are done at once.
-#[derive(Debug)]
-struct Handshakes {
-    validated: Semaphore,
-    others: Semaphore,
 }
 
 /// A thread with a worker that waits for its start signal. The thread ends if this is dropped before.
@@ -149,9 +138,7 @@ impl Thread {
 
 impl Worker {
     fn new(shared: Arc<ServerState>, endpoint: quinn::Endpoint) -> Self {
-        let [validated, others] = [HANDSHAKES_AT_ONCE; 2].map(Semaphore::new);
-        let handshakes = Arc::new(Handshakes { validated, others });
-        Self { shared, endpoint, turns: Arc::default(), handshakes }
+        Self { shared, endpoint, turns: WorkerTurns::default(), handshakes: Arc::default() }
     }
 
     /// Serves until the server shuts down. From then on connections are refused: a client learns at once that it has to
@@ -224,13 +211,14 @@ enum Permits {
 /// Completes a handshake and serves the connection.
 async fn connect(
     shared: Arc<ServerState>,
-    turns: Arc<Turns>,
+    turns: WorkerTurns,
     handshakes: Arc<Handshakes>,
     incoming: quinn::Incoming,
     permits: Permits,
 ) {
     let address = incoming.remote_address();
-    let connected = time::timeout(shared.config.hello_deadline, shake_hands(&shared, &handshakes, incoming));
+    let settings = shared.settings(address.ip());
+    let connected = time::timeout(shared.config.hello_deadline, handshakes.complete(incoming, settings));
     let connection = match connected.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -260,33 +248,6 @@ async fn connect(
     }
 }
 
-/// Completes a handshake, when it is its turn among those of the worker.
-async fn shake_hands(
-    shared: &ServerState,
-    handshakes: &Handshakes,
-    incoming: quinn::Incoming,
-) -> Result<Connection, ConnectionError> {
-    let queue = if incoming.remote_address_validated() { &handshakes.validated } else { &handshakes.others };
-    // The semaphore is never closed.
-    let turn = queue.acquire().await;
-    let config = match Profile::of(incoming.remote_address().ip()) {
-        Profile::Local => Some(shared.local.clone()),
-        Profile::Near => Some(shared.near.clone()),
-        Profile::Far => None,
-    };
-    // Accepting reads the first packet, and fails at once if its TLS is refused.
-    let mut connecting = match config {
-        Some(config) => incoming.accept_with(config)?,
-        None => incoming.accept()?,
-    };
-    if let Ok(connected) = time::timeout(HANDSHAKE_TURN, &mut connecting).await {
-        return connected;
-    }
-    // A peer that is far away, or does not exist, does not keep others from theirs.
-    drop(turn);
-    connecting.await
-}
-
 impl From<Exceeded> for Event {
     fn from(exceeded: Exceeded) -> Self {
         match exceeded {
@@ -295,13 +256,6 @@ impl From<Exceeded> for Event {
         }
     }
 }
-
-/// Handshakes that a worker does at the same time. One takes a third of a millisecond of work on either side, and a round
-/// trip: enough of them to keep the core busy, few enough that each is done in some tens of milliseconds.
-const HANDSHAKES_AT_ONCE: usize = 64;
-
-/// The time after which a handshake that is not complete lets the next one begin.
-const HANDSHAKE_TURN: Duration = Duration::from_millis(100);
 
 /// The time for the last packets of a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
