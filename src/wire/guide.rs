@@ -20,7 +20,7 @@
 //!   64 hexadecimal digits. Names, dates and issuer are not looked at. The client MUST still verify the signature of the
 //!   handshake, as TLS requires: the certificate itself is public.
 //! - By a **certification authority**: the chain, the dates and the name, as on the web. The name is the host of the
-//!   address that the user configured, or another one that he gave; for an IP address, the certificate MUST contain it.
+//!   configured address, or another name that was configured; for an IP address, the certificate MUST contain it.
 //!
 //! The client SHOULD send the name as server name (SNI). A generated certificate has the names `localhost` and `ksn`. Early
 //! data (0-RTT) is not accepted. Sessions MAY be resumed; after a restart of the server, handshakes are full again.
