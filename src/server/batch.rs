@@ -129,7 +129,7 @@ async fn write_in_turns(
 ) -> Result<Bytes, ExchangeError> {
     while frame.len() > PIECE_BYTES {
         let mut piece = frame.split_to(PIECE_BYTES);
-        let turn = session.turns.pieces.next(session.connection.stable_id()).await;
+        let turn = session.turns.next(session.connection.stable_id()).await;
         reply.write_now(&mut piece).await?;
         if piece.is_empty() {
             // The connection sends the piece before the turn ends.

@@ -184,7 +184,7 @@ impl<S: Future<Output = Result<Option<VarInt>, StoppedError>>> Slices<'_, S> {
 
     async fn next_turn(&mut self) -> Result<(), Failure> {
         let session = self.session;
-        self.turn = Some(self.wait(session.turns.lookups.next(session.connection.stable_id())).await?);
+        self.turn = Some(self.wait(session.turns.next(session.connection.stable_id())).await?);
         self.turn_work = 0;
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::{
     counts::Event,
     reply::{Failure, ReplyStream, close_code, within},
     state::{ServerSession, ServerState},
-    turns::WorkerTurns,
+    turns::Turns,
 };
 use crate::{
     net::exchange,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: Arc<ServerState>, turns: WorkerTurns, connection: Connection) {
+pub(super) async fn serve(shared: Arc<ServerState>, turns: Arc<Turns>, connection: Connection) {
     let session = Arc::new(ServerSession::new(shared.clone(), turns, connection.clone()));
     let mut streams = JoinSet::new();
     let mut notices = JoinSet::new();

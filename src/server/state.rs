@@ -16,7 +16,7 @@ use super::{
     config::ServerConfig,
     counts::Counts,
     memory::{Budget, Share},
-    turns::WorkerTurns,
+    turns::Turns,
 };
 use crate::{
     engine::Index,
@@ -53,7 +53,7 @@ pub(super) struct ServerSession {
     pub(super) shared: Arc<ServerState>,
     pub(super) connection: Connection,
     /// The turns of the worker that serves the connection.
-    pub(super) turns: WorkerTurns,
+    pub(super) turns: Arc<Turns>,
     /// The share of the connection in the memory of requests, and of answers.
     pub(super) requests: Share,
     pub(super) answers: Share,
@@ -108,7 +108,7 @@ impl ServerState {
 }
 
 impl ServerSession {
-    pub(super) fn new(shared: Arc<ServerState>, turns: WorkerTurns, connection: Connection) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>, turns: Arc<Turns>, connection: Connection) -> Self {
         // Two of the longest: one is computed while the other is sent.
         let requests = 2 * shared.config.limits.request_bytes as usize;
         let answers = 2 * shared.answer_bytes_max();

@@ -2,10 +2,7 @@
 //!
 //! The work of a batch is done in slices, each within one turn. Turns go round by connection, and within a connection
 //! by batch: a peer with many batches, or with heavy ones, delays another by one slice, not by all of its work. Between
-//! two turns of a batch the other tasks of the worker run, so that packets are received and sent.
-//!
-//! A task that is granted a turn is polled only when all tasks that were ready before have been. So a few turns are
-//! granted at once: with one, a batch would wait for as many rounds of all tasks as there are connections before it.
+//! two turns the other tasks of the worker run, so that packets are received and sent.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,33 +11,16 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// The turns of one worker. Short answers are sent without a turn, so that they never wait for long ones.
-#[derive(Clone, Debug)]
-pub(super) struct WorkerTurns {
-    /// Turns to look up keys.
-    pub(super) lookups: Arc<Turns>,
-    /// Turns to send a piece of a long answer.
-    pub(super) pieces: Arc<Turns>,
-}
-
-impl Default for WorkerTurns {
-    fn default() -> Self {
-        Self { lookups: Turns::new(LOOKUPS_AT_ONCE), pieces: Turns::new(PIECES_AT_ONCE) }
-    }
-}
-
-/// The turns of one worker, for one kind of work.
-#[derive(Debug)]
+/// The turns of one worker.
+#[derive(Debug, Default)]
 pub(super) struct Turns {
     queue: Mutex<Queue>,
-    /// The number of turns that may be taken at once.
-    at_once: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The number of turns that are taken.
-    taken: usize,
+    /// Whether a turn is taken.
+    taken: bool,
     /// The connections with batches that wait, in the order of their turns.
     connections: VecDeque<usize>,
     /// The batches that wait, by connection.
@@ -55,11 +35,6 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Creates the turns of a worker, of which so many may be taken at once.
-    pub(super) fn new(at_once: usize) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), at_once })
-    }
-
     /// Waits for the next turn of a batch of this connection. Dropping the future gives up the place.
     pub(super) async fn next(self: &Arc<Self>, connection: usize) -> Turn {
         match self.join(connection) {
@@ -69,11 +44,11 @@ impl Turns {
         }
     }
 
-    /// Takes a turn if one is free, else queues for it.
+    /// Takes the turn if nobody has it, else queues for it.
     fn join(self: &Arc<Self>, connection: usize) -> Result<Turn, oneshot::Receiver<Turn>> {
         let mut queue = self.lock();
-        if queue.taken < self.at_once {
-            queue.taken += 1;
+        if !queue.taken {
+            queue.taken = true;
             return Ok(Turn { turns: Some(self.clone()) });
         }
         let (grant, granted) = oneshot::channel();
@@ -106,12 +81,6 @@ impl Queue {
     }
 }
 
-/// Slices of lookups in one round of the tasks of a worker: they take about a millisecond.
-const LOOKUPS_AT_ONCE: usize = 8;
-
-/// Pieces of long answers in one round: they take some tenths of a millisecond.
-const PIECES_AT_ONCE: usize = 4;
-
 impl Drop for Turn {
     fn drop(&mut self) {
         let Some(turns) = self.turns.take() else { return };
@@ -119,7 +88,7 @@ impl Drop for Turn {
             let next = {
                 let mut queue = turns.lock();
                 let next = queue.pop();
-                queue.taken -= usize::from(next.is_none());
+                queue.taken = next.is_some();
                 next
             };
             let Some(grant) = next else { return };
@@ -145,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn turns_go_round_by_connection() {
-        let turns = Turns::new(1);
+        let turns = Arc::new(Turns::default());
         let mut turn = turns.next(0).await;
         let mut waiting: Vec<(usize, usize, oneshot::Receiver<Turn>)> = Vec::new();
         for (connection, batches) in [(1, 4), (2, 1), (3, 2)] {
@@ -162,26 +131,12 @@ mod tests {
         }
         assert_eq!(order, [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1), (1, 2), (1, 3)]);
         drop(turn);
-        assert!(turns.lock().taken == 0 && turns.lock().waiting.is_empty());
-    }
-
-    #[tokio::test]
-    async fn no_more_turns_are_taken_at_once_than_allowed() {
-        let turns = Turns::new(2);
-        let (first, second) = (turns.next(1).await, turns.next(1).await);
-        let (own, other) = (queue(&turns, 1), queue(&turns, 2));
-        assert!(own.is_empty() && other.is_empty());
-        drop(first);
-        assert!(!own.is_empty() && other.is_empty());
-        drop(second);
-        assert!(!other.is_empty());
-        drop((own, other));
-        assert_eq!(turns.lock().taken, 0);
+        assert!(!turns.lock().taken && turns.lock().waiting.is_empty());
     }
 
     #[tokio::test]
     async fn a_batch_that_gives_up_does_not_keep_the_turn() {
-        let turns = Turns::new(1);
+        let turns = Arc::new(Turns::default());
         let turn = turns.next(0).await;
         let (gone, granted_then_gone, last) = (queue(&turns, 1), queue(&turns, 2), queue(&turns, 3));
         drop(gone);
@@ -189,7 +144,7 @@ mod tests {
         // The second was granted the turn, and drops it without having looked.
         drop(granted_then_gone);
         drop(last.await.unwrap());
-        assert_eq!(turns.lock().taken, 0);
+        assert!(!turns.lock().taken);
         // A future that is dropped while it waits gives up its place.
         let turn = turns.next(0).await;
         let mut waits = Box::pin(turns.next(1));
@@ -200,6 +155,6 @@ mod tests {
         .await;
         drop(waits);
         drop(turn);
-        assert!(turns.lock().taken == 0 && turns.lock().connections.is_empty());
+        assert!(!turns.lock().taken && turns.lock().connections.is_empty());
     }
 }

@@ -17,7 +17,7 @@ use super::{
     handshakes::Handshakes,
     reply::close_code,
     state::ServerState,
-    turns::WorkerTurns,
+    turns::Turns,
 };
 use crate::{
     net::{
@@ -41,7 +41,7 @@ pub(super) enum Workers {
 pub(super) struct Worker {
     shared: Arc<ServerState>,
     endpoint: quinn::Endpoint,
-    turns: WorkerTurns,
+    turns: Arc<Turns>,
     handshakes: Arc<Handshakes>,
 }
 
@@ -138,7 +138,7 @@ impl Thread {
 
 impl Worker {
     fn new(shared: Arc<ServerState>, endpoint: quinn::Endpoint) -> Self {
-        Self { shared, endpoint, turns: WorkerTurns::default(), handshakes: Arc::default() }
+        Self { shared, endpoint, turns: Arc::default(), handshakes: Arc::default() }
     }
 
     /// Serves until the server shuts down. From then on connections are refused: a client learns at once that it has to
@@ -211,7 +211,7 @@ enum Permits {
 /// Completes a handshake and serves the connection.
 async fn connect(
     shared: Arc<ServerState>,
-    turns: WorkerTurns,
+    turns: Arc<Turns>,
     handshakes: Arc<Handshakes>,
     incoming: quinn::Incoming,
     permits: Permits,
